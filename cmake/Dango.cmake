@@ -1,0 +1,150 @@
+# How a part of Dango is declared. Five functions are all that a component's CMakeLists.txt needs:
+#
+#   dango_component(NAME [USES lib…])            all .c/.S below the folder (except module/ and programs/) → part of libdango.so;
+#                                                also a static library dango_NAME for unit tests that look inside
+#   dango_module(NAME [USES lib…])               module/*.c → lib/libNAME-bedrock-module.so, linked to libdango
+#   dango_program(NAME source… [USES lib…])      → bin/NAME, linked to libdango
+#   dango_test(NAME source… [LABEL l] [USES component…] [TIMEOUT s] [SERIAL])
+#                                                a cmocka program over the static components (and what they use)
+#   dango_bench(NAME source… [USES component…])  → bin/bench/NAME, not run by ctest
+#
+# USES of a component, test or benchmark names components above it; everything else given is a plain link library.
+
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(JSONC REQUIRED IMPORTED_TARGET json-c)
+pkg_check_modules(ISAL REQUIRED IMPORTED_TARGET libisal)
+pkg_check_modules(UUID REQUIRED IMPORTED_TARGET uuid)
+
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/static)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_EXTENSIONS ON)
+set(CMAKE_CXX_STANDARD 17)
+
+# Programs and modules find libdango next to themselves: in the build tree and after installation, wherever that is.
+set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)
+set(CMAKE_INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../lib;$ORIGIN")
+
+set(DANGO_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize= (address,undefined or thread)")
+option(DANGO_COVERAGE "Instrument for gcov" OFF)
+
+add_library(dango_flags INTERFACE)
+target_compile_options(dango_flags INTERFACE
+    $<$<COMPILE_LANGUAGE:C,CXX>:-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror>
+    $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes>
+    $<$<COMPILE_LANGUAGE:C,CXX>:-fno-strict-aliasing -fno-plt -fcf-protection=none>)
+target_compile_definitions(dango_flags INTERFACE _GNU_SOURCE DANGO_VERSION="${PROJECT_VERSION}")
+target_include_directories(dango_flags INTERFACE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src)
+target_link_libraries(dango_flags INTERFACE Threads::Threads)
+if(DANGO_SANITIZE)
+    target_compile_options(dango_flags INTERFACE -fsanitize=${DANGO_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_link_options(dango_flags INTERFACE -fsanitize=${DANGO_SANITIZE})
+else()
+    # Thread-local state is read on every context switch; libdango is loaded at program start or is small enough to fit.
+    target_compile_options(dango_flags INTERFACE -ftls-model=initial-exec)
+endif()
+if(DANGO_COVERAGE)
+    target_compile_options(dango_flags INTERFACE --coverage)
+    target_link_options(dango_flags INTERFACE --coverage)
+endif()
+
+set_property(GLOBAL PROPERTY DANGO_OBJECT_LIBS "")
+set_property(GLOBAL PROPERTY DANGO_LINK_LIBS "")
+
+# Splits USES into components (→ dango_X static libraries) and plain libraries.
+function(dango_split_uses out_components out_libraries)
+    set(components "")
+    set(libraries "")
+    foreach(use IN LISTS ARGN)
+        if(use IN_LIST DANGO_COMPONENTS)
+            list(APPEND components dango_${use})
+        else()
+            list(APPEND libraries ${use})
+        endif()
+    endforeach()
+    set(${out_components} ${components} PARENT_SCOPE)
+    set(${out_libraries} ${libraries} PARENT_SCOPE)
+endfunction()
+
+function(dango_component name)
+    cmake_parse_arguments(A "" "" "USES" ${ARGN})
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c ${CMAKE_CURRENT_SOURCE_DIR}/*.S)
+    list(FILTER sources EXCLUDE REGEX "/${name}/(.*/)?(module|programs|server|plugins)/")
+    dango_split_uses(components libraries ${A_USES})
+    add_library(dango_${name}_objects OBJECT ${sources})
+    target_link_libraries(dango_${name}_objects PRIVATE dango_flags ${libraries})
+    add_library(dango_${name} STATIC $<TARGET_OBJECTS:dango_${name}_objects>)
+    target_link_libraries(dango_${name} PUBLIC dango_flags ${components} ${libraries})
+    set_property(GLOBAL APPEND PROPERTY DANGO_OBJECT_LIBS dango_${name}_objects)
+    set_property(GLOBAL APPEND PROPERTY DANGO_LINK_LIBS ${libraries})
+endfunction()
+
+function(dango_library)
+    get_property(objects GLOBAL PROPERTY DANGO_OBJECT_LIBS)
+    get_property(libraries GLOBAL PROPERTY DANGO_LINK_LIBS)
+    list(REMOVE_DUPLICATES libraries)
+    set(sources "")
+    foreach(object IN LISTS objects)
+        list(APPEND sources $<TARGET_OBJECTS:${object}>)
+    endforeach()
+    add_library(dango SHARED ${sources})
+    target_link_libraries(dango PRIVATE dango_flags ${libraries})
+    target_link_options(dango PRIVATE
+        -Wl,--version-script=${CMAKE_SOURCE_DIR}/src/libdango.map -Wl,-z,now -Wl,--as-needed -Wl,-Bsymbolic-functions)
+    set_target_properties(dango PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0
+        LINK_DEPENDS ${CMAKE_SOURCE_DIR}/src/libdango.map)
+    install(TARGETS dango LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endfunction()
+
+function(dango_module name)
+    cmake_parse_arguments(A "" "" "USES" ${ARGN})
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/module/*.c ${CMAKE_CURRENT_SOURCE_DIR}/server/*.c)
+    add_library(${name}-bedrock-module MODULE ${sources})
+    target_link_libraries(${name}-bedrock-module PRIVATE dango_flags dango PkgConfig::JSONC ${A_USES})
+    install(TARGETS ${name}-bedrock-module LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endfunction()
+
+function(dango_program name)
+    cmake_parse_arguments(A "" "" "USES" ${ARGN})
+    add_executable(${name} ${A_UNPARSED_ARGUMENTS})
+    target_link_libraries(${name} PRIVATE dango_flags dango PkgConfig::JSONC ${A_USES})
+    install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endfunction()
+
+function(dango_test name)
+    cmake_parse_arguments(A "SERIAL" "LABEL;TIMEOUT" "USES" ${ARGN})
+    if(NOT A_LABEL)
+        set(A_LABEL unit)
+    endif()
+    if(NOT A_TIMEOUT)
+        set(A_TIMEOUT 60)
+    endif()
+    dango_split_uses(components libraries ${A_USES})
+    add_executable(test-${name} ${A_UNPARSED_ARGUMENTS})
+    target_include_directories(test-${name} PRIVATE ${CMAKE_SOURCE_DIR})
+    target_link_libraries(test-${name} PRIVATE dango_flags ${components} ${libraries} cmocka)
+    set_target_properties(test-${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    add_test(NAME ${name} COMMAND test-${name})
+    set_tests_properties(${name} PROPERTIES LABELS "${A_LABEL}" TIMEOUT ${A_TIMEOUT} RUN_SERIAL ${A_SERIAL})
+endfunction()
+
+function(dango_bench name)
+    cmake_parse_arguments(A "" "" "USES" ${ARGN})
+    dango_split_uses(components libraries ${A_USES})
+    add_executable(bench-${name} ${A_UNPARSED_ARGUMENTS})
+    target_include_directories(bench-${name} PRIVATE ${CMAKE_SOURCE_DIR})
+    target_link_libraries(bench-${name} PRIVATE dango_flags ${components} ${libraries} m)
+    set_target_properties(bench-${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+endfunction()
+
+# Headers, pkg-config files under the names of the original components, and the CMake package.
+function(dango_install)
+    install(DIRECTORY ${CMAKE_SOURCE_DIR}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+    if(EXISTS ${CMAKE_SOURCE_DIR}/cmake/Packages.cmake)
+        include(Packages)
+    endif()
+endfunction()

@@ -1,0 +1,98 @@
+/*
+ * Whole files: see file.h.
+ */
+#include "util/file.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Reads until end of file; the size is not trusted from stat, since pipes and /proc files report 0. */
+static char *read_all(int fd, const char *path, size_t size_max, size_t *size, struct dango_error *err)
+{
+    size_t capacity = 4096, length = 0;
+    char *bytes = malloc(capacity);
+    while (bytes) {
+        ssize_t n = read(fd, bytes + length, capacity - length - 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            dango_error_set_errno(err, errno, "%s: cannot read", path);
+            break;
+        }
+        if (n == 0) {
+            bytes[length] = '\0';
+            *size = length;
+            return bytes;
+        }
+        length += (size_t)n;
+        if (length > size_max) {
+            dango_error_set(err, DANGO_ERR_RANGE, "%s: larger than the %zu bytes allowed", path, size_max);
+            break;
+        }
+        if (length + 1 == capacity) {
+            capacity *= 2;
+            char *larger = realloc(bytes, capacity);
+            if (!larger)
+                dango_error_set(err, DANGO_ERR_NO_MEMORY, "%s: out of memory", path);
+            if (!larger)
+                break;
+            bytes = larger;
+        }
+    }
+    free(bytes);
+    return NULL;
+}
+
+char *dango_file_read(const char *path, size_t size_max, size_t *size, struct dango_error *err)
+{
+    assert(path && size);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        dango_error_set_errno(err, errno, "%s: cannot open", path);
+        return NULL;
+    }
+    char *bytes = read_all(fd, path, size_max, size, err);
+    close(fd);
+    return bytes;
+}
+
+static int write_all(int fd, const char *bytes, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(fd, bytes, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        bytes += n;
+        size -= (size_t)n;
+    }
+    return fsync(fd);
+}
+
+int dango_file_write(const char *path, const void *bytes, size_t size, struct dango_error *err)
+{
+    assert(path && (bytes || size == 0));
+    char temporary[PATH_MAX];
+    if (snprintf(temporary, sizeof temporary, "%s.XXXXXX", path) >= (int)sizeof temporary)
+        return dango_error_set(err, DANGO_ERR_INVALID, "%s: path is too long", path);
+    int fd = mkostemp(temporary, O_CLOEXEC);
+    if (fd < 0)
+        return dango_error_set_errno(err, errno, "%s: cannot create a file in its directory", path);
+    mode_t mask = umask(0);
+    umask(mask);
+    int failed = fchmod(fd, 0666 & ~mask) != 0 || write_all(fd, bytes, size) != 0 || rename(temporary, path) != 0;
+    int errnum = errno;
+    close(fd);
+    if (!failed)
+        return 0;
+    unlink(temporary);
+    return dango_error_set_errno(err, errnum, "%s: cannot write", path);
+}

@@ -1,0 +1,19 @@
+/*
+ * Whole files: read into memory with a limit, and written atomically so that a reader or a crash never sees half of
+ * one. All functions block on file I/O and may be called from any thread.
+ */
+#ifndef DANGO_UTIL_FILE_H
+#define DANGO_UTIL_FILE_H
+
+#include <dango/error.h>
+
+#include <stddef.h>
+
+/* Contents of `path` with a NUL appended (not counted), to be freed by the caller; NULL on error (text carries the
+ * path). */
+char *dango_file_read(const char *path, size_t size_max, size_t *size, struct dango_error *err);
+
+/* Replaces `path` by `size` bytes: temporary file beside it, fsync, rename. On failure the old file stays as it was. */
+int dango_file_write(const char *path, const void *bytes, size_t size, struct dango_error *err);
+
+#endif
