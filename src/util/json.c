@@ -101,17 +101,17 @@ const char *dango_json_kind(const struct json_object *json)
 {
     switch (json_object_get_type(json)) {
     case json_type_boolean:
-        return "a boolean";
+        return "boolean";
     case json_type_double:
-        return "a number";
+        return "number";
     case json_type_int:
-        return "an integer";
+        return "integer";
     case json_type_object:
-        return "an object";
+        return "object";
     case json_type_array:
-        return "an array";
+        return "array";
     case json_type_string:
-        return "a string";
+        return "string";
     default:
         return "null";
     }

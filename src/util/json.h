@@ -25,7 +25,7 @@ struct json_object *dango_json_read_file(const char *path, struct dango_error *e
 /* Writes a document to a file atomically: temporary file in the same directory, fsync, rename. */
 int dango_json_write_file(const char *path, struct json_object *json, struct dango_error *err);
 
-/* "an object", "a string", "an integer" …: for messages of the form "expected a string, found …". */
+/* "object", "string", "integer" …: for messages of the form "expected a string, got integer". */
 const char *dango_json_kind(const struct json_object *json);
 
 /* A short form of a value for messages: its JSON text, cut to what fits into `buffer`. Returns buffer. */

@@ -34,9 +34,7 @@ static void join_path(char *buffer, const char *path, const char *name)
 
 static int wrong_type(const char *path, struct json_object *json, const char *expected, struct dango_error *err)
 {
-    char excerpt[80];
-    return dango_error_set(err, DANGO_ERR_INVALID, "%s: expected %s, found %s: %s", path, expected,
-                           dango_json_kind(json), dango_json_excerpt(json, excerpt, sizeof excerpt));
+    return dango_error_set(err, DANGO_ERR_INVALID, "%s: expected %s, got %s", path, expected, dango_json_kind(json));
 }
 
 static int reject_unknown(const struct dango_option *table, struct json_object *json, const char *path,
@@ -62,6 +60,20 @@ static int reject_unknown(const struct dango_option *table, struct json_object *
     return 0;
 }
 
+static int range_error(const struct dango_option *option, struct json_object *json, const char *path,
+                       struct dango_error *err)
+{
+    char excerpt[40];
+    dango_json_excerpt(json, excerpt, sizeof excerpt);
+    if (option->max != INT64_MAX)
+        return dango_error_set(err, DANGO_ERR_RANGE, "%s: %s is not in %" PRId64 "..%" PRId64, path, excerpt,
+                               option->min, option->max);
+    if (option->min == 0 && json_object_get_int64(json) < 0)
+        return dango_error_set(err, DANGO_ERR_RANGE, "%s: must not be negative", path);
+    return dango_error_set(err, DANGO_ERR_RANGE, "%s: %s is not an integer of at least %" PRId64 " that fits 64 bits",
+                           path, excerpt, option->min);
+}
+
 static int parse_int(const struct dango_option *option, struct json_object *json, const char *path, int64_t *field,
                      struct dango_error *err)
 {
@@ -71,9 +83,7 @@ static int parse_int(const struct dango_option *option, struct json_object *json
     /* json-c saturates what does not fit into 64 bits; the unsigned reading tells such values from INT64_MAX. */
     bool too_large = value == INT64_MAX && json_object_get_uint64(json) > INT64_MAX;
     if (value < option->min || value > option->max || too_large) {
-        char excerpt[40];
-        return dango_error_set(err, DANGO_ERR_RANGE, "%s: %s is outside the allowed range %" PRId64 " to %" PRId64,
-                               path, dango_json_excerpt(json, excerpt, sizeof excerpt), option->min, option->max);
+        return range_error(option, json, path, err);
     }
     *field = value;
     return 0;
@@ -86,8 +96,8 @@ static int parse_real(const struct dango_option *option, struct json_object *jso
         return wrong_type(path, json, "a number", err);
     double value = json_object_get_double(json);
     if (!(value >= option->min_real && value <= option->max_real))
-        return dango_error_set(err, DANGO_ERR_RANGE, "%s: %g is outside the allowed range %g to %g", path, value,
-                               option->min_real, option->max_real);
+        return dango_error_set(err, DANGO_ERR_RANGE, "%s: %g is not in %g..%g", path, value, option->min_real,
+                               option->max_real);
     *field = value;
     return 0;
 }
@@ -218,8 +228,8 @@ static int parse_field(const struct dango_option *option, struct json_object *js
     char full[PATH_MAX_BYTES];
     join_path(full, path, option->name);
     struct json_object *value = NULL;
-    bool present = json && json_object_object_get_ex(json, option->name, &value);
-    if (present)
+    /* null is how a document says "absent": an effective configuration and a false __if__ may contain it. */
+    if (json && json_object_object_get_ex(json, option->name, &value) && value)
         return parse_value(option, value, full, field_of(option, settings), err);
     if (option->flags & DANGO_OPTION_REQUIRED)
         return dango_error_set(err, DANGO_ERR_INVALID, "%s: this field is required (%s)", full, option->help);
