@@ -26,7 +26,8 @@
  * bytes data:    the data of all events, back to back, in order
  *
  * Sizes stand with the metadata they belong to, so that a producer appends to one buffer and a consumer reads one
- * buffer front to back; a small event costs 2 bytes. record.h reads and writes them.
+ * buffer front to back; the NUL lets C programs use metadata as strings in place. A small event costs 3 bytes. record.h
+ * reads and writes them.
  */
 #ifndef DANGO_DIASPORA_DRIVER_H
 #define DANGO_DIASPORA_DRIVER_H

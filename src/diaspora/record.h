@@ -52,7 +52,7 @@ static inline size_t diaspora_varint_get(const unsigned char *from, size_t avail
 /* An upper bound of the bytes that a record takes. */
 static inline size_t diaspora_record_bound(size_t metadata_size)
 {
-    return metadata_size + 2 * DIASPORA_VARINT_MAX;
+    return metadata_size + 2 * DIASPORA_VARINT_MAX + 1;
 }
 
 /* Writes a record to `to`, which has room for diaspora_record_bound bytes. Returns the bytes written. */
@@ -63,7 +63,8 @@ static inline size_t diaspora_record_put(unsigned char *to, const void *metadata
     n += diaspora_varint_put(to + n, data_size);
     if (metadata_size > 0)
         memcpy(to + n, metadata, metadata_size);
-    return n + metadata_size;
+    to[n + metadata_size] = '\0';
+    return n + metadata_size + 1;
 }
 
 /* Reads one record; the bytes it takes, or 0 when it does not fit into `available`. */
@@ -73,10 +74,12 @@ static inline size_t diaspora_record_get(const unsigned char *from, size_t avail
     if (head == 0)
         return 0;
     size_t more = diaspora_varint_get(from + head, available - head, &record->data_size);
-    if (more == 0 || record->metadata_size > available - head - more)
+    if (more == 0 || record->metadata_size >= available - head - more)
         return 0;
     record->metadata = from + head + more;
-    return head + more + (size_t)record->metadata_size;
+    if (record->metadata[record->metadata_size] != '\0')
+        return 0;
+    return head + more + (size_t)record->metadata_size + 1;
 }
 
 /*
