@@ -22,9 +22,10 @@
  *
  * Format of a batch's content, the same in a producer's memory, on the wire, in a memory partition and in the log:
  *
- *   records: count × { varint metadata_size, varint data_size, metadata bytes }    varint: LEB128, little endian, ≤ 10
- * bytes data:    the data of all events, back to back, in order
+ *   records: count × { varint metadata_size, varint data_size, metadata bytes, NUL }
+ *   data:    the data of all events, back to back, in order
  *
+ * (varint: LEB128, at most 10 bytes.)
  * Sizes stand with the metadata they belong to, so that a producer appends to one buffer and a consumer reads one
  * buffer front to back; the NUL lets C programs use metadata as strings in place. A small event costs 3 bytes. record.h
  * reads and writes them.
