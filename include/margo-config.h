@@ -107,19 +107,20 @@ hg_return_t margo_xstream_release_by_index(margo_instance_id mid, uint32_t index
 
 /* Selection by the type of the key, for C11. */
 #if !defined(__cplusplus) && defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
-#define MARGO_SELECT(type, action, key)                                                                          \
+#define MARGO_SELECT(type, action, key)                                                                                \
     _Generic((key), type: margo_##action##_by_handle, const char *: margo_##action##_by_name,                          \
              char *: margo_##action##_by_name, default: margo_##action##_by_index)
-#define margo_find_pool(mid, key, info)              MARGO_SELECT(ABT_pool, find_pool, key)(mid, key, info)
-#define margo_remove_pool(mid, key)                  MARGO_SELECT(ABT_pool, remove_pool, key)(mid, key)
-#define margo_pool_ref_count(mid, key, refcount)     MARGO_SELECT(ABT_pool, pool_ref_count, key)(mid, key, refcount)
-#define margo_pool_ref_incr(mid, key)                MARGO_SELECT(ABT_pool, pool_ref_incr, key)(mid, key)
-#define margo_pool_release(mid, key)                 MARGO_SELECT(ABT_pool, pool_release, key)(mid, key)
-#define margo_find_xstream(mid, key, info)           MARGO_SELECT(ABT_xstream, find_xstream, key)(mid, key, info)
-#define margo_remove_xstream(mid, key)               MARGO_SELECT(ABT_xstream, remove_xstream, key)(mid, key)
-#define margo_xstream_ref_count(mid, key, refcount)  MARGO_SELECT(ABT_xstream, xstream_ref_count, key)(mid, key, refcount)
-#define margo_xstream_ref_incr(mid, key)             MARGO_SELECT(ABT_xstream, xstream_ref_incr, key)(mid, key)
-#define margo_xstream_release(mid, key)              MARGO_SELECT(ABT_xstream, xstream_release, key)(mid, key)
+#define margo_find_pool(mid, key, info)          MARGO_SELECT(ABT_pool, find_pool, key)(mid, key, info)
+#define margo_remove_pool(mid, key)              MARGO_SELECT(ABT_pool, remove_pool, key)(mid, key)
+#define margo_pool_ref_count(mid, key, refcount) MARGO_SELECT(ABT_pool, pool_ref_count, key)(mid, key, refcount)
+#define margo_pool_ref_incr(mid, key)            MARGO_SELECT(ABT_pool, pool_ref_incr, key)(mid, key)
+#define margo_pool_release(mid, key)             MARGO_SELECT(ABT_pool, pool_release, key)(mid, key)
+#define margo_find_xstream(mid, key, info)       MARGO_SELECT(ABT_xstream, find_xstream, key)(mid, key, info)
+#define margo_remove_xstream(mid, key)           MARGO_SELECT(ABT_xstream, remove_xstream, key)(mid, key)
+#define margo_xstream_ref_count(mid, key, refcount)                                                                    \
+    MARGO_SELECT(ABT_xstream, xstream_ref_count, key)(mid, key, refcount)
+#define margo_xstream_ref_incr(mid, key) MARGO_SELECT(ABT_xstream, xstream_ref_incr, key)(mid, key)
+#define margo_xstream_release(mid, key)  MARGO_SELECT(ABT_xstream, xstream_release, key)(mid, key)
 #endif
 
 /* ---- parameters ---- */
