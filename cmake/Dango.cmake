@@ -1,4 +1,4 @@
-# How a part of Dango is declared. Five functions are all that a component's CMakeLists.txt needs:
+# How a part of Dango is declared. Six functions are all that a component's CMakeLists.txt needs:
 #
 #   dango_component(NAME [USES lib…])            all .c/.S below the folder (except module/ and programs/) → part of libdango.so;
 #                                                also a static library dango_NAME for unit tests that look inside
@@ -6,6 +6,8 @@
 #   dango_program(NAME source… [USES lib…])      → bin/NAME, linked to libdango
 #   dango_test(NAME source… [LABEL l] [USES component…] [TIMEOUT s] [SERIAL])
 #                                                a cmocka program over the static components (and what they use)
+#   dango_scenario(NAME file.py [LABEL l] [TIMEOUT s] [SERIAL])
+#                                                a pytest file that starts real processes (tests/scenario/support.py)
 #   dango_bench(NAME source… [USES component…])  → bin/bench/NAME, not run by ctest
 #
 # USES of a component, test or benchmark names components above it; everything else given is a plain link library.
@@ -31,6 +33,8 @@ set(CMAKE_INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../lib;$ORIG
 
 set(DANGO_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize= (address,undefined or thread)")
 option(DANGO_COVERAGE "Instrument for gcov" OFF)
+# pytest is the distribution's: another Python that comes first in PATH does not have it.
+find_program(DANGO_PYTHON python3 PATHS /usr/bin NO_DEFAULT_PATH REQUIRED)
 
 add_library(dango_flags INTERFACE)
 target_compile_options(dango_flags INTERFACE
@@ -130,6 +134,26 @@ function(dango_test name)
     set_target_properties(test-${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     add_test(NAME ${name} COMMAND test-${name})
     set_tests_properties(${name} PROPERTIES LABELS "${A_LABEL}" TIMEOUT ${A_TIMEOUT} RUN_SERIAL ${A_SERIAL})
+endfunction()
+
+# The time limits inside the scenarios grow with DANGO_TEST_SLOWNESS: sanitizers make everything slower.
+function(dango_scenario name file)
+    cmake_parse_arguments(A "SERIAL" "LABEL;TIMEOUT" "" ${ARGN})
+    if(NOT A_LABEL)
+        set(A_LABEL scenario)
+    endif()
+    if(NOT A_TIMEOUT)
+        set(A_TIMEOUT 120)
+    endif()
+    set(slowness 1)
+    if(DANGO_SANITIZE)
+        set(slowness 5)
+        math(EXPR A_TIMEOUT "${A_TIMEOUT} * 5")
+    endif()
+    add_test(NAME ${name}
+        COMMAND ${DANGO_PYTHON} -m pytest -q -p no:cacheprovider ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+    set_tests_properties(${name} PROPERTIES LABELS "${A_LABEL}" TIMEOUT ${A_TIMEOUT} RUN_SERIAL ${A_SERIAL}
+        ENVIRONMENT "DANGO_BUILD=${CMAKE_BINARY_DIR};DANGO_TEST_SLOWNESS=${slowness};PYTHONDONTWRITEBYTECODE=1;PYTHONPATH=${CMAKE_SOURCE_DIR}/tests/scenario")
 endfunction()
 
 function(dango_bench name)

@@ -1,0 +1,29 @@
+"""Fixtures of the scenarios: see support.py."""
+
+import pytest
+
+from support import Servers
+
+
+@pytest.fixture
+def workdir(tmp_path, monkeypatch):
+    """An empty directory of the test, which is also its working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def servers(workdir, request):
+    """Starts processes in the working directory; they end with the test, their output is shown when it failed."""
+    started = Servers(workdir)
+    yield started
+    started.end_all()
+    if getattr(request.node, "failed", False):
+        print(started.report())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call":
+        item.failed = outcome.get_result().failed

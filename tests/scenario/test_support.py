@@ -1,0 +1,39 @@
+"""The support library itself: deadlines, own processes only, output on failure."""
+
+import signal
+
+import pytest
+
+from support import run, wait_until
+
+
+def test_run_reports_status_and_output(workdir):
+    assert run(["sh", "-c", "echo out; cat"], stdin="in").stdout == "out\nin"
+    with pytest.raises(AssertionError, match="exit status 3\n.*why"):
+        run(["sh", "-c", "echo why; exit 3"])
+    assert run(["false"], check=False).returncode == 1
+
+
+def test_wait_until_names_what_did_not_happen():
+    assert wait_until(lambda: 7, "seven") == 7
+    with pytest.raises(AssertionError, match="still not: the impossible"):
+        wait_until(lambda: False, "the impossible", timeout_s=0.05)
+
+
+def test_output_of_a_process_is_waited_for(servers):
+    process = servers.start(["sh", "-c", "echo ready 42; exec sleep 1000"])
+    assert process.wait_for_output(r"ready (\d+)").group(1) == "42"
+    process.signal(signal.SIGTERM)
+    assert process.wait() == -signal.SIGTERM
+
+
+def test_a_process_that_ends_early_is_reported_at_once(servers):
+    process = servers.start(["sh", "-c", "echo broken; exit 5"])
+    with pytest.raises(AssertionError, match="ended with status 5:\nbroken"):
+        process.wait_for_output("ready")
+
+
+def test_processes_end_with_their_test(servers):
+    process = servers.start(["sleep", "1000"])
+    servers.end_all()
+    assert not process.running()
