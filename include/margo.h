@@ -87,10 +87,16 @@ struct margo_init_info {
     struct margo_monitor *monitor;     /* see margo-monitoring.h */
     margo_instance_id parent_mid;      /* share this instance's pools and ESs */
 };
+#ifdef __cplusplus
+#define MARGO_INIT_INFO_INITIALIZER                                                                                    \
+    {                                                                                                                  \
+    }
+#else
 #define MARGO_INIT_INFO_INITIALIZER                                                                                    \
     {                                                                                                                  \
         0                                                                                                              \
     }
+#endif
 
 typedef enum {
     MARGO_RESPONSE_REQUEST = 2,
@@ -411,7 +417,7 @@ hg_return_t _handler_for_NULL(hg_handle_t handle);
         return __margo_internal_dispatch(handle, _wrapper_for_##f);                                                    \
     }
 
-/* `f` is `void f(hg_handle_t)`, declared before. "static" in front of it makes both functions local. */
+/* `f` is `void f(hg_handle_t)`, declared before. "static" in front makes the first of the two functions local. */
 #define DEFINE_MARGO_RPC_HANDLER(f)                                                                                    \
     void _wrapper_for_##f(hg_handle_t handle);                                                                         \
     hg_return_t _handler_for_##f(hg_handle_t handle);                                                                  \
