@@ -228,6 +228,13 @@ int diaspora_pull(diaspora_consumer *consumer, int64_t timeout_ms, diaspora_even
 /* Up to `max` events, at least one when it returns DIASPORA_OK; waits only for the first. */
 int diaspora_pull_many(diaspora_consumer *consumer, int64_t timeout_ms, diaspora_event **events, size_t max,
                        size_t *count, diaspora_error *err);
+/*
+ * What the consumer found in a partition when it was opened: the first event it will deliver and the number of events
+ * stored by then. Everything that was there has been delivered when id + 1 == *end has come (nothing, if
+ * *first >= *end).
+ */
+int diaspora_consumer_extent(diaspora_consumer *consumer, size_t partition, uint64_t *first, uint64_t *end,
+                             diaspora_error *err);
 /* A descriptor for poll/epoll: readable while an event can be pulled without waiting. Owned by the consumer. */
 int diaspora_consumer_fd(diaspora_consumer *consumer, diaspora_error *err);
 

@@ -166,6 +166,11 @@ struct diaspora_driver_ops {
     void (*source_read)(void *source, struct diaspora_read *read);
     /* Saves position event_id + 1 for the consumer's name; returns when the back-end has it. */
     int (*source_acknowledge)(void *source, uint64_t event_id, struct dango_error *err);
+    /*
+     * What the source found when it was opened: *first is the id of the first event it will deliver, *end the number
+     * of events that the partition held. May be what the subscription answered, or ask again; may block.
+     */
+    int (*source_extent)(void *source, uint64_t *first, uint64_t *end, struct dango_error *err);
     void (*source_close)(void *source);
 };
 
