@@ -1,0 +1,151 @@
+/*
+ * A partition: a sequence of events, appended in batches by many producers and read by many consumers at once.
+ *
+ * Writing a batch takes three steps, so that its bytes go directly to their final place while others arrive:
+ *
+ *     reserve    a place for it, in the order in which batches arrived; that is their order for ever
+ *     (receive)  the caller fills in records and data, however long that takes
+ *     commit     with the outcome; batches are completed in the order of their reservation: only then are event ids
+ *                given and becomes the batch visible to readers. A batch that failed leaves a hole without ids.
+ *
+ * What one producer sends (a stream) is numbered. A batch out of sequence is refused, and once one has failed all
+ * later ones fail too, until the producer starts a new attempt: order within a stream holds whatever happens.
+ *
+ * Reading is done by readers, each with a place of its own; it takes no lock and never waits for writers.
+ *
+ * Threads: all functions may be called from any thread; none blocks except for a mutex held for short stretches of
+ * memory work. One reader is used by one thread at a time. Segments live as long as the partition.
+ */
+#ifndef DANGO_MOFKA_PARTITION_H
+#define DANGO_MOFKA_PARTITION_H
+
+#include "mofka/partition/frame.h"
+#include "mofka/partition/segment.h"
+#include "util/list.h"
+
+struct mofka_partition;
+
+struct mofka_partition_settings {
+    uint8_t uuid[16];
+    const struct mofka_registrar *registrar; /* borrowed for the life of the partition; may be NULL */
+    size_t segment_size;                     /* bytes of the first segment, later ones grow; 0: default */
+    /* Called after events became visible, without locks, from the thread that committed. May be NULL. */
+    void (*grown)(void *arg);
+    void *arg;
+};
+
+int dango_mofka_partition_create(const struct mofka_partition_settings *settings, struct mofka_partition **partition,
+                                 struct dango_error *err);
+/* Nothing may be reserved and not committed, and no reader in use. */
+void dango_mofka_partition_destroy(struct mofka_partition *partition);
+
+/* Number of events that are visible = id of the next one. */
+uint64_t dango_mofka_partition_next_id(const struct mofka_partition *partition);
+/* Bytes of memory in use for frames. */
+uint64_t dango_mofka_partition_size(struct mofka_partition *partition);
+
+/* ---- writing ---- */
+
+/* The batches of one producer. Zeroed by its owner, who sets `producer`; the rest belongs to the partition. */
+struct mofka_stream {
+    uint64_t producer;       /* random number */
+    uint64_t next_sequence;  /* expected, if `attempt` > 0 */
+    uint32_t attempt;        /* newest seen; 0: none yet */
+    uint32_t failed_attempt; /* batches of this and earlier attempts are refused */
+};
+
+/* A batch on its way in; memory of the caller, from reserve to done. */
+struct mofka_reception {
+    /* to be set before reserve */
+    struct mofka_stream *stream;
+    uint32_t attempt; /* ≥ 1; larger than before: a new start after a failure */
+    uint32_t count;   /* events, ≥ 1 */
+    uint64_t sequence;
+    uint64_t records_size, data_size; /* bytes */
+    /* Called once after commit, without locks, possibly by the thread that commits another batch. code is 0 or the one
+     * given to commit, or DANGO_ERR_CANCELED because an earlier batch of the stream failed. */
+    void (*done)(struct mofka_reception *reception, uint64_t first_id, int code);
+    /* set by reserve: where the content goes, records first and data right behind */
+    struct mofka_segment *segment;
+    size_t offset; /* of the records in the segment */
+    /* the partition's */
+    struct list_node link;
+    uint64_t first_id;
+    int code;
+    bool received;
+};
+
+/*
+ * Gives the batch its place. On failure (out of sequence, too large, no memory) nothing was reserved, `done` will not
+ * be called, and the attempt has failed.
+ */
+int dango_mofka_partition_reserve(struct mofka_partition *partition, struct mofka_reception *reception,
+                                  struct dango_error *err);
+
+/* The content is in place (code 0) or will not come (a negative code). */
+void dango_mofka_partition_commit(struct mofka_partition *partition, struct mofka_reception *reception, int code);
+
+static inline unsigned char *mofka_reception_records(const struct mofka_reception *reception)
+{
+    return reception->segment->base + reception->offset;
+}
+
+/* ---- reading ---- */
+
+/* A place in a partition. Set up by seek. */
+struct mofka_reader {
+    struct mofka_partition *partition;
+    struct mofka_segment *segment;
+    size_t offset;       /* of the frame with next_id, or where it will be */
+    uint64_t next_id;    /* event that comes next */
+    uint32_t record;     /* its number in the frame */
+    size_t records_done; /* bytes of the records before it */
+    uint64_t data_done;  /* bytes of their data */
+};
+
+/* Consecutive events of one frame. Offsets count from the segment's base. */
+struct mofka_slice {
+    struct mofka_segment *segment;
+    const struct mofka_frame *frame;
+    uint64_t first_id;
+    uint32_t count; /* fewer than frame->count: a part */
+    bool with_data; /* the data are to be delivered; `size` includes them */
+    size_t records_offset, records_size;
+    size_t data_offset;
+    uint64_t data_size;
+    uint64_t size; /* of a frame that holds just these events */
+};
+
+/* What the next slice may be. */
+struct mofka_limits {
+    uint64_t size;   /* bytes, header and padding included */
+    uint32_t events; /* ≥ 1 */
+    bool with_data;
+};
+
+/* One event's data. */
+struct mofka_place {
+    struct mofka_segment *segment;
+    size_t data_offset;
+    uint64_t data_size;
+};
+
+/* Puts the reader in front of event `id`, which may be the next one to come. DANGO_ERR_RANGE when it is beyond that. */
+int dango_mofka_reader_seek(struct mofka_reader *reader, struct mofka_partition *partition, uint64_t id,
+                            struct dango_error *err);
+
+/*
+ * The next events, as many as the limits allow, and steps over them. 1 and a slice; 0 when there is none: *needed is
+ * then 0 at the end, else the bytes that the next event alone takes. Negative: the stored bytes are damaged.
+ */
+int dango_mofka_reader_next(struct mofka_reader *reader, const struct mofka_limits *limits, struct mofka_slice *slice,
+                            uint64_t *needed, struct dango_error *err);
+
+/* Where the data of event `id` are; asking for ascending ids is cheap. The reader must have been set up by seek. */
+int dango_mofka_reader_locate(struct mofka_reader *reader, uint64_t id, struct mofka_place *place,
+                              struct dango_error *err);
+
+/* The header of a frame that holds just the events of a slice, sealed. */
+void dango_mofka_slice_header(const struct mofka_slice *slice, struct mofka_frame *header);
+
+#endif

@@ -1,0 +1,227 @@
+/*
+ * The reading half of a partition: finding events, cutting stored frames into what a consumer may get.
+ *
+ * Readers walk frame by frame through committed memory, without a lock; only a jump uses the index, under the lock. A
+ * frame that is taken whole is never looked into; its records are walked only where a limit or a start lies inside.
+ */
+#include "mofka/partition/internal.h"
+
+#include "diaspora/record.h"
+
+#include <inttypes.h>
+
+/* How many frames a reader walks before it asks the index. */
+#define WALK_MAX 2
+
+/* The frame that the reader stands in or before; NULL at the end. Steps over frames without events. */
+static const struct mofka_frame *current_frame(struct mofka_reader *reader)
+{
+    if (!reader->segment) { /* the partition was empty when the reader was set up */
+        reader->segment = mofka_partition_find(reader->partition, 0).segment;
+        if (!reader->segment)
+            return NULL;
+    }
+    while (mofka_segment_advance(&reader->segment, &reader->offset)) {
+        const struct mofka_frame *frame = (const struct mofka_frame *)(reader->segment->base + reader->offset);
+        if (frame->count > 0)
+            return frame;
+        reader->offset += (size_t)mofka_frame_size(frame);
+    }
+    return NULL;
+}
+
+static void next_frame(struct mofka_reader *reader, const struct mofka_frame *frame)
+{
+    reader->next_id = frame->first_id + frame->count;
+    reader->offset += (size_t)mofka_frame_size(frame);
+    reader->record = 0;
+    reader->records_done = 0;
+    reader->data_done = 0;
+}
+
+/* Reads the record in front of the reader without stepping over it: its bytes, or 0 when it is damaged. */
+static size_t peek_record(const struct mofka_reader *reader, const struct mofka_frame *frame,
+                          struct diaspora_record *record)
+{
+    const unsigned char *records = (const unsigned char *)(frame + 1);
+    return diaspora_record_get(records + reader->records_done, (size_t)frame->records_size - reader->records_done,
+                               record);
+}
+
+static int damaged(const struct mofka_reader *reader, struct dango_error *err)
+{
+    return dango_error_set(err, DANGO_ERR_CORRUPT, "event %" PRIu64 " is damaged", reader->next_id);
+}
+
+/* Steps over records of the current frame until `id` is next. */
+static int skip_records(struct mofka_reader *reader, const struct mofka_frame *frame, uint64_t id,
+                        struct dango_error *err)
+{
+    assert(id >= reader->next_id && id < frame->first_id + frame->count);
+    while (reader->next_id < id) {
+        struct diaspora_record record;
+        size_t size = peek_record(reader, frame, &record);
+        if (size == 0)
+            return damaged(reader, err);
+        reader->next_id++;
+        reader->record++;
+        reader->records_done += size;
+        reader->data_done += record.data_size;
+    }
+    return 0;
+}
+
+/* Walks at most `frames` frames forward; true when the reader stands in the frame with `id`, or at the end with it. */
+static bool walk(struct mofka_reader *reader, uint64_t id, size_t frames)
+{
+    for (size_t i = 0; i < frames; i++) {
+        const struct mofka_frame *frame = current_frame(reader);
+        if (!frame)
+            return reader->next_id == id;
+        if (id - frame->first_id < frame->count)
+            return true;
+        next_frame(reader, frame);
+    }
+    return false;
+}
+
+/* Moves a reader that was set up before to `id`. */
+static int move(struct mofka_reader *reader, uint64_t id, struct dango_error *err)
+{
+    uint64_t end = dango_mofka_partition_next_id(reader->partition);
+    if (id > end)
+        return dango_error_set(err, DANGO_ERR_RANGE, "there is no event %" PRIu64 " (the next one is %" PRIu64 ")", id,
+                               end);
+    if (id < reader->next_id || !walk(reader, id, WALK_MAX)) {
+        struct mofka_index_entry entry = mofka_partition_find(reader->partition, id);
+        *reader = (struct mofka_reader){
+            .partition = reader->partition,
+            .segment = entry.segment,
+            .offset = entry.offset,
+            .next_id = entry.id,
+        };
+        bool found = walk(reader, id, SIZE_MAX);
+        assert(found);
+        (void)found;
+    }
+    const struct mofka_frame *frame = current_frame(reader);
+    return frame ? skip_records(reader, frame, id, err) : 0;
+}
+
+int dango_mofka_reader_seek(struct mofka_reader *reader, struct mofka_partition *partition, uint64_t id,
+                            struct dango_error *err)
+{
+    *reader = (struct mofka_reader){.partition = partition, .next_id = UINT64_MAX};
+    return move(reader, id, err);
+}
+
+int dango_mofka_reader_locate(struct mofka_reader *reader, uint64_t id, struct mofka_place *place,
+                              struct dango_error *err)
+{
+    if (id >= dango_mofka_partition_next_id(reader->partition))
+        return dango_error_set(err, DANGO_ERR_RANGE, "there is no event %" PRIu64, id);
+    int code = move(reader, id, err);
+    if (code != 0)
+        return code;
+    const struct mofka_frame *frame = current_frame(reader);
+    struct diaspora_record record;
+    assert(frame);
+    if (peek_record(reader, frame, &record) == 0 || record.data_size > frame->data_size - reader->data_done)
+        return damaged(reader, err);
+    place->segment = reader->segment;
+    place->data_offset = reader->offset + sizeof *frame + (size_t)(frame->records_size + reader->data_done);
+    place->data_size = record.data_size;
+    return 0;
+}
+
+/* ---- slices ---- */
+
+static uint64_t slice_extent(const struct mofka_slice *slice)
+{
+    return mofka_frame_extent(slice->records_size, slice->with_data ? slice->data_size : 0);
+}
+
+/* All that is left of the frame. */
+static void take_rest(struct mofka_reader *reader, const struct mofka_frame *frame, struct mofka_slice *slice)
+{
+    slice->count = frame->count - reader->record;
+    slice->records_size = (size_t)frame->records_size - reader->records_done;
+    slice->data_size = frame->data_size - reader->data_done;
+    slice->size = slice_extent(slice);
+}
+
+/* As many records as the limits allow, at least 0; steps over them. *needed: the size that would have been one more. */
+static int take_records(struct mofka_reader *reader, const struct mofka_frame *frame, const struct mofka_limits *limits,
+                        struct mofka_slice *slice, uint64_t *needed, struct dango_error *err)
+{
+    slice->count = 0;
+    slice->records_size = 0;
+    slice->data_size = 0;
+    while (slice->count < limits->events && reader->record < frame->count) {
+        struct diaspora_record record;
+        size_t size = peek_record(reader, frame, &record);
+        if (size == 0)
+            return damaged(reader, err);
+        struct mofka_slice more = *slice;
+        more.count++;
+        more.records_size += size;
+        more.data_size += record.data_size;
+        more.size = slice_extent(&more);
+        if (more.size > limits->size) {
+            *needed = more.size;
+            break;
+        }
+        *slice = more;
+        reader->next_id++;
+        reader->record++;
+        reader->records_done += size;
+        reader->data_done += record.data_size;
+    }
+    return 0;
+}
+
+int dango_mofka_reader_next(struct mofka_reader *reader, const struct mofka_limits *limits, struct mofka_slice *slice,
+                            uint64_t *needed, struct dango_error *err)
+{
+    assert(limits->events > 0);
+    *needed = 0;
+    const struct mofka_frame *frame = current_frame(reader);
+    if (!frame)
+        return 0;
+    *slice = (struct mofka_slice){
+        .segment = reader->segment,
+        .frame = frame,
+        .first_id = reader->next_id,
+        .with_data = limits->with_data,
+        .records_offset = reader->offset + sizeof *frame + reader->records_done,
+        .data_offset = reader->offset + sizeof *frame + (size_t)(frame->records_size + reader->data_done),
+    };
+    take_rest(reader, frame, slice);
+    if (slice->count <= limits->events && slice->size <= limits->size) {
+        next_frame(reader, frame);
+        return 1;
+    }
+    int code = take_records(reader, frame, limits, slice, needed, err);
+    if (code != 0)
+        return code;
+    if (slice->count == 0)
+        return 0;
+    *needed = 0;
+    if (reader->record == frame->count)
+        next_frame(reader, frame);
+    return 1;
+}
+
+void dango_mofka_slice_header(const struct mofka_slice *slice, struct mofka_frame *header)
+{
+    *header = *slice->frame;
+    if (slice->count == header->count)
+        return;
+    header->flags = (uint16_t)((header->flags & ~MOFKA_FRAME_CONTENT_CRC) | MOFKA_FRAME_PART);
+    header->content_crc = 0;
+    header->first_id = slice->first_id;
+    header->count = slice->count;
+    header->records_size = slice->records_size;
+    header->data_size = slice->data_size;
+    dango_mofka_frame_seal(header);
+}
