@@ -1,0 +1,204 @@
+/*
+ * Loading of module libraries, see registry.h.
+ *
+ * Descriptions are copied into zeroed structs of our size: a module that was built against an older header is shorter,
+ * and what it does not have reads as NULL, the documented default.
+ */
+#include "bedrock/registry.h"
+#include "util/log.h"
+#include "util/suggest.h"
+
+#include <assert.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MODULES_MAX   128
+#define LIBRARIES_MAX 128
+/* Fields up to here have existed since ABI 1 and are needed. */
+#define MODULE_SIZE_MIN offsetof(struct bedrock_module, ready)
+
+struct bdk_registry {
+    pthread_mutex_t lock;
+    struct bedrock_module *modules[MODULES_MAX];
+    size_t num_modules;
+    char *libraries[LIBRARIES_MAX];
+    size_t num_libraries;
+};
+
+typedef const struct bedrock_module *const *(*entry_point)(void);
+
+struct bdk_registry *bdk_registry_create(void)
+{
+    struct bdk_registry *registry = calloc(1, sizeof *registry);
+    if (registry)
+        pthread_mutex_init(&registry->lock, NULL);
+    return registry;
+}
+
+void bdk_registry_destroy(struct bdk_registry *registry)
+{
+    if (!registry)
+        return;
+    for (size_t i = 0; i < registry->num_modules; i++)
+        free(registry->modules[i]);
+    for (size_t i = 0; i < registry->num_libraries; i++)
+        free(registry->libraries[i]);
+    pthread_mutex_destroy(&registry->lock);
+    free(registry);
+}
+
+/* A file of that name beside libdango itself; false if there is none. */
+static bool path_beside_us(const char *library, char *path, size_t size)
+{
+    Dl_info info;
+    if (!dladdr((void *)(uintptr_t)&bdk_registry_create, &info) || !info.dli_fname)
+        return false;
+    const char *slash = strrchr(info.dli_fname, '/');
+    int folder = slash ? (int)(slash - info.dli_fname) : 0;
+    int length = snprintf(path, size, "%.*s/%s", folder, info.dli_fname, library);
+    return slash && length > 0 && (size_t)length < size && access(path, R_OK) == 0;
+}
+
+static void *open_library(const char *library)
+{
+    char path[4096];
+    const int flags = RTLD_NOW | RTLD_LOCAL;
+    if (!*library)
+        return dlopen(NULL, flags);
+    if (!strchr(library, '/') && path_beside_us(library, path, sizeof path))
+        return dlopen(path, flags);
+    return dlopen(library, flags);
+}
+
+static const struct bedrock_module *find(struct bdk_registry *registry, const char *type)
+{
+    for (size_t i = 0; i < registry->num_modules; i++) {
+        if (strcmp(registry->modules[i]->type, type) == 0)
+            return registry->modules[i];
+    }
+    return NULL;
+}
+
+/* The size comes first: of a description that is too short nothing else may be read. */
+static const char *problem_of(const struct bedrock_module *module)
+{
+    if (module->abi != BEDROCK_MODULE_ABI)
+        return "was built for another version of the module interface; rebuild it";
+    if (module->size < MODULE_SIZE_MIN)
+        return "has a description that is too short";
+    if (!module->type || !*module->type)
+        return "has a description without a type";
+    if (!module->create || !module->destroy)
+        return "has a description without create or destroy";
+    return NULL;
+}
+
+static int add_module(struct bdk_registry *registry, const char *library, const struct bedrock_module *module,
+                      struct dango_error *err)
+{
+    if (find(registry, module->type)) {
+        log_error("bedrock", "library \"%s\": type \"%s\" is known already; keeping the first", library, module->type);
+        return 0;
+    }
+    if (registry->num_modules == MODULES_MAX)
+        return dango_error_set(err, DANGO_ERR_RANGE, "more than %d types of providers", MODULES_MAX);
+    struct bedrock_module *copy = calloc(1, sizeof *copy);
+    if (!copy)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    memcpy(copy, module, module->size < sizeof *copy ? module->size : sizeof *copy);
+    registry->modules[registry->num_modules++] = copy;
+    log_debug("bedrock", "library \"%s\": type \"%s\"", library, module->type);
+    return 0;
+}
+
+static int add_modules(struct bdk_registry *registry, const char *library, const struct bedrock_module *const *list,
+                       struct dango_error *err)
+{
+    for (size_t i = 0; list[i]; i++) {
+        const char *problem = problem_of(list[i]);
+        if (problem)
+            return dango_error_set(err, DANGO_ERR_INVALID, "cannot load \"%s\": it %s", library, problem);
+    }
+    int status = 0;
+    for (size_t i = 0; list[i] && status == 0; i++)
+        status = add_module(registry, library, list[i], err);
+    return status;
+}
+
+static int load(struct bdk_registry *registry, const char *library, struct dango_error *err)
+{
+    for (size_t i = 0; i < registry->num_libraries; i++) {
+        if (strcmp(registry->libraries[i], library) == 0)
+            return 0;
+    }
+    if (registry->num_libraries == LIBRARIES_MAX)
+        return dango_error_set(err, DANGO_ERR_RANGE, "more than %d libraries", LIBRARIES_MAX);
+    void *handle = open_library(library);
+    if (!handle)
+        return dango_error_set(err, DANGO_ERR_NOT_FOUND, "cannot load \"%s\": %s", library, dlerror());
+    entry_point entry = (entry_point)(uintptr_t)dlsym(handle, "bedrock_modules");
+    int status;
+    if (entry)
+        status = add_modules(registry, library, entry(), err);
+    else
+        status = dango_error_set(err, DANGO_ERR_INVALID,
+                                 "cannot load \"%s\": it is not a Bedrock module (no function bedrock_modules; see "
+                                 "bedrock/module.h)",
+                                 library);
+    if (status < 0)
+        return status;
+    char *copy = strdup(library);
+    if (!copy)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    registry->libraries[registry->num_libraries++] = copy;
+    return 0;
+}
+
+int bdk_registry_load(struct bdk_registry *registry, const char *library, struct dango_error *err)
+{
+    assert(registry && library);
+    pthread_mutex_lock(&registry->lock);
+    int status = load(registry, library, err);
+    pthread_mutex_unlock(&registry->lock);
+    return status;
+}
+
+const struct bedrock_module *bdk_registry_find(struct bdk_registry *registry, const char *type)
+{
+    pthread_mutex_lock(&registry->lock);
+    const struct bedrock_module *module = find(registry, type);
+    pthread_mutex_unlock(&registry->lock);
+    return module;
+}
+
+const char *bdk_registry_suggest(struct bdk_registry *registry, const char *type, char *buffer, size_t size)
+{
+    const char *names[MODULES_MAX];
+    pthread_mutex_lock(&registry->lock);
+    for (size_t i = 0; i < registry->num_modules; i++)
+        names[i] = registry->modules[i]->type;
+    dango_suggest_list("known", type, names, registry->num_modules, buffer, size);
+    pthread_mutex_unlock(&registry->lock);
+    return buffer;
+}
+
+const struct bedrock_module *bdk_registry_module(struct bdk_registry *registry, size_t i)
+{
+    pthread_mutex_lock(&registry->lock);
+    const struct bedrock_module *module = i < registry->num_modules ? registry->modules[i] : NULL;
+    pthread_mutex_unlock(&registry->lock);
+    return module;
+}
+
+const char *bdk_registry_library(struct bdk_registry *registry, size_t i)
+{
+    pthread_mutex_lock(&registry->lock);
+    const char *library = i < registry->num_libraries ? registry->libraries[i] : NULL;
+    pthread_mutex_unlock(&registry->lock);
+    return library;
+}
