@@ -1,0 +1,292 @@
+/*
+ * Reference measurements: see reference.h. Measurements with two processes fork a helper that serves until it is told
+ * to stop or its parent is gone.
+ */
+#include "bench/support/reference.h"
+
+#include "util/clock.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void require(bool condition, const char *what)
+{
+    if (condition)
+        return;
+    fprintf(stderr, "%s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static void *pages(size_t size, int flags)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    require(memory != MAP_FAILED, "mmap");
+    return memory;
+}
+
+static double seconds_since(int64_t start_ns)
+{
+    return (double)(dango_clock_ns() - start_ns) / (double)DANGO_NS_PER_S;
+}
+
+/* Forks a helper that runs `serve(arg)`; it dies with its parent. */
+static pid_t fork_helper(void (*serve)(void *), void *arg)
+{
+    fflush(NULL);
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    require(pid >= 0, "fork");
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() == parent)
+            serve(arg);
+        _exit(0);
+    }
+    return pid;
+}
+
+static void end_helper(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+/* ---- copies ---- */
+
+double bench_memcpy(void *arg)
+{
+    const struct bench_copy *copy = arg;
+    char *from = pages(copy->size, MAP_PRIVATE), *to = pages(copy->size, MAP_PRIVATE);
+    memset(from, 1, copy->size);
+    memset(to, 2, copy->size);
+    int64_t start = dango_clock_ns();
+    for (int i = 0; i < copy->count; i++) {
+        memcpy(to, from, copy->size);
+        __asm__ volatile("" : : "r"(to) : "memory");
+    }
+    double rate = (double)copy->size * copy->count / seconds_since(start);
+    munmap(from, copy->size);
+    munmap(to, copy->size);
+    return rate;
+}
+
+static void serve_memory(void *arg)
+{
+    (void)arg;
+    for (;;)
+        pause();
+}
+
+double bench_process_vm_readv(void *arg)
+{
+    const struct bench_copy *copy = arg;
+    char *from = pages(copy->size, MAP_PRIVATE), *to = pages(copy->size, MAP_PRIVATE);
+    memset(from, 1, copy->size);
+    memset(to, 2, copy->size);
+    pid_t helper = fork_helper(serve_memory, NULL); /* has the same bytes at the same address */
+    int64_t start = dango_clock_ns();
+    for (int i = 0; i < copy->count; i++) {
+        for (size_t done = 0; done < copy->size;) {
+            struct iovec local = {to + done, copy->size - done}, remote = {from + done, copy->size - done};
+            ssize_t n = process_vm_readv(helper, &local, 1, &remote, 1, 0);
+            require(n > 0, "process_vm_readv");
+            done += (size_t)n;
+        }
+    }
+    double rate = (double)copy->size * copy->count / seconds_since(start);
+    end_helper(helper);
+    munmap(from, copy->size);
+    munmap(to, copy->size);
+    return rate;
+}
+
+/* ---- sockets ---- */
+
+/* Two ends of a TCP connection over the loopback interface. */
+static void connect_loopback(int ends[2])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t length = sizeof address;
+    int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    require(listener >= 0, "socket");
+    require(bind(listener, (struct sockaddr *)&address, sizeof address) == 0, "bind");
+    require(listen(listener, 1) == 0, "listen");
+    require(getsockname(listener, (struct sockaddr *)&address, &length) == 0, "getsockname");
+    ends[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    require(ends[0] >= 0, "socket");
+    require(connect(ends[0], (struct sockaddr *)&address, sizeof address) == 0, "connect");
+    ends[1] = accept(listener, NULL, NULL);
+    require(ends[1] >= 0, "accept");
+    for (int i = 0; i < 2; i++)
+        require(setsockopt(ends[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0, "TCP_NODELAY");
+    close(listener);
+}
+
+struct stream {
+    const struct bench_copy *copy;
+    int socket;
+};
+
+static void serve_stream(void *arg)
+{
+    const struct stream *stream = arg;
+    char *data = pages(stream->copy->size, MAP_PRIVATE);
+    for (int i = 0; i < stream->copy->count; i++) {
+        for (size_t done = 0; done < stream->copy->size;) {
+            ssize_t n = write(stream->socket, data + done, stream->copy->size - done);
+            require(n > 0, "write to a socket");
+            done += (size_t)n;
+        }
+    }
+}
+
+double bench_socket_stream(void *arg)
+{
+    const struct bench_copy *copy = arg;
+    char *to = pages(copy->size, MAP_PRIVATE);
+    int ends[2];
+    connect_loopback(ends);
+    struct stream stream = {copy, ends[1]};
+    pid_t helper = fork_helper(serve_stream, &stream);
+    int64_t start = dango_clock_ns();
+    for (int i = 0; i < copy->count; i++) {
+        for (size_t done = 0; done < copy->size;) {
+            ssize_t n = read(ends[0], to + done, copy->size - done);
+            require(n > 0, "read from a socket");
+            done += (size_t)n;
+        }
+    }
+    double rate = (double)copy->size * copy->count / seconds_since(start);
+    end_helper(helper);
+    close(ends[0]);
+    close(ends[1]);
+    munmap(to, copy->size);
+    return rate;
+}
+
+static void serve_echo(void *arg)
+{
+    int fd = *(int *)arg;
+    char byte;
+    while (read(fd, &byte, 1) == 1 && write(fd, &byte, 1) == 1)
+        ;
+}
+
+double bench_socket_ping(void *arg)
+{
+    const struct bench_ping *ping = arg;
+    int ends[2];
+    connect_loopback(ends);
+    pid_t helper = fork_helper(serve_echo, &ends[1]);
+    char byte = 'x';
+    int64_t start = dango_clock_ns();
+    for (int i = 0; i < ping->count; i++)
+        require(write(ends[0], &byte, 1) == 1 && read(ends[0], &byte, 1) == 1, "socket ping");
+    double ns = seconds_since(start) * 1e9 / ping->count;
+    end_helper(helper);
+    close(ends[0]);
+    close(ends[1]);
+    return ns;
+}
+
+/* ---- shared memory ---- */
+
+/* The number of the last ping and of the last pong, in lines of their own. */
+struct table {
+    _Alignas(128) uint32_t ping;
+    _Alignas(128) uint32_t pong;
+    bool sleep;
+};
+
+static void send_turn(const struct table *table, uint32_t *word, uint32_t turn)
+{
+    __atomic_store_n(word, turn, __ATOMIC_RELEASE);
+    if (table->sleep)
+        syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+static void await_turn(const struct table *table, uint32_t *word, uint32_t turn)
+{
+    uint32_t seen;
+    while ((seen = __atomic_load_n(word, __ATOMIC_ACQUIRE)) != turn) {
+        if (table->sleep)
+            syscall(SYS_futex, word, FUTEX_WAIT, seen, NULL, NULL, 0);
+    }
+}
+
+static void serve_turns(void *arg)
+{
+    struct table *table = arg;
+    for (uint32_t turn = 1;; turn++) {
+        await_turn(table, &table->ping, turn);
+        send_turn(table, &table->pong, turn);
+    }
+}
+
+static double ping_in_memory(const struct bench_ping *ping, bool sleep)
+{
+    struct table *table = pages(sizeof *table, MAP_SHARED);
+    table->sleep = sleep;
+    pid_t helper = fork_helper(serve_turns, table);
+    int64_t start = dango_clock_ns();
+    for (uint32_t turn = 1; turn <= (uint32_t)ping->count; turn++) {
+        send_turn(table, &table->ping, turn);
+        await_turn(table, &table->pong, turn);
+    }
+    double ns = seconds_since(start) * 1e9 / ping->count;
+    end_helper(helper);
+    munmap(table, sizeof *table);
+    return ns;
+}
+
+double bench_futex_ping(void *arg)
+{
+    return ping_in_memory(arg, true);
+}
+
+double bench_spin_ping(void *arg)
+{
+    return ping_in_memory(arg, false);
+}
+
+/* ---- files ---- */
+
+double bench_append(void *arg)
+{
+    const struct bench_append *append = arg;
+    char path[4096];
+    snprintf(path, sizeof path, "%s/bench-append-XXXXXX", append->directory ? append->directory : ".");
+    int fd = mkstemp(path);
+    require(fd >= 0, path);
+    unlink(path);
+    char *data = calloc(1, append->size);
+    assert(data);
+    int64_t start = dango_clock_ns();
+    for (int i = 0; i < append->count; i++) {
+        require(write(fd, data, append->size) == (ssize_t)append->size, "append");
+        if (append->sync)
+            require(fdatasync(fd) == 0, "fdatasync");
+    }
+    double ns = seconds_since(start) * 1e9 / append->count;
+    close(fd);
+    free(data);
+    return ns;
+}
