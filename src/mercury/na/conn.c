@@ -1,0 +1,273 @@
+/*
+ * The shared state machine of conn.h. Lock order: conn->lock, then nothing. The progress loop changes the state under
+ * conn->lock so that a sender which holds the lock sees a connection that stays as it is.
+ */
+#include "mercury/na/conn.h"
+
+#include "util/log.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HELLO_MAGIC   0x4f474e44u /* "DNGO" */
+#define HELLO_VERSION 1
+
+/* A message that waits for room. */
+struct na_queued {
+    struct list_node link;
+    size_t size;
+    char bytes[];
+};
+
+int na_context_init(struct na_context *context, struct na_domain *domain, uint8_t id, const struct na_upcalls *upcalls,
+                    void *arg, _Atomic uint32_t *epoch)
+{
+    context->domain = domain;
+    context->id = id;
+    context->upcalls = *upcalls;
+    context->upcall_arg = arg;
+    context->conn_count = 0;
+    atomic_init(&context->attention, 0);
+    list_init(&context->conns);
+    if (na_wait_init(&context->wait, epoch))
+        return -1;
+    pthread_mutex_init(&context->conns_lock, NULL);
+    return 0;
+}
+
+void na_context_fini(struct na_context *context)
+{
+    assert(list_empty(&context->conns));
+    na_wait_fini(&context->wait);
+    pthread_mutex_destroy(&context->conns_lock);
+}
+
+hg_return_t na_conn_init(struct na_conn *conn, struct na_context *context, bool incoming)
+{
+    bool full;
+
+    conn->context = context;
+    conn->transport = context->domain->transport;
+    conn->incoming = incoming;
+    conn->backlog_bytes = 0;
+    atomic_init(&conn->refs, 1);
+    atomic_init(&conn->state, NA_CONN_CONNECTING);
+    atomic_init(&conn->broken, HG_SUCCESS);
+    atomic_init(&conn->has_backlog, false);
+    list_init(&conn->backlog);
+    list_init(&conn->link);
+    pthread_mutex_lock(&context->conns_lock);
+    full = context->conn_count >= NA_CONNECTIONS_MAX;
+    if (!full) {
+        context->conn_count++;
+        list_append(&context->conns, &conn->link);
+    }
+    pthread_mutex_unlock(&context->conns_lock);
+    if (full)
+        return HG_NOMEM;
+    pthread_mutex_init(&conn->lock, NULL);
+    return HG_SUCCESS;
+}
+
+void na_conn_ref(struct na_conn *conn)
+{
+    unsigned before = atomic_fetch_add_explicit(&conn->refs, 1, memory_order_relaxed);
+    assert(before > 0);
+    (void)before;
+}
+
+void na_conn_release(struct na_conn *conn)
+{
+    if (atomic_fetch_sub_explicit(&conn->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    assert(atomic_load(&conn->state) == NA_CONN_CLOSED && list_empty(&conn->backlog));
+    pthread_mutex_destroy(&conn->lock);
+    conn->transport->conn_free(conn);
+}
+
+static size_t pieces_size(const struct iovec *pieces, int count)
+{
+    size_t size = 0;
+    for (int i = 0; i < count; i++)
+        size += pieces[i].iov_len;
+    return size;
+}
+
+/* Keeps a copy for later; send lock held. */
+static hg_return_t backlog_add(struct na_conn *conn, const struct iovec *pieces, int count)
+{
+    size_t size = pieces_size(pieces, count);
+    struct na_queued *queued;
+    char *to;
+
+    if (size > NA_BACKLOG_MAX - conn->backlog_bytes)
+        return HG_AGAIN;
+    queued = malloc(sizeof *queued + size);
+    if (!queued)
+        return HG_NOMEM;
+    queued->size = size;
+    to = queued->bytes;
+    for (int i = 0; i < count; i++) {
+        memcpy(to, pieces[i].iov_base, pieces[i].iov_len);
+        to += pieces[i].iov_len;
+    }
+    if (list_empty(&conn->backlog)) {
+        atomic_store_explicit(&conn->has_backlog, true, memory_order_release);
+        atomic_fetch_add_explicit(&conn->context->attention, 1, memory_order_release);
+    }
+    list_append(&conn->backlog, &queued->link);
+    conn->backlog_bytes += size;
+    return HG_SUCCESS;
+}
+
+/* Drops the front of the backlog; send lock held. */
+static void backlog_drop(struct na_conn *conn)
+{
+    struct na_queued *queued = container_of(list_pop(&conn->backlog), struct na_queued, link);
+
+    conn->backlog_bytes -= queued->size;
+    free(queued);
+    if (list_empty(&conn->backlog)) {
+        atomic_store_explicit(&conn->has_backlog, false, memory_order_release);
+        atomic_fetch_sub_explicit(&conn->context->attention, 1, memory_order_release);
+    }
+}
+
+hg_return_t na_conn_send(struct na_conn *conn, const struct iovec *pieces, int count)
+{
+    hg_return_t ret = HG_AGAIN;
+    int state;
+
+    pthread_mutex_lock(&conn->lock);
+    state = atomic_load_explicit(&conn->state, memory_order_relaxed);
+    if (state == NA_CONN_CLOSED) {
+        ret = HG_NODEV;
+        goto out;
+    }
+    assert(pieces_size(pieces, count) <= conn->context->domain->message_max);
+    if (state == NA_CONN_OPEN && list_empty(&conn->backlog))
+        ret = conn->transport->conn_write(conn, pieces, count);
+    if (ret == HG_AGAIN)
+        ret = backlog_add(conn, pieces, count);
+out:
+    pthread_mutex_unlock(&conn->lock);
+    if (ret != HG_SUCCESS && ret != HG_AGAIN && ret != HG_NOMEM && state != NA_CONN_CLOSED)
+        na_conn_break(conn, ret);
+    return ret;
+}
+
+void na_conn_break(struct na_conn *conn, hg_return_t why)
+{
+    int none = HG_SUCCESS;
+
+    assert(why != HG_SUCCESS);
+    if (!atomic_compare_exchange_strong(&conn->broken, &none, (int)why))
+        return;
+    atomic_fetch_add_explicit(&conn->context->attention, 1, memory_order_release);
+    na_wait_wake(&conn->context->wait);
+}
+
+bool na_conn_attend(struct na_conn *conn)
+{
+    hg_return_t ret = (hg_return_t)atomic_load(&conn->broken);
+    bool moved = false;
+
+    if (ret == HG_SUCCESS && atomic_load_explicit(&conn->has_backlog, memory_order_acquire)) {
+        pthread_mutex_lock(&conn->lock);
+        while (na_conn_is_open(conn) && !list_empty(&conn->backlog) && ret == HG_SUCCESS) {
+            struct na_queued *queued = container_of(conn->backlog.next, struct na_queued, link);
+            struct iovec piece = {.iov_base = queued->bytes, .iov_len = queued->size};
+            ret = conn->transport->conn_write(conn, &piece, 1);
+            if (ret == HG_SUCCESS) {
+                backlog_drop(conn);
+                moved = true;
+            }
+        }
+        pthread_mutex_unlock(&conn->lock);
+    }
+    if (ret == HG_SUCCESS || ret == HG_AGAIN)
+        return moved;
+    na_conn_close(conn, ret);
+    return true;
+}
+
+void na_conn_open(struct na_conn *conn)
+{
+    assert(atomic_load(&conn->state) == NA_CONN_CONNECTING);
+    pthread_mutex_lock(&conn->lock);
+    atomic_store_explicit(&conn->state, NA_CONN_OPEN, memory_order_release);
+    pthread_mutex_unlock(&conn->lock);
+    na_conn_attend(conn);
+}
+
+void na_conn_close(struct na_conn *conn, hg_return_t why)
+{
+    struct na_context *context = conn->context;
+    int none = HG_SUCCESS;
+
+    assert(why != HG_SUCCESS);
+    if (na_conn_is_closed(conn))
+        return;
+    pthread_mutex_lock(&conn->lock);
+    atomic_store_explicit(&conn->state, NA_CONN_CLOSED, memory_order_release);
+    while (!list_empty(&conn->backlog))
+        backlog_drop(conn);
+    conn->transport->conn_shutdown(conn);
+    pthread_mutex_unlock(&conn->lock);
+    /* From here on nobody marks it broken any more; take back the attention that an earlier mark drew. */
+    if (!atomic_compare_exchange_strong(&conn->broken, &none, (int)why))
+        atomic_fetch_sub_explicit(&context->attention, 1, memory_order_release);
+
+    pthread_mutex_lock(&context->conns_lock);
+    list_remove(&conn->link);
+    context->conn_count--;
+    pthread_mutex_unlock(&context->conns_lock);
+    if (!conn->incoming || conn->user)
+        context->upcalls.closed(context->upcall_arg, conn, why);
+    na_conn_release(conn);
+}
+
+hg_return_t na_conn_rma(struct na_conn *conn, enum na_rma_op op, const struct na_segment *local, size_t local_count,
+                        const struct na_segment *remote, size_t remote_count)
+{
+    if (na_conn_is_closed(conn))
+        return HG_NODEV;
+    return conn->transport->conn_rma(conn, op, local, local_count, remote, remote_count);
+}
+
+void na_hello_fill(struct na_hello *hello, const struct na_context *context, uint8_t target_id)
+{
+    memset(hello, 0, sizeof *hello);
+    hello->magic = HELLO_MAGIC;
+    hello->version = HELLO_VERSION;
+    hello->source_id = context->id;
+    hello->target_id = target_id;
+    memcpy(hello->host, context->domain->host, sizeof hello->host);
+}
+
+hg_return_t na_hello_accept(struct na_conn *conn, const struct na_hello *hello)
+{
+    const struct na_context *context = conn->context;
+    char host[NA_ADDRESS_MAX];
+
+    if (hello->magic != HELLO_MAGIC || hello->target_id != context->id)
+        return HG_PROTOCOL_ERROR;
+    if (hello->version != HELLO_VERSION) {
+        log_warning("mercury", "a peer speaks version %u of the protocol, this program version %u: refused",
+                    hello->version, HELLO_VERSION);
+        return HG_PROTOCOL_ERROR;
+    }
+    if (!memchr(hello->host, '\0', sizeof hello->host))
+        return HG_PROTOCOL_ERROR;
+    if (context->domain->transport->address_normalise(hello->host, host, sizeof host) != HG_SUCCESS)
+        return HG_PROTOCOL_ERROR;
+    if (conn->incoming) {
+        memcpy(conn->peer, host, sizeof conn->peer);
+        conn->peer_context_id = hello->source_id;
+        return HG_SUCCESS;
+    }
+    /* Who answers must be who was called. */
+    bool same = strcmp(conn->peer, host) == 0 && conn->peer_context_id == hello->source_id;
+    return same ? HG_SUCCESS : HG_PROTOCOL_ERROR;
+}

@@ -1,0 +1,110 @@
+/*
+ * The state machine of a connection, shared by the transports that exchange messages over a link of their own.
+ *
+ *     connecting --hello answered--> open --any failure, or local close--> closed
+ *
+ * *Hello.* The side that connects sends a hello first (who it is, which context it wants), the other side answers with
+ * its own; each transport adds what it needs behind it. Nothing else may be sent before.
+ * *Framing.* One na_conn_send is one message on the other side.
+ * *Flow control.* What the link cannot take now (not open yet, no room) is copied to a backlog, in order, and flushed
+ * by the progress loop; the backlog is limited, beyond the limit senders get HG_AGAIN.
+ * *Failure.* A sender that meets a broken link or a corrupt peer marks the connection; the progress loop closes it,
+ * discards the backlog and tells the core once.
+ *
+ * A connection is reference counted: the context holds one reference until it is closed, the core one per call that
+ * uses it. After closing it only answers HG_NODEV.
+ */
+#ifndef DANGO_MERCURY_NA_CONN_H
+#define DANGO_MERCURY_NA_CONN_H
+
+#include "mercury/na/na.h"
+#include "mercury/na/wait.h"
+#include "util/list.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define NA_BACKLOG_MAX (64u << 20) /* bytes waiting for room, per connection */
+
+enum na_conn_state { NA_CONN_CONNECTING, NA_CONN_OPEN, NA_CONN_CLOSED };
+
+/* State of one context that all transports have; embedded as their first member. */
+struct na_context {
+    struct na_domain *domain;
+    uint8_t id;
+    struct na_wait wait;
+    struct na_upcalls upcalls;
+    void *upcall_arg;
+    struct list_node conns;     /* every connection that is not closed */
+    pthread_mutex_t conns_lock; /* guards the list; taken by connecting threads and the progress loop */
+    size_t conn_count;
+    _Atomic unsigned attention; /* connections with a backlog or marked broken */
+};
+
+struct na_conn {
+    struct na_context *context; /* valid until the connection is closed */
+    const struct na_transport *transport;
+    struct list_node link; /* in context->conns */
+    _Atomic unsigned refs;
+    bool incoming;
+    char peer[NA_ADDRESS_MAX]; /* canonical host part of the other side's address */
+    uint8_t peer_context_id;   /* context of the other side */
+    void *user;                /* the core's; set by `accepted` or after connecting */
+
+    pthread_mutex_t lock;     /* the send lock: guards everything below, and the link's sending side */
+    _Atomic int state;        /* enum na_conn_state; written under the lock */
+    _Atomic int broken;       /* an hg_return_t found by a sender; the progress loop closes */
+    struct list_node backlog; /* of struct na_queued */
+    size_t backlog_bytes;
+    _Atomic bool has_backlog; /* readable without the lock */
+};
+
+/* Common part of a hello, little endian. */
+struct na_hello {
+    uint32_t magic;
+    uint16_t version;
+    uint8_t source_id; /* context that speaks */
+    uint8_t target_id; /* context that is wanted */
+    char host[NA_ADDRESS_MAX];
+};
+
+/* ---- contexts ---- */
+int na_context_init(struct na_context *context, struct na_domain *domain, uint8_t id, const struct na_upcalls *upcalls,
+                    void *arg, _Atomic uint32_t *epoch);
+void na_context_fini(struct na_context *context); /* no connection may be left */
+
+/* ---- life of a connection ---- */
+/* Adds a connecting connection to the context; one reference for the context. HG_NOMEM beyond the limit. The transport
+ * has zeroed it, and set peer, peer_context_id and user of one that it connects itself. */
+hg_return_t na_conn_init(struct na_conn *conn, struct na_context *context, bool incoming);
+void na_conn_ref(struct na_conn *conn);
+void na_conn_release(struct na_conn *conn);
+static inline bool na_conn_is_open(struct na_conn *conn)
+{
+    return atomic_load_explicit(&conn->state, memory_order_acquire) == NA_CONN_OPEN;
+}
+static inline bool na_conn_is_closed(struct na_conn *conn)
+{
+    return atomic_load_explicit(&conn->state, memory_order_acquire) == NA_CONN_CLOSED;
+}
+
+/* ---- progress loop only ---- */
+void na_conn_open(struct na_conn *conn);
+/* Ends the connection; calls conn_shutdown, then the `closed` upcall unless it never was accepted. */
+void na_conn_close(struct na_conn *conn, hg_return_t why);
+/* Sends what is in the backlog; closes the connection if a sender found it broken. True if something moved. */
+bool na_conn_attend(struct na_conn *conn);
+
+/* ---- any thread ---- */
+hg_return_t na_conn_send(struct na_conn *conn, const struct iovec *pieces, int count);
+/* Marks the connection for closing by the progress loop. */
+void na_conn_break(struct na_conn *conn, hg_return_t why);
+hg_return_t na_conn_rma(struct na_conn *conn, enum na_rma_op op, const struct na_segment *local, size_t local_count,
+                        const struct na_segment *remote, size_t remote_count);
+
+/* ---- hello ---- */
+void na_hello_fill(struct na_hello *hello, const struct na_context *context, uint8_t target_id);
+/* Checks a hello from a peer and takes over its name. */
+hg_return_t na_hello_accept(struct na_conn *conn, const struct na_hello *hello);
+
+#endif

@@ -1,0 +1,106 @@
+/*
+ * The table of built-in transports and the grammar of protocol strings:
+ *
+ *     [CLASS+]PROTOCOL[:[//HOST]]
+ *
+ * "na+sm", "sm", "sm:" and "sm://" mean the same. An unknown protocol is an error that lists what is built in.
+ */
+#include "mercury/na/na.h"
+
+#include "mercury/na/sm/sm.h"
+#include "util/suggest.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct na_transport *const transports[] = {&na_sm_transport, NULL};
+
+const struct na_transport *const *na_transports(void)
+{
+    return transports;
+}
+
+static bool transport_has_name(const struct na_transport *transport, const char *name, size_t length)
+{
+    if (strlen(transport->protocol) == length && memcmp(transport->protocol, name, length) == 0)
+        return true;
+    for (const char *const *alias = transport->aliases; *alias; alias++)
+        if (strlen(*alias) == length && memcmp(*alias, name, length) == 0)
+            return true;
+    return false;
+}
+
+/* Splits "protocol://host"; the host is "" when absent. False if the text after the colon is not "//…". */
+static bool split(const char *text, size_t *name_length, const char **host)
+{
+    const char *colon = strchr(text, ':');
+    if (!colon) {
+        *name_length = strlen(text);
+        *host = "";
+        return true;
+    }
+    *name_length = (size_t)(colon - text);
+    if (colon[1] == '\0') {
+        *host = "";
+        return true;
+    }
+    if (colon[1] != '/' || colon[2] != '/')
+        return false;
+    *host = colon + 3;
+    return true;
+}
+
+static int unknown_protocol(const char *text, size_t name_length, struct dango_error *err)
+{
+    const char *names[sizeof transports / sizeof *transports];
+    char name[64], list[256];
+    size_t count = 0;
+
+    for (const struct na_transport *const *transport = transports; *transport; transport++)
+        names[count++] = (*transport)->protocol;
+    snprintf(name, sizeof name, "%.*s", (int)(name_length < 63 ? name_length : 63), text);
+    return dango_error_set(err, DANGO_ERR_UNSUPPORTED, "no transport for protocol \"%s\"%s", name,
+                           dango_suggest_list("built in", name, names, count, list, sizeof list));
+}
+
+int na_domain_open(const char *protocol, bool listen, const struct na_init_info_4_0 *options, struct na_domain **domain,
+                   struct dango_error *err)
+{
+    struct na_open_info info = {.listen = listen, .options = options};
+    size_t name_length;
+
+    assert(protocol && options && domain);
+    if (!split(protocol, &name_length, &info.host))
+        return dango_error_set(err, DANGO_ERR_INVALID,
+                               "\"%s\" is not a protocol string: expected PROTOCOL or PROTOCOL://HOST", protocol);
+    for (const struct na_transport *const *transport = transports; *transport; transport++)
+        if (transport_has_name(*transport, protocol, name_length))
+            return (*transport)->domain_open(*transport, &info, domain, err);
+    return unknown_protocol(protocol, name_length, err);
+}
+
+void na_domain_close(struct na_domain *domain)
+{
+    assert(domain);
+    domain->transport->domain_close(domain);
+}
+
+hg_return_t na_address_parse(const struct na_domain *domain, const char *address, char *host, size_t size)
+{
+    const char *text;
+    size_t name_length;
+
+    if (!split(address, &name_length, &text) || !*text)
+        return HG_INVALID_ARG;
+    if (!transport_has_name(domain->transport, address, name_length))
+        return HG_PROTONOSUPPORT;
+    return domain->transport->address_normalise(text, host, size);
+}
+
+void na_address_format(const struct na_transport *transport, const char *host, char *address, size_t size)
+{
+    int length = snprintf(address, size, "%s://%s", transport->protocol, host);
+    assert(length > 0 && (size_t)length < size);
+    (void)length;
+}
