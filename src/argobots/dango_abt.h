@@ -11,7 +11,7 @@
  *
  *     for (;;) {
  *         progress and trigger whatever is there;
- *         if (dango_abt_self_has_work()) { ABT_self_yield(); continue; }
+ *         if (dango_abt_self_has_work()) { dango_abt_self_yield_last(); continue; }
  *         if (nothing happened for the spin time)
  *             dango_abt_idle_wait(transport_fd, timeout_ns, transport_may_sleep, transport);
  *     }
@@ -51,6 +51,12 @@ void dango_abt_idle_forget(int epoll_fd);
 
 /* Whether a pool of the calling ES holds a ready unit (or its scheduler was asked to stop): a few loads. */
 bool dango_abt_self_has_work(void);
+
+/*
+ * Yields to every ready unit of the ES, also those in pools that its scheduler serves after the caller's own (which
+ * ABT_self_yield would starve): for loops that must not keep anybody else from running. No-op outside of ULTs.
+ */
+void dango_abt_self_yield_last(void);
 
 /* Whether the caller is a ULT that may block, i.e. neither an external thread nor a tasklet nor a scheduler. */
 bool dango_abt_self_is_ult(void);
