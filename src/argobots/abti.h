@@ -51,7 +51,6 @@ struct abti_waiter {
     bool timed_out;
     bool exclusive; /* rwlock: a writer */
     bool insists;   /* mutex: was woken in vain before, has to be given the mutex */
-    bool granted;   /* mutex: was given it */
 };
 
 struct abti_waiters {

@@ -4,7 +4,9 @@
  * The state is one word: LOCKED, WAITERS, and a bit lock over the queue. Free and uncontended, locking and unlocking
  * are one compare and swap each. Who finds it locked waits in the queue. Unlocking wakes the first waiter but leaves
  * the mutex free, so that whoever comes first gets it: that is fast, but could starve the waiter; so a waiter that was
- * woken in vain queues up in front and insists: it is given the mutex at the next unlocking.
+ * woken in vain queues up in front and insists: it is given the mutex at the next unlocking, as its heir.
+ * Until the heir has run, those who spin for the mutex (ABT_mutex_spinlock) may take it from it: they may be what
+ * keeps the heir from running.
  *
  * Before queueing, a short spin, if the holder locked it on another ES and may be about to unlock it.
  *
@@ -16,6 +18,7 @@
 
 #define LOCKED      1u
 #define WAITERS     2u
+#define GRANTED     4u /* locked for the heir */
 #define SPIN_PAUSES 30
 
 struct ABT_mutex_attr_opaque {
@@ -52,6 +55,32 @@ static bool spin_for_it(ABT_mutex mutex)
     return false;
 }
 
+/* What an insisting waiter does when it is woken; false if somebody who spins was faster. */
+static bool accept(ABT_mutex mutex, struct abti_waiter *waiter)
+{
+    uint32_t bits = abti_bitlock_lock(&mutex->word);
+    bool is_heir = mutex->heir == waiter;
+    if (is_heir) {
+        mutex->heir = NULL;
+        bits &= ~GRANTED;
+    }
+    abti_bitlock_unlock(&mutex->word, bits);
+    return is_heir;
+}
+
+/* Takes a mutex from an heir that has not run yet. */
+static bool take_from_heir(ABT_mutex mutex)
+{
+    if (!(abti_load(&mutex->word) & GRANTED))
+        return false;
+    uint32_t bits = abti_bitlock_lock(&mutex->word);
+    bool granted = bits & GRANTED;
+    if (granted)
+        mutex->heir = NULL;
+    abti_bitlock_unlock(&mutex->word, bits & ~GRANTED);
+    return granted;
+}
+
 static void lock_slowly(ABT_mutex mutex)
 {
     struct abti_waiter waiter;
@@ -70,8 +99,8 @@ static void lock_slowly(ABT_mutex mutex)
             abti_waiters_prepend(&mutex->waiters, &waiter);
         else
             abti_waiters_append(&mutex->waiters, &waiter);
-        abti_wait(&waiter, &mutex->word, LOCKED | WAITERS);
-        if (waiter.granted)
+        abti_wait(&waiter, &mutex->word, bits | WAITERS);
+        if (insists && accept(mutex, &waiter))
             return;
         insists = true;
     }
@@ -84,8 +113,8 @@ static void unlock_slowly(ABT_mutex mutex)
     struct abti_waiter *waiter = abti_waiters_pop(&mutex->waiters);
     bits = mutex->waiters.head ? WAITERS : 0;
     if (waiter && waiter->insists) {
-        waiter->granted = true;
-        bits |= LOCKED;
+        mutex->heir = waiter;
+        bits |= LOCKED | GRANTED;
     }
     abti_bitlock_unlock(&mutex->word, bits);
     if (waiter)
@@ -147,16 +176,21 @@ void abti_mutex_unlock(ABT_mutex mutex)
     unlock_plain(mutex);
 }
 
-static bool abti_mutex_trylock(ABT_mutex mutex)
+/* Notes who has it now. */
+static void locked(ABT_mutex mutex)
 {
-    bool recursive = mutex->attributes & ABTI_MUTEX_RECURSIVE;
-    if (recursive && lock_again(mutex))
+    abti_store(&mutex->holder, (uintptr_t)abti_self());
+    if (mutex->attributes & ABTI_MUTEX_RECURSIVE)
+        abti_store(&mutex->owner, self_token());
+}
+
+static bool try_lock_any(ABT_mutex mutex)
+{
+    if ((mutex->attributes & ABTI_MUTEX_RECURSIVE) && lock_again(mutex))
         return true;
     if (!try_lock(mutex) && !try_lock_among_waiters(mutex))
         return false;
-    abti_store(&mutex->holder, (uintptr_t)abti_self());
-    if (recursive)
-        abti_store(&mutex->owner, self_token());
+    locked(mutex);
     return true;
 }
 
@@ -212,15 +246,20 @@ int ABT_mutex_lock_high(ABT_mutex mutex)
 int ABT_mutex_trylock(ABT_mutex mutex)
 {
     ABTI_CHECK(mutex, ABT_ERR_INV_MUTEX);
-    return abti_mutex_trylock(mutex) ? ABT_SUCCESS : ABT_ERR_MUTEX_LOCKED;
+    return try_lock_any(mutex) ? ABT_SUCCESS : ABT_ERR_MUTEX_LOCKED;
 }
 
 int ABT_mutex_spinlock(ABT_mutex mutex)
 {
     unsigned tries = 0;
     ABTI_CHECK(mutex, ABT_ERR_INV_MUTEX);
-    while (!abti_mutex_trylock(mutex))
+    while (!try_lock_any(mutex)) {
+        if (take_from_heir(mutex)) {
+            locked(mutex);
+            break;
+        }
         abti_backoff(&tries);
+    }
     return ABT_SUCCESS;
 }
 
