@@ -310,13 +310,13 @@ typedef enum {
  * storage, on a stack, in a structure. Initialised with the macros below; needs no destruction.
  */
 typedef struct {
-    int dummy[16];
+    int dummy[16] __attribute__((aligned(8))); /* holds pointers */
 } ABT_mutex_memory;
 typedef struct {
-    int dummy[16];
+    int dummy[16] __attribute__((aligned(8))); /* holds pointers */
 } ABT_cond_memory;
 typedef struct {
-    int dummy[16];
+    int dummy[16] __attribute__((aligned(8))); /* holds pointers */
 } ABT_eventual_memory;
 
 /* clang-format off */
