@@ -1,0 +1,25 @@
+/*
+ * What ABT-IO offers inside Dango beyond abt-io.h: creation from parsed JSON with errors as values instead of log
+ * lines, for the Bedrock module and for components that own an instance.
+ */
+#ifndef DANGO_ABT_IO_DANGO_ABT_IO_H
+#define DANGO_ABT_IO_DANGO_ABT_IO_H
+
+#include <abt-io.h>
+#include <dango/options.h>
+
+struct json_object;
+
+/* The options of an instance; they fill in a struct abtio_settings (abtio.h). */
+extern const struct dango_option dango_abt_io_options[];
+
+/*
+ * Creates an instance. `config`: an object or NULL for {}, borrowed; unknown fields are errors. `pool`: where
+ * operations run, ABT_POOL_NULL for a pool and execution streams of its own. NULL on failure.
+ */
+abt_io_instance_id dango_abt_io_create(struct json_object *config, ABT_pool pool, struct dango_error *err);
+
+/* The effective configuration, one new reference. */
+struct json_object *dango_abt_io_config(abt_io_instance_id aid);
+
+#endif
