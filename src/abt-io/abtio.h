@@ -4,10 +4,11 @@
  *   config.c      JSON → settings → effective JSON           operation.c   life of one operation
  *   instance.c    life of an instance, its own streams       calls.c       the system calls
  *   api.c         the public operations                      trace.c       lines of trace_io
+ *   ring.c        the io_uring engine
  *
  * A public function fills in a struct abtio_call and hands it to abtio_execute (blocking) or abtio_start (_nb). Both
  * wrap it into a struct abt_io_op and submit that to the engine of the instance: a tasklet in the pool runs the system
- * call and completes the operation. Operations inside an instance are counted by its gate, which finalisation closes.
+ * call, or a ring has the kernel execute it, and completes the operation. Operations inside an instance are counted by its gate, which finalisation closes.
  */
 #ifndef DANGO_ABT_IO_ABTIO_H
 #define DANGO_ABT_IO_ABTIO_H
@@ -30,6 +31,11 @@ struct abtio_pool_settings {
     char *kind, *access;  /* fixed: "fifo_wait", "mpmc" */
 };
 
+/* Bits for the creation of rings and for each of their operations. */
+struct abtio_ring_flags {
+    unsigned setup, sqe;
+};
+
 struct abtio_settings {
     char *version;
     bool null_io_write, null_io_read; /* data operations pretend to transfer everything */
@@ -38,7 +44,8 @@ struct abtio_settings {
     int64_t backing_thread_count; /* short for internal_pool.num_xstreams; 0: not given */
     bool internal_pool_flag;      /* output: whether the pool is ours */
     struct abtio_pool_settings internal_pool;
-    struct json_object *liburing_flags;
+    struct json_object *liburing_flags; /* those that exist */
+    struct abtio_ring_flags ring_flags; /* the same as bits */
 };
 
 /* Parses and completes; `external_pool` decides what the pool fields mean. 0 or a negative code. */
@@ -110,6 +117,8 @@ bool abtio_call_is_write(enum abtio_code code);
 
 /* ---- instances ---- */
 
+struct abtio_rings;
+
 struct abt_io_instance {
     struct abtio_settings settings;
     struct json_object *foreign; /* fields kept for the caller; NULL: none */
@@ -118,6 +127,7 @@ struct abt_io_instance {
     ABT_pool pool;               /* where operations run */
     ABT_xstream *xstreams;       /* ours, if the pool is ours */
     int64_t num_xstreams;
+    struct abtio_rings *rings; /* NULL: everything runs in the pool */
 };
 
 /* ---- operations ---- */
@@ -125,6 +135,7 @@ struct abt_io_instance {
 struct abt_io_op {
     struct abtio_call call;
     struct abt_io_instance *instance; /* stays until the operation completed */
+    struct abt_io_op *next;           /* in the lists of a ring */
     int64_t result;
     void *ret;                     /* where to store the result of the _nb form; may be NULL */
     size_t ret_size;               /* 4 or 8 */
@@ -139,6 +150,9 @@ int64_t abtio_execute(struct abt_io_instance *instance, const struct abtio_call 
 /* Starts a call; see abt-io.h for `ret`. `ret_size`: sizeof *ret, 4 or 8. */
 struct abt_io_op *abtio_start(struct abt_io_instance *instance, const struct abtio_call *call, void *ret,
                               size_t ret_size);
+
+/* Delivers the result; called once by the engine, which must not touch the operation afterwards. */
+void abtio_op_complete(struct abt_io_op *op, int64_t result);
 
 /* ---- trace ---- */
 

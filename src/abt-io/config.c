@@ -4,6 +4,7 @@
  * input again. What is wrong is an error; what is merely without effect is a warning.
  */
 #include "abt-io/abtio.h"
+#include "abt-io/ring.h"
 
 #include "util/json.h"
 #include "util/log.h"
@@ -34,7 +35,7 @@ const struct dango_option dango_abt_io_options[] = {
                       "one line per operation on standard error; if absent, the environment variable ABT_IO_TRACE_IO "
                       "decides"),
     DANGO_OPTION_INT("num_urings", struct abtio_settings, num_urings, 0, 0, 64,
-                     "io_uring rings for positional reads and writes; 0: all operations run in the pool"),
+                     "io_uring rings for positional reads and writes and for syncs; 0: all operations run in the pool"),
     DANGO_OPTION_BOOL("internal_pool_flag", struct abtio_settings, internal_pool_flag, true,
                       "whether the pool belongs to the instance; output only"),
     DANGO_OPTION_OBJECT("internal_pool", struct abtio_settings, internal_pool, pool_options,
@@ -63,15 +64,6 @@ static int fix_text(const char *name, char **field, const char *value, struct da
     return *field ? 0 : dango_error_set(err, DANGO_ERR_NO_MEMORY, "%s: out of memory", name);
 }
 
-static bool is_ring_flag(const char *name)
-{
-    for (size_t i = 0; i < RING_FLAGS; i++) {
-        if (strcmp(ring_flags[i], name) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* Keeps the flags that exist; what is not even a string is an error. */
 static int filter_ring_flags(struct abtio_settings *settings, struct dango_error *err)
 {
@@ -86,7 +78,7 @@ static int filter_ring_flags(struct abtio_settings *settings, struct dango_error
         }
         const char *name = json_object_get_string(item);
         char list[512];
-        if (is_ring_flag(name))
+        if (abtio_ring_flag(name, &settings->ring_flags))
             json_object_array_add(kept, json_object_get(item));
         else
             log_warning("abt-io", "liburing_flags[%zu]: unknown flag \"%s\" is ignored%s", i, name,
@@ -120,18 +112,6 @@ static void choose_pool(struct json_object *config, bool external_pool, struct a
     }
 }
 
-/* Operations that would go to rings work in the pool as well, only with a thread each. */
-static void choose_engine(struct abtio_settings *settings)
-{
-    if (settings->num_urings == 0)
-        return;
-    log_warning("abt-io",
-                "num_urings: %lld rings were asked for, but this build has no io_uring engine; all operations run in "
-                "the pool, which should have execution streams of its own",
-                (long long)settings->num_urings);
-    settings->num_urings = 0;
-}
-
 int abtio_settings_parse(struct json_object *config, bool external_pool, struct abtio_settings *settings,
                          struct dango_error *err)
 {
@@ -152,7 +132,6 @@ int abtio_settings_parse(struct json_object *config, bool external_pool, struct 
     }
     choose_trace(config, settings);
     choose_pool(config, external_pool, settings);
-    choose_engine(settings);
     return 0;
 }
 

@@ -6,6 +6,7 @@
  * external pool too. Only then are streams joined and memory released, so that no work unit ever sees a dead instance.
  */
 #include "abt-io/abtio.h"
+#include "abt-io/ring.h"
 
 #include "util/clock.h"
 #include "util/json.h"
@@ -46,8 +47,26 @@ static int pool_create(struct abt_io_instance *instance, struct dango_error *err
     return 0;
 }
 
+/* Without rings everything works as well, only with one thread per operation in flight: a warning, not an error. */
+static void rings_create(struct abt_io_instance *instance)
+{
+    struct abtio_settings *settings = &instance->settings;
+    if (settings->num_urings == 0)
+        return;
+    struct dango_error err;
+    instance->rings = abtio_rings_create((unsigned)settings->num_urings, &settings->ring_flags, &err);
+    if (!instance->rings) {
+        log_warning("abt-io",
+                    "num_urings: io_uring is not available (%s); all operations run in the pool, which should have "
+                    "execution streams of its own",
+                    err.text);
+        settings->num_urings = 0;
+    }
+}
+
 static void destroy(struct abt_io_instance *instance)
 {
+    abtio_rings_destroy(instance->rings);
     pool_destroy(instance);
     abtio_settings_release(&instance->settings);
     json_object_put(instance->foreign);
@@ -76,6 +95,7 @@ abt_io_instance_id dango_abt_io_create(struct json_object *config, ABT_pool pool
         destroy(instance);
         return NULL;
     }
+    rings_create(instance);
     if (instance->settings.trace_io)
         abtio_trace_header();
     return instance;

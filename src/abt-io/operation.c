@@ -1,6 +1,6 @@
 /*
- * Life of one operation: it enters the gate of its instance, is queued as a tasklet in the pool, runs its system call,
- * delivers the result, and leaves the gate.
+ * Life of one operation: it enters the gate of its instance, is queued as a tasklet in the pool (or given to a ring),
+ * runs its system call, delivers the result, and leaves the gate.
  *
  * A blocking call keeps its operation on the stack of the caller, which sleeps in the eventual: nothing is allocated.
  * An _nb operation is one allocation with two references, the user's and the engine's, so that the handle may be freed
@@ -12,6 +12,7 @@
  * Calls that find the gate closing, or that come from a tasklet (which cannot sleep), run in the caller's thread.
  */
 #include "abt-io/abtio.h"
+#include "abt-io/ring.h"
 
 #include "util/clock.h"
 
@@ -44,7 +45,7 @@ static void release(struct abt_io_op *op)
         free(op);
 }
 
-static void complete(struct abt_io_op *op, int64_t result)
+void abtio_op_complete(struct abt_io_op *op, int64_t result)
 {
     struct abt_io_instance *instance = op->instance;
     bool on_stack = op->references == 0;
@@ -77,14 +78,26 @@ static void run_operation(void *arg)
     struct abt_io_op *op = arg;
     if (op->instance->settings.trace_io)
         op->start_ns = dango_clock_ns();
-    complete(op, run(op->instance, &op->call));
+    abtio_op_complete(op, run(op->instance, &op->call));
+}
+
+static bool goes_to_ring(const struct abt_io_instance *instance, const struct abtio_call *call)
+{
+    return instance->rings && abtio_rings_accept(call) && !is_pretended(&instance->settings, call->code);
 }
 
 static int submit(struct abt_io_op *op)
 {
-    if (dango_gate_count(&op->instance->gate) > ABTIO_IN_FLIGHT_MAX)
+    struct abt_io_instance *instance = op->instance;
+    if (dango_gate_count(&instance->gate) > ABTIO_IN_FLIGHT_MAX)
         return -EAGAIN;
-    switch (ABT_task_create(op->instance->pool, run_operation, op, NULL)) {
+    if (goes_to_ring(instance, &op->call)) {
+        if (instance->settings.trace_io)
+            op->start_ns = dango_clock_ns();
+        abtio_rings_submit(instance->rings, op);
+        return 0;
+    }
+    switch (ABT_task_create(instance->pool, run_operation, op, NULL)) {
     case ABT_SUCCESS:
         return 0;
     case ABT_ERR_MEM:
@@ -131,7 +144,7 @@ static struct abt_io_op *op_create(struct abt_io_instance *instance, const struc
     return op;
 }
 
-/* The same as complete for an operation that never was inside the instance. */
+/* The same as abtio_op_complete for an operation that never was inside the instance. */
 static struct abt_io_op *run_at_once(struct abt_io_op *op)
 {
     op->result = run(op->instance, &op->call);
