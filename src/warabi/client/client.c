@@ -9,22 +9,20 @@
 #include <string.h>
 
 /* The id of an RPC; registers it unless another client, or a provider of this process, has done so. */
-static hg_id_t rpc_id(margo_instance_id mid, const char *name, hg_proc_cb_t proc_in)
+static hg_id_t rpc_id(margo_instance_id mid, const char *name)
 {
     hg_id_t id;
     hg_bool_t registered = HG_FALSE;
     margo_registered_name(mid, name, &id, &registered);
     return registered ? id
-                      : margo_provider_register_name(mid, name, proc_in, hg_proc_wb_out_t, NULL,
+                      : margo_provider_register_name(mid, name, hg_proc_wb_in_t, hg_proc_wb_out_t, NULL,
                                                      MARGO_DEFAULT_PROVIDER_ID, ABT_POOL_NULL);
 }
 
 static bool register_rpcs(struct warabi_client *client)
 {
-#define REGISTER(name, input) client->ids[WB_RPC_##name] = rpc_id(client->mid, "warabi_" #name, hg_proc_##input);
-    WB_RPC_LIST(REGISTER)
-#undef REGISTER
     for (int i = 0; i < WB_RPC_COUNT; i++) {
+        client->ids[i] = rpc_id(client->mid, wb_rpcs[i].name);
         if (client->ids[i] == 0)
             return false;
     }

@@ -37,11 +37,11 @@ struct wb_expected {
 };
 
 /*
- * Sends one RPC; waits for its answer if `request` is NULL. `input` is encoded before this returns. `bulk` (or
- * HG_BULK_NULL) is what the operation exposed: released when the operation has completed or could not be started.
- * `bytes` is the amount of data that it moves, for the deadline.
+ * Sends one RPC; waits for its answer if `request` is NULL. The needed fields of `input` are encoded before this
+ * returns, and WB_PERSIST if it is set there. `bulk` (or HG_BULK_NULL) is what the operation exposed: released when
+ * the operation has completed or could not be started. `bytes` is the amount of data that it moves, for the deadline.
  */
-warabi_err_t wb_call(struct warabi_target_handle *th, enum wb_rpc rpc, void *input, hg_bulk_t bulk, uint64_t bytes,
+warabi_err_t wb_call(struct warabi_target_handle *th, enum wb_rpc rpc, wb_in_t *input, hg_bulk_t bulk, uint64_t bytes,
                      struct wb_expected expected, warabi_async_request_t *request);
 
 #endif

@@ -11,14 +11,19 @@
 
 static const struct wb_expected nothing = {.kind = WB_OUT_NOTHING};
 
-static wb_segments_t segments_of(size_t count, const size_t *offsets, const size_t *sizes)
+static struct wb_segments segments_of(size_t count, const size_t *offsets, const size_t *sizes)
 {
-    return (wb_segments_t){.list = {.count = count, .offsets = offsets, .sizes = sizes}};
+    return (struct wb_segments){.count = count, .offsets = offsets, .sizes = sizes};
 }
 
-static wb_memory_t memory_of(hg_bulk_t bulk, const char *address, size_t offset)
+static struct wb_memory memory_of(hg_bulk_t bulk, const char *address, size_t offset)
 {
-    return (wb_memory_t){.bulk = bulk, .address = (hg_string_t)(address ? address : ""), .offset = offset};
+    return (struct wb_memory){.bulk = bulk, .address = (hg_string_t)(address ? address : ""), .offset = offset};
+}
+
+static uint8_t persist_field(bool persist)
+{
+    return persist ? WB_PERSIST : 0;
 }
 
 static warabi_err_t null_argument(const char *function)
@@ -27,13 +32,13 @@ static warabi_err_t null_argument(const char *function)
 }
 
 /* Arguments of every operation with segments; `total` is what they add up to. */
-static warabi_err_t check(const char *function, warabi_target_handle_t th, const wb_segments_t *segments,
+static warabi_err_t check(const char *function, warabi_target_handle_t th, const struct wb_segments *segments,
                           uint64_t *total)
 {
-    if (!th || (segments->list.count > 0 && (!segments->list.offsets || !segments->list.sizes)))
+    if (!th || (segments->count > 0 && (!segments->offsets || !segments->sizes)))
         return null_argument(function);
     struct dango_error err;
-    if (wb_segments_total(&segments->list, total, &err) != 0)
+    if (wb_segments_total(segments, total, &err) != 0)
         return wb_err_from(&err);
     return WARABI_SUCCESS;
 }
@@ -52,7 +57,7 @@ warabi_err_t warabi_create(warabi_target_handle_t th, size_t size, warabi_region
 {
     if (!th || !region)
         return null_argument(__func__);
-    wb_create_in_t in = {.size = size};
+    wb_in_t in = {.size = size};
     struct wb_expected expected = {.kind = WB_OUT_REGION, .result = region};
     return wb_call(th, WB_RPC_create, &in, HG_BULK_NULL, 0, expected, req);
 }
@@ -62,7 +67,7 @@ warabi_err_t warabi_region_size(warabi_target_handle_t th, warabi_region_t regio
 {
     if (!th || !size)
         return null_argument(__func__);
-    wb_region_in_t in = {.region = region};
+    wb_in_t in = {.region = region};
     struct wb_expected expected = {.kind = WB_OUT_SIZE, .result = size};
     return wb_call(th, WB_RPC_region_size, &in, HG_BULK_NULL, 0, expected, req);
 }
@@ -71,18 +76,18 @@ warabi_err_t warabi_erase(warabi_target_handle_t th, warabi_region_t region, war
 {
     if (!th)
         return null_argument(__func__);
-    wb_region_in_t in = {.region = region};
+    wb_in_t in = {.region = region};
     return wb_call(th, WB_RPC_erase, &in, HG_BULK_NULL, 0, nothing, req);
 }
 
 /* ---- write ---- */
 
 /* `own` is what the call exposed itself, to be released after the operation. */
-static warabi_err_t write_memory(warabi_target_handle_t th, warabi_region_t region, const wb_segments_t *segments,
-                                 uint64_t total, wb_memory_t memory, hg_bulk_t own, bool persist,
+static warabi_err_t write_memory(warabi_target_handle_t th, warabi_region_t region, const struct wb_segments *segments,
+                                 uint64_t total, struct wb_memory memory, hg_bulk_t own, bool persist,
                                  warabi_async_request_t *req)
 {
-    wb_write_in_t in = {.region = region, .segments = *segments, .memory = memory, .persist = persist};
+    wb_in_t in = {.region = region, .segments = *segments, .memory = memory, .fields = persist_field(persist)};
     return wb_call(th, WB_RPC_write, &in, own, total, nothing, req);
 }
 
@@ -91,15 +96,17 @@ warabi_err_t warabi_write_multi(warabi_target_handle_t th, warabi_region_t regio
                                 warabi_async_request_t *req)
 {
     uint64_t total;
-    wb_segments_t segments = segments_of(count, regionOffsets, regionSizes);
+    struct wb_segments segments = segments_of(count, regionOffsets, regionSizes);
     warabi_err_t err = check(__func__, th, &segments, &total);
     if (err)
         return err;
     if (total > 0 && !data)
         return null_argument(__func__);
     if (total == 0 || total < th->eager_write) {
-        wb_write_eager_in_t in = {
-            .region = region, .segments = segments, .bytes = {.size = total, .data = data}, .persist = persist};
+        wb_in_t in = {.region = region,
+                      .segments = segments,
+                      .bytes = {.size = total, .data = data},
+                      .fields = persist_field(persist)};
         return wb_call(th, WB_RPC_write_eager, &in, HG_BULK_NULL, total, nothing, req);
     }
     hg_bulk_t bulk;
@@ -118,7 +125,7 @@ warabi_err_t warabi_write_multi_bulk(warabi_target_handle_t th, warabi_region_t 
                                      const char *address, size_t bulkOffset, bool persist, warabi_async_request_t *req)
 {
     uint64_t total;
-    wb_segments_t segments = segments_of(count, regionOffsets, regionSizes);
+    struct wb_segments segments = segments_of(count, regionOffsets, regionSizes);
     warabi_err_t err = check(__func__, th, &segments, &total);
     return err ? err
                : write_memory(th, region, &segments, total, memory_of(bulk, address, bulkOffset), HG_BULK_NULL, persist,
@@ -138,7 +145,7 @@ warabi_err_t warabi_persist_multi(warabi_target_handle_t th, warabi_region_t reg
                                   const size_t *regionOffsets, const size_t *regionSizes, warabi_async_request_t *req)
 {
     uint64_t total;
-    wb_persist_in_t in = {.region = region, .segments = segments_of(count, regionOffsets, regionSizes)};
+    wb_in_t in = {.region = region, .segments = segments_of(count, regionOffsets, regionSizes)};
     warabi_err_t err = check(__func__, th, &in.segments, &total);
     return err ? err : wb_call(th, WB_RPC_persist, &in, HG_BULK_NULL, total, nothing, req);
 }
@@ -151,10 +158,10 @@ warabi_err_t warabi_persist(warabi_target_handle_t th, warabi_region_t region, s
 
 /* ---- create and write ---- */
 
-static warabi_err_t create_write_memory(warabi_target_handle_t th, wb_memory_t memory, hg_bulk_t own, size_t size,
+static warabi_err_t create_write_memory(warabi_target_handle_t th, struct wb_memory memory, hg_bulk_t own, size_t size,
                                         bool persist, warabi_region_t *region, warabi_async_request_t *req)
 {
-    wb_create_write_in_t in = {.size = size, .memory = memory, .persist = persist};
+    wb_in_t in = {.size = size, .memory = memory, .fields = persist_field(persist)};
     struct wb_expected expected = {.kind = WB_OUT_REGION, .result = region};
     return wb_call(th, WB_RPC_create_write, &in, own, size, expected, req);
 }
@@ -165,7 +172,7 @@ warabi_err_t warabi_create_write(warabi_target_handle_t th, const char *data, si
     if (!th || !region || (size > 0 && !data))
         return null_argument(__func__);
     if (size == 0 || size < th->eager_write) {
-        wb_create_write_eager_in_t in = {.bytes = {.size = size, .data = data}, .persist = persist};
+        wb_in_t in = {.size = size, .bytes = {.size = size, .data = data}, .fields = persist_field(persist)};
         struct wb_expected expected = {.kind = WB_OUT_REGION, .result = region};
         return wb_call(th, WB_RPC_create_write_eager, &in, HG_BULK_NULL, size, expected, req);
     }
@@ -184,10 +191,10 @@ warabi_err_t warabi_create_write_bulk(warabi_target_handle_t th, hg_bulk_t bulk,
 
 /* ---- read ---- */
 
-static warabi_err_t read_memory(warabi_target_handle_t th, warabi_region_t region, const wb_segments_t *segments,
-                                uint64_t total, wb_memory_t memory, hg_bulk_t own, warabi_async_request_t *req)
+static warabi_err_t read_memory(warabi_target_handle_t th, warabi_region_t region, const struct wb_segments *segments,
+                                uint64_t total, struct wb_memory memory, hg_bulk_t own, warabi_async_request_t *req)
 {
-    wb_read_in_t in = {.region = region, .segments = *segments, .memory = memory};
+    wb_in_t in = {.region = region, .segments = *segments, .memory = memory};
     return wb_call(th, WB_RPC_read, &in, own, total, nothing, req);
 }
 
@@ -196,14 +203,14 @@ warabi_err_t warabi_read_multi(warabi_target_handle_t th, warabi_region_t region
                                warabi_async_request_t *req)
 {
     uint64_t total;
-    wb_segments_t segments = segments_of(count, regionOffsets, regionSizes);
+    struct wb_segments segments = segments_of(count, regionOffsets, regionSizes);
     warabi_err_t err = check(__func__, th, &segments, &total);
     if (err)
         return err;
     if (total > 0 && !data)
         return null_argument(__func__);
     if (total == 0 || total < th->eager_read) {
-        wb_read_eager_in_t in = {.region = region, .segments = segments};
+        wb_in_t in = {.region = region, .segments = segments};
         struct wb_expected expected = {.kind = WB_OUT_BYTES, .result = data, .size = total};
         return wb_call(th, WB_RPC_read_eager, &in, HG_BULK_NULL, total, expected, req);
     }
@@ -223,7 +230,7 @@ warabi_err_t warabi_read_multi_bulk(warabi_target_handle_t th, warabi_region_t r
                                     hg_bulk_t bulk, size_t bulkOffset, warabi_async_request_t *req)
 {
     uint64_t total;
-    wb_segments_t segments = segments_of(count, regionOffsets, regionSizes);
+    struct wb_segments segments = segments_of(count, regionOffsets, regionSizes);
     warabi_err_t err = check(__func__, th, &segments, &total);
     return err ? err
                : read_memory(th, region, &segments, total, memory_of(bulk, address, bulkOffset), HG_BULK_NULL, req);

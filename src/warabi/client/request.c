@@ -62,13 +62,13 @@ static warabi_err_t request_finish(struct warabi_async_request *request, hg_retu
     return err;
 }
 
-static warabi_err_t call_blocking(struct warabi_target_handle *th, struct warabi_async_request *request, void *input,
+static warabi_err_t call_blocking(struct warabi_target_handle *th, struct warabi_async_request *request, wb_in_t *input,
                                   double timeout_ms)
 {
     return request_finish(request, margo_provider_forward_timed(th->provider_id, request->handle, input, timeout_ms));
 }
 
-static warabi_err_t call_start(struct warabi_target_handle *th, struct warabi_async_request *request, void *input,
+static warabi_err_t call_start(struct warabi_target_handle *th, struct warabi_async_request *request, wb_in_t *input,
                                double timeout_ms, warabi_async_request_t *result)
 {
     struct warabi_async_request *copy = malloc(sizeof *copy);
@@ -88,13 +88,14 @@ static warabi_err_t call_start(struct warabi_target_handle *th, struct warabi_as
     return WARABI_SUCCESS;
 }
 
-warabi_err_t wb_call(struct warabi_target_handle *th, enum wb_rpc rpc, void *input, hg_bulk_t bulk, uint64_t bytes,
+warabi_err_t wb_call(struct warabi_target_handle *th, enum wb_rpc rpc, wb_in_t *input, hg_bulk_t bulk, uint64_t bytes,
                      struct wb_expected expected, warabi_async_request_t *request)
 {
     assert(expected.kind == WB_OUT_NOTHING || expected.result || expected.size == 0);
     struct warabi_async_request r = {.pending = MARGO_REQUEST_NULL, .bulk = bulk, .expected = expected};
     if (request)
         *request = NULL;
+    input->fields |= wb_rpcs[rpc].fields;
     hg_return_t status = margo_create(th->client->mid, th->address, th->client->ids[rpc], &r.handle);
     if (status != HG_SUCCESS) {
         margo_bulk_free(bulk);
