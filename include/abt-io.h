@@ -12,9 +12,10 @@
  * Results   The POSIX result, or -errno: never -1. errno of the caller means nothing. One system call per operation:
  *           transfers may be short, as in POSIX; only EINTR is retried. The _all forms continue short transfers.
  *           More than about 2 GiB in one call is a short transfer.
- * _nb       Returns at once; the result arrives in *ret, which holds -ENOSYS until then. *ret, buffers and path
- *           strings must stay valid until the operation completed. NULL: the operation could not be started, *ret
- *           says why (-ENOMEM, -EAGAIN: too many operations in flight, -EINVAL) and there is nothing to wait for.
+ * _nb       Returns at once; the result arrives in *ret, which holds -ENOSYS until then. With a NULL ret it is dropped.
+ *           *ret, buffers and path strings must stay valid until the operation completed. A NULL handle: the operation
+ *           could not be started, *ret says why (-ENOMEM, -EAGAIN: too many operations in flight, -EINVAL) and there
+ *           is nothing to wait for.
  * Order     None between operations, even on one descriptor. A caller that needs order waits.
  * Threads   Everything may be called concurrently, from user-level threads and from plain pthreads (which sleep).
  *           Calls made while the instance is being finalised are executed by the caller itself.

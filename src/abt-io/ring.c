@@ -37,7 +37,7 @@ struct ring {
     unsigned sqe_flags;   /* IOSQE_… of every operation */
     int wake_fd;          /* eventfd */
     uint64_t wake_count;  /* where the read of it stores its value */
-    ABT_eventual_memory ready;
+    _Alignas(8) ABT_eventual_memory ready;
     int status; /* 0 or -errno, once ready */
 
     struct abt_io_op *submitted; /* atomic: stack of operations that the owner has not seen */

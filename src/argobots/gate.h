@@ -23,8 +23,8 @@
 #define DANGO_GATE_ONE     UINT64_C(2)
 
 struct dango_gate {
-    uint64_t state;            /* atomic: DANGO_GATE_ONE per visitor, and DANGO_GATE_CLOSING */
-    ABT_eventual_memory empty; /* set when the last visitor leaves a closing gate */
+    uint64_t state;                        /* atomic: DANGO_GATE_ONE per visitor, and DANGO_GATE_CLOSING */
+    _Alignas(8) ABT_eventual_memory empty; /* set when the last visitor leaves a closing gate */
 };
 
 /* A gate that is all zeros is open and empty; no other initialisation is needed. */

@@ -5,6 +5,7 @@
 #include "tests/abt-io/fixture.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 
 enum { WORKERS = 8, BLOCKS = 64, BLOCK_SIZE = 512 };
@@ -77,7 +78,9 @@ static void run_in_ults(struct fixture *f, void (*body)(void *))
         assert_int_equal(workers[i].failures, 0);
     }
     assert_int_equal(abt_io_close(f->aid, fd), 0);
-    assert_int_equal(abt_io_get_pending_op_count(f->aid), 0);
+    /* The last one may still be on its way out. */
+    while (abt_io_get_pending_op_count(f->aid) > 0)
+        ABT_thread_yield();
 }
 
 static void blocking_calls_from_ults(void **state)
@@ -178,11 +181,10 @@ static void *write_when_closing(void *arg)
 {
     struct late_writer *w = arg;
     for (bool closing = false; !closing;) {
-        int ret = 0;
-        abt_io_op_t *op = abt_io_fdatasync_nb(w->aid, -1, &ret);
-        closing = abt_io_op_test(op) && abt_io_get_pending_op_count(w->aid) == 1;
-        abt_io_op_wait(op);
+        abt_io_op_t *op = abt_io_fdatasync_nb(w->aid, -1, NULL);
+        closing = op && abt_io_op_test(op);
         abt_io_op_free(op);
+        sched_yield();
     }
     return (void *)(intptr_t)write(w->fd, "y", 1);
 }

@@ -46,7 +46,7 @@ static void bad_configurations(void **state)
         {"{\"target\":{\"type\":\"abtio\"}}", "target.type: the target type \"abtio\" is not part of this build"},
         {"{\"target\":{\"type\":\"pmdk\"}}", "not part of this build"},
         {"{\"target\":{\"type\":\"memory\",\"config\":[]}}", "target.config: expected an object"},
-        {"{\"target\":{\"type\":\"memory\",\"config\":{\"capacity\":-1}}}", "target.config.capacity: -1 is outside"},
+        {"{\"target\":{\"type\":\"memory\",\"config\":{\"capacity\":-1}}}", "target.config.capacity: -1 is not in"},
         {"{\"target\":{\"type\":\"memory\",\"config\":{\"size\":1}}}", "target.config: unknown field \"size\""},
         {"{\"transfer_manager\":{\"type\":\"pipeline\"}}", "transfer_manager.type: unknown value \"pipeline\""},
         {"{\"transfer_manager\":{\"config\":{\"x\":1}}}", "transfer_manager.config: unknown field \"x\""},

@@ -49,7 +49,7 @@ struct memory_target {
     struct memory_settings settings;
     uint64_t nonce;
     uint64_t charged; /* atomic: bytes of all regions with their overhead */
-    ABT_mutex_memory mutex;
+    _Alignas(8) ABT_mutex_memory mutex;
     struct slot *slots; /* this and the following guarded by the mutex */
     uint32_t num_slots;
     uint32_t max_slots; /* allocated */
