@@ -100,7 +100,7 @@ void abti_pool_add_sleeper(abti_pool *pool, struct abti_sleep_link *link, bool l
     link->queued = true;
     abti_store(&pool->queue.num_sleepers, abti_load(&pool->queue.num_sleepers) + 1);
     abti_bitlock_unlock(&pool->queue.lock, 0);
-    atomic_thread_fence(memory_order_seq_cst); /* announced, before the pool is looked at again */
+    abti_full_fence(); /* announced, before the pool is looked at again */
 }
 
 static void unlink_sleeper(struct abti_queue *queue, struct abti_sleep_link *link)
@@ -178,7 +178,7 @@ static void push_other_kind(abti_pool *pool, abti_thread *thread, ABT_pool_conte
 {
     atomic_fetch_add(&pool->num_pushing, 1);
     pool->ops->push(pool, thread, context);
-    atomic_thread_fence(memory_order_seq_cst); /* pushed, before the sleepers are looked at */
+    abti_full_fence(); /* pushed, before the sleepers are looked at */
     if (abti_load(&pool->queue.num_sleepers))
         wake_sleeper(pool);
     if (unblocked)

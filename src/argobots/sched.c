@@ -273,7 +273,6 @@ bool abti_sched_has_units(abti_sched *sched)
         abti_pool *pool = sched->pools[i];
         bool only_we = pool->access == ABT_POOL_ACCESS_PRIV || abti_load(&pool->num_scheds) <= 1;
         long blocked = abti_pool_num_blocked(pool); /* first: a unit that wakes up is pushed, then uncounted */
-        atomic_thread_fence(memory_order_acquire);
         if (!abti_pool_is_empty(pool) || (only_we && blocked > 0))
             return true;
     }

@@ -59,7 +59,7 @@ static int announce(abti_xstream *es, abti_sched *sched, enum abti_sleep_state s
     atomic_store(&es->sleeper.state, state);
     for (int i = 0; i < num_pools; i++) /* whoever only waits for pools is woken before a progress loop */
         abti_pool_add_sleeper(sched->pools[i], &sched->links[i], state == ABTI_ASLEEP_EPOLL);
-    atomic_thread_fence(memory_order_seq_cst);
+    abti_full_fence();
     return num_pools;
 }
 
