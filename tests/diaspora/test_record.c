@@ -117,7 +117,7 @@ static void no_byte_sequence_reads_beyond_the_end(void **state)
     for (int round = 0; round < 20000; round++) {
         struct batch batch = {.size = (size_t)rand() % 24, .count = (uint32_t)rand() % 6};
         for (size_t i = 0; i < batch.size; i++)
-            batch.bytes[i] = rand() % 3 ? (unsigned char)(rand() % 4) : (unsigned char)rand();
+            batch.bytes[i] = (unsigned char)(rand() % 3 ? rand() % 4 : rand());
         (void)check(&batch, NULL);
     }
 }
