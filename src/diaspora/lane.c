@@ -252,6 +252,8 @@ static void batch_done(struct diaspora_batch *wire, uint64_t first_id, const str
     struct dsp_completion *completion = batch->completion;
     dsp_producer_retain(producer); /* the last flush may be over, and the producer closed, once the lock is let go */
     bool reusable = dsp_batch_reset(batch);
+    /* The futures first: what follows may keep this thread busy with sending what others push. */
+    dsp_completion_finish(completion, first_id, err);
     pthread_mutex_lock(&lane->lock);
     if (err)
         note_failure(lane, err, wire->sequence);
@@ -266,7 +268,6 @@ static void batch_done(struct diaspora_batch *wire, uint64_t first_id, const str
     }
     send(lane);
     pthread_mutex_unlock(&lane->lock);
-    dsp_completion_finish(completion, first_id, err);
     dsp_gate_open(&lane->gate);
     dsp_producer_release(producer);
 }
