@@ -137,10 +137,11 @@ struct abt_io_op {
     struct abt_io_instance *instance; /* stays until the operation completed */
     struct abt_io_op *next;           /* in the lists of a ring */
     int64_t result;
-    void *ret;        /* where to store the result of the _nb form; may be NULL */
-    size_t ret_size;  /* 4 or 8 */
-    int64_t start_ns; /* when the system call began; only with trace_io */
-    int references;   /* atomic: user and engine; 0 for operations on the stack of a blocking caller */
+    void *ret;                                 /* where to store the result of the _nb form; may be NULL */
+    size_t ret_size;                           /* 4 or 8 */
+    int64_t start_ns;                          /* when the system call began; only with trace_io */
+    bool on_heap;                              /* false: on the stack of a blocking caller, gone once completed */
+    int references;                            /* atomic: user and engine; operations on the heap only */
     _Alignas(8) ABT_eventual_memory completed; /* set at completion */
 };
 

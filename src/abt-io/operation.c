@@ -48,13 +48,13 @@ static void release(struct abt_io_op *op)
 void abtio_op_complete(struct abt_io_op *op, int64_t result)
 {
     struct abt_io_instance *instance = op->instance;
-    bool on_stack = op->references == 0;
+    bool on_heap = op->on_heap;
     if (instance->settings.trace_io)
         abtio_trace_line(instance, &op->call, op->start_ns, dango_clock_ns());
     op->result = result;
     store_result(op->ret, op->ret_size, result);
     ABT_eventual_set(completion_of(op), NULL, 0);
-    if (!on_stack)
+    if (on_heap)
         release(op);
     dango_gate_leave(&instance->gate);
 }
@@ -140,6 +140,7 @@ static struct abt_io_op *op_create(struct abt_io_instance *instance, const struc
     op->instance = instance;
     op->ret = ret;
     op->ret_size = ret_size;
+    op->on_heap = true;
     op->references = 2;
     return op;
 }
