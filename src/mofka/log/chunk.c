@@ -1,0 +1,218 @@
+/*
+ * The file of a chunk: making, opening, appending, cutting, mapping. Its index is in chunk_index.c.
+ */
+#include "mofka/log/chunk.h"
+
+#include "mofka/log/scan.h"
+#include "util/crc32c.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+void mofka_chunk_name(uint64_t number, const char *suffix, char name[MOFKA_CHUNK_NAME_MAX])
+{
+    snprintf(name, MOFKA_CHUNK_NAME_MAX, "chunk-%06" PRIu64 ".%s", number, suffix);
+}
+
+static struct mofka_chunk *chunk_new(uint64_t number)
+{
+    struct mofka_chunk *chunk = calloc(1, sizeof *chunk);
+    if (!chunk)
+        return NULL;
+    chunk->number = number;
+    chunk->fd = -1;
+    pthread_mutex_init(&chunk->lock, NULL);
+    list_init(&chunk->idle);
+    return chunk;
+}
+
+void mofka_chunk_destroy(struct mofka_chunk *chunk)
+{
+    if (!chunk)
+        return;
+    assert(chunk->pins == 0);
+    mofka_chunk_unmap(chunk);
+    if (chunk->fd >= 0)
+        close(chunk->fd);
+    pthread_mutex_destroy(&chunk->lock);
+    free(chunk->points);
+    free(chunk);
+}
+
+static uint64_t wall_clock_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static int write_header(int fd, uint64_t number, uint64_t first_id, const uint8_t partition[16])
+{
+    struct mofka_chunk_header header = {.magic = MOFKA_CHUNK_MAGIC,
+                                        .version = MOFKA_LOG_VERSION,
+                                        .number = number,
+                                        .first_id = first_id,
+                                        .created_ns = wall_clock_ns()};
+    memcpy(header.partition, partition, sizeof header.partition);
+    header.crc = dango_crc32c(0, &header, offsetof(struct mofka_chunk_header, crc));
+    struct iovec iov = {&header, sizeof header};
+    int status = mofka_log_write_all(&mofka_log_system_io, fd, &iov, 1, 0);
+    return status == 0 && fsync(fd) != 0 ? -errno : status;
+}
+
+int mofka_chunk_create(int directory, uint64_t number, uint64_t first_id, const uint8_t partition[16],
+                       struct mofka_chunk **result, struct dango_error *err)
+{
+    char name[MOFKA_CHUNK_NAME_MAX];
+    mofka_chunk_name(number, "log", name);
+    struct mofka_chunk *chunk = chunk_new(number);
+    if (!chunk)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "%s: out of memory", name);
+    chunk->fd = openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    int status = chunk->fd < 0 ? -errno : write_header(chunk->fd, number, first_id, partition);
+    /* The name must survive as well as the content, or recovery would find a hole in the numbers. */
+    if (status == 0 && fsync(directory) != 0)
+        status = -errno;
+    if (status != 0) {
+        if (chunk->fd >= 0)
+            unlinkat(directory, name, 0);
+        mofka_chunk_destroy(chunk);
+        return dango_error_set_errno(err, -status, "%s: cannot create", name);
+    }
+    chunk->first_id = first_id;
+    chunk->end = sizeof(struct mofka_chunk_header);
+    atomic_store(&chunk->size, chunk->end);
+    *result = chunk;
+    return 0;
+}
+
+static int check_header(const struct mofka_chunk_header *header, const char *name, uint64_t number,
+                        const uint8_t partition[16], struct dango_error *err)
+{
+    if (header->magic != MOFKA_CHUNK_MAGIC)
+        return dango_error_set(err, DANGO_ERR_CORRUPT, "%s: not a chunk of a partition", name);
+    if (header->version > MOFKA_LOG_VERSION)
+        return dango_error_set(err, DANGO_ERR_UNSUPPORTED,
+                               "%s: format version %u is newer than this program's %u: use the program that wrote it",
+                               name, header->version, MOFKA_LOG_VERSION);
+    if (header->crc != dango_crc32c(0, header, offsetof(struct mofka_chunk_header, crc)))
+        return dango_error_set(err, DANGO_ERR_CORRUPT, "%s: damaged header", name);
+    if (memcmp(header->partition, partition, sizeof header->partition) != 0 || header->number != number)
+        return dango_error_set(err, DANGO_ERR_CORRUPT, "%s: belongs to another partition or has been renamed", name);
+    return 0;
+}
+
+static int open_file(struct mofka_chunk *chunk, int directory, const char *name, const uint8_t partition[16],
+                     struct dango_error *err)
+{
+    struct mofka_chunk_header header;
+    struct stat info;
+    chunk->fd = openat(directory, name, O_RDWR | O_CLOEXEC);
+    if (chunk->fd < 0 || fstat(chunk->fd, &info) != 0)
+        return dango_error_set_errno(err, errno, "%s: cannot open", name);
+    ssize_t n = pread(chunk->fd, &header, sizeof header, 0);
+    if (n < 0)
+        return dango_error_set_errno(err, errno, "%s: cannot read", name);
+    if ((size_t)n < sizeof header)
+        return dango_error_set(err, DANGO_ERR_CORRUPT, "%s: shorter than its header", name);
+    int status = check_header(&header, name, chunk->number, partition, err);
+    chunk->first_id = header.first_id;
+    chunk->end = (size_t)info.st_size;
+    atomic_store(&chunk->size, chunk->end);
+    return status;
+}
+
+int mofka_chunk_open(int directory, uint64_t number, const uint8_t partition[16], bool last,
+                     struct mofka_chunk **result, struct dango_error *err)
+{
+    char name[MOFKA_CHUNK_NAME_MAX];
+    mofka_chunk_name(number, "log", name);
+    struct mofka_chunk *chunk = chunk_new(number);
+    if (!chunk)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "%s: out of memory", name);
+    int status = open_file(chunk, directory, name, partition, err);
+    if (status < 0) {
+        mofka_chunk_destroy(chunk);
+        return status;
+    }
+    if (!last) {
+        close(chunk->fd);
+        chunk->fd = -1;
+        atomic_store(&chunk->sealed, true);
+    }
+    *result = chunk;
+    return 0;
+}
+
+int mofka_chunk_cut(struct mofka_chunk *chunk, size_t offset, struct dango_error *err)
+{
+    assert(chunk->fd >= 0 && offset >= sizeof(struct mofka_chunk_header) && offset <= chunk->end);
+    if (ftruncate(chunk->fd, (off_t)offset) != 0 || fdatasync(chunk->fd) != 0)
+        return dango_error_set_errno(err, errno, "chunk %" PRIu64 ": cannot cut the torn end", chunk->number);
+    chunk->end = offset;
+    atomic_store(&chunk->size, offset);
+    return 0;
+}
+
+int mofka_chunk_append(struct mofka_chunk *chunk, const struct mofka_log_io *io, struct mofka_frame *const *frames,
+                       size_t count, bool *broken, struct dango_error *err)
+{
+    assert(chunk->fd >= 0 && count > 0);
+    struct iovec *iov = malloc(count * sizeof *iov);
+    if (!iov)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    size_t bytes = 0;
+    uint64_t events = 0;
+    for (size_t i = 0; i < count; i++) {
+        iov[i] = (struct iovec){frames[i], (size_t)mofka_frame_size(frames[i])};
+        bytes += iov[i].iov_len;
+        events += frames[i]->count;
+    }
+    int status = mofka_log_write_all(io, chunk->fd, iov, (int)count, (off_t)chunk->end);
+    free(iov);
+    if (status == 0) {
+        chunk->end += bytes;
+        chunk->events += events;
+        return 0;
+    }
+    *broken = ftruncate(chunk->fd, (off_t)chunk->end) != 0;
+    return dango_error_set_errno(err, -status, "chunk %" PRIu64 ": cannot write %zu bytes", chunk->number, bytes);
+}
+
+int mofka_chunk_map(struct mofka_chunk *chunk, int directory, size_t at_least, struct dango_error *err)
+{
+    if (chunk->base && chunk->mapped >= at_least)
+        return 0;
+    assert(chunk->pins == 0);
+    char name[MOFKA_CHUNK_NAME_MAX];
+    mofka_chunk_name(chunk->number, "log", name);
+    mofka_chunk_unmap(chunk);
+    int fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return dango_error_set_errno(err, errno, "%s: cannot open", name);
+    void *base = mmap(NULL, at_least, PROT_READ, MAP_SHARED, fd, 0);
+    int errnum = errno;
+    close(fd);
+    if (base == MAP_FAILED)
+        return dango_error_set_errno(err, errnum, "%s: cannot map", name);
+    chunk->base = base;
+    chunk->mapped = at_least;
+    return 0;
+}
+
+void mofka_chunk_unmap(struct mofka_chunk *chunk)
+{
+    if (chunk->base)
+        munmap(chunk->base, chunk->mapped);
+    chunk->base = NULL;
+    chunk->mapped = 0;
+}

@@ -1,0 +1,99 @@
+/*
+ * One chunk: a file of frames, its sparse index, and the memory through which it is read.
+ *
+ * The chunk at the end of a log is open: frames are appended to it by one writer, its index grows in memory. A sealed
+ * chunk never changes; its index is a file that can be made again from the chunk at any time.
+ *
+ * Reading goes through a mapping of the file (the page cache, no copy). A mapping exists while somebody has pinned the
+ * chunk, and afterwards until the log needs the place (fd_cache_capacity). What lies before `size` is whole frames, or
+ * damage that was there when the log was opened; readers load `size` with acquire order and never look behind it.
+ *
+ * Threads: append, sync, seal by one writer at a time; everything else from any thread.
+ */
+#ifndef DANGO_MOFKA_CHUNK_H
+#define DANGO_MOFKA_CHUNK_H
+
+#include "mofka/log/format.h"
+#include "mofka/log/io.h"
+#include "util/list.h"
+
+#include <dango/error.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+struct mofka_chunk {
+    uint64_t number;
+    uint64_t first_id;
+    atomic_size_t size; /* bytes readers may look at, header included */
+    atomic_bool sealed;
+    int fd;               /* open chunk: for writing; sealed: -1 */
+    size_t end;           /* open chunk: where the next frame goes; the writer's */
+    uint64_t events;      /* open chunk: events in it; the writer's */
+    pthread_mutex_t lock; /* guards the index and the mapping */
+    struct mofka_index_point *points;
+    size_t num_points, points_capacity;
+    unsigned char *base; /* mapping, or NULL */
+    size_t mapped;       /* its length */
+    unsigned pins;
+    struct list_node idle; /* in the log's list of mappings that nobody pins */
+};
+
+/* "chunk-000042.log": at least six digits. */
+#define MOFKA_CHUNK_NAME_MAX 40
+void mofka_chunk_name(uint64_t number, const char *suffix, char name[MOFKA_CHUNK_NAME_MAX]);
+
+/* What a scan found when a chunk was opened or verified. */
+struct mofka_chunk_report {
+    uint64_t frames, events, next_id;
+    uint64_t damaged_stretches, lost_events;
+    uint64_t torn_offset, torn_bytes; /* 0 bytes: not torn */
+};
+
+/* Makes the file of a new chunk, with its header, durable in its directory (an open descriptor). */
+int mofka_chunk_create(int directory, uint64_t number, uint64_t first_id, const uint8_t partition[16],
+                       struct mofka_chunk **chunk, struct dango_error *err);
+/* Opens an existing one; reads and checks only its header. `last`: for appending. */
+int mofka_chunk_open(int directory, uint64_t number, const uint8_t partition[16], bool last, struct mofka_chunk **chunk,
+                     struct dango_error *err);
+void mofka_chunk_destroy(struct mofka_chunk *chunk);
+
+/*
+ * Walks through the whole chunk and makes its index in memory. `contents` compares checksums of contents, too. Damage is
+ * reported, not repaired.
+ */
+int mofka_chunk_scan(struct mofka_chunk *chunk, int directory, const uint8_t partition[16], bool contents,
+                     struct mofka_chunk_report *report, struct dango_error *err);
+
+/* Cuts an open chunk at `offset`. */
+int mofka_chunk_cut(struct mofka_chunk *chunk, size_t offset, struct dango_error *err);
+
+/*
+ * Appends frames (each followed in memory by its content and zeroed padding). On failure the file is cut back to where it
+ * was; *broken says that this was not possible. Not visible to readers before publish.
+ */
+int mofka_chunk_append(struct mofka_chunk *chunk, const struct mofka_log_io *io, struct mofka_frame *const *frames,
+                       size_t count, bool *broken, struct dango_error *err);
+/* Indexes the frame at `offset`, whose first event is `id`. */
+void mofka_chunk_note(struct mofka_chunk *chunk, uint64_t id, uint64_t offset);
+/* Lets readers see everything appended so far. */
+void mofka_chunk_publish(struct mofka_chunk *chunk);
+
+/* Writes the index file and closes the chunk for writing; the log file must have been synced. Without an index the chunk
+ * is sealed all the same: it will be made when needed. */
+void mofka_chunk_seal(struct mofka_chunk *chunk, int directory, const uint8_t partition[16], uint64_t next_id);
+
+/* Maps the chunk up to `length`, which may lie behind its end, unless it is mapped so far already. Not while pinned. */
+int mofka_chunk_map(struct mofka_chunk *chunk, int directory, size_t length, struct dango_error *err);
+void mofka_chunk_unmap(struct mofka_chunk *chunk);
+/* For a sealed chunk: reads its index file, or makes the index (and the file) again. */
+int mofka_chunk_prepare_index(struct mofka_chunk *chunk, int directory, const uint8_t partition[16],
+                              struct dango_error *err);
+/* Gives the memory of a sealed chunk's index and of the mapping back. */
+void mofka_chunk_forget(struct mofka_chunk *chunk);
+
+/* The last indexed frame that begins at or before event `id`; the first frame's place when there is none. */
+struct mofka_index_point mofka_chunk_locate(struct mofka_chunk *chunk, uint64_t id);
+
+#endif

@@ -1,0 +1,30 @@
+/*
+ * The insides of a log, shared by its writer, its opening and its readers. Not for others.
+ */
+#ifndef DANGO_MOFKA_LOG_INTERNAL_H
+#define DANGO_MOFKA_LOG_INTERNAL_H
+
+#include "mofka/log/log.h"
+
+#define MOFKA_LOG_TOPIC_MAX 256
+
+struct mofka_log {
+    char topic[MOFKA_LOG_TOPIC_MAX + 1];
+    uint8_t uuid[16];
+    uint64_t max_chunk_size, max_events_per_chunk;
+    const struct mofka_log_io *io;
+    int directory;    /* descriptor */
+    int lock_fd;      /* of partition.json, locked */
+    uint64_t next_id; /* the writer's */
+    bool failed;      /* the writer's: no more writing, because of `failure` */
+    struct dango_error failure;
+    pthread_mutex_t lock;        /* guards the rest; taken before a chunk's */
+    struct mofka_chunk **chunks; /* ascending; at least one; the last is open */
+    size_t num_chunks;
+    struct list_node idle; /* mapped chunks that nobody pins, oldest first */
+    size_t num_idle, max_idle;
+};
+
+int mofka_log_add_chunk(struct mofka_log *log, struct mofka_chunk *chunk);
+
+#endif

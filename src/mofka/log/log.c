@@ -1,0 +1,174 @@
+/*
+ * A log: its chunks and its writer. Opening and identity are in log_open.c, readers in log_reader.c.
+ */
+#include "mofka/log/internal.h"
+
+#include "util/log.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int mofka_log_add_chunk(struct mofka_log *log, struct mofka_chunk *chunk)
+{
+    pthread_mutex_lock(&log->lock);
+    struct mofka_chunk **chunks = reallocarray(log->chunks, log->num_chunks + 1, sizeof *chunks);
+    if (chunks) {
+        log->chunks = chunks;
+        log->chunks[log->num_chunks++] = chunk;
+    }
+    pthread_mutex_unlock(&log->lock);
+    return chunks ? 0 : DANGO_ERR_NO_MEMORY;
+}
+
+void dango_mofka_log_close(struct mofka_log *log)
+{
+    if (!log)
+        return;
+    for (size_t i = 0; i < log->num_chunks; i++)
+        mofka_chunk_destroy(log->chunks[i]);
+    free(log->chunks);
+    if (log->lock_fd >= 0)
+        close(log->lock_fd);
+    if (log->directory >= 0)
+        close(log->directory);
+    pthread_mutex_destroy(&log->lock);
+    free(log);
+}
+
+uint64_t dango_mofka_log_first_id(struct mofka_log *log)
+{
+    pthread_mutex_lock(&log->lock);
+    uint64_t id = log->chunks[0]->first_id;
+    pthread_mutex_unlock(&log->lock);
+    return id;
+}
+
+uint64_t dango_mofka_log_next_id(struct mofka_log *log)
+{
+    return log->next_id;
+}
+
+static struct mofka_chunk *last_chunk(struct mofka_log *log)
+{
+    return log->chunks[log->num_chunks - 1];
+}
+
+static int refuse(struct mofka_log *log, struct dango_error *err)
+{
+    return dango_error_set(
+        err, DANGO_ERR_IO,
+        "partition %s-… takes no more events: an earlier write or sync failed (%s); restart the server "
+        "when the medium is in order",
+        log->topic, log->failure.text);
+}
+
+static void fail(struct mofka_log *log, const struct dango_error *err)
+{
+    log->failed = true;
+    log->failure = *err;
+    log_critical("mofka-log", "partition %s-…: %s; it is read-only until the server is restarted", log->topic,
+                 err->text);
+}
+
+/* Whether `bytes` and `events` more belong into a new chunk. An empty chunk takes whatever comes. */
+static bool chunk_is_full(const struct mofka_log *log, const struct mofka_chunk *chunk, uint64_t bytes, uint64_t events)
+{
+    if (chunk->end == sizeof(struct mofka_chunk_header))
+        return false;
+    return chunk->end + bytes > log->max_chunk_size || chunk->events + events > log->max_events_per_chunk;
+}
+
+static int rotate(struct mofka_log *log, struct dango_error *err)
+{
+    struct mofka_chunk *full = last_chunk(log), *fresh;
+    /* A sealed chunk is never verified again, so it must be on the medium before the next one exists. */
+    if (dango_mofka_log_sync(log, err) < 0)
+        return err->code;
+    if (mofka_chunk_create(log->directory, full->number + 1, log->next_id, log->uuid, &fresh, err) < 0)
+        return err->code;
+    mofka_chunk_publish(full);
+    mofka_chunk_seal(full, log->directory, log->uuid, log->next_id);
+    if (mofka_log_add_chunk(log, fresh) == 0)
+        return 0;
+    mofka_chunk_destroy(fresh);
+    dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    fail(log, err);
+    return err->code;
+}
+
+/* Frames from `frames` on that go into the open chunk together, after changing to a new one if need be; or negative. */
+static ssize_t next_group(struct mofka_log *log, struct mofka_frame *const *frames, size_t count,
+                          struct dango_error *err)
+{
+    if (chunk_is_full(log, last_chunk(log), mofka_frame_size(frames[0]), frames[0]->count) && rotate(log, err) < 0)
+        return err->code;
+    uint64_t bytes = mofka_frame_size(frames[0]), events = frames[0]->count;
+    size_t n = 1;
+    for (; n < count; n++) {
+        bytes += mofka_frame_size(frames[n]);
+        events += frames[n]->count;
+        if (last_chunk(log)->end + bytes > log->max_chunk_size ||
+            last_chunk(log)->events + events > log->max_events_per_chunk)
+            break;
+    }
+    return (ssize_t)n;
+}
+
+static int append_group(struct mofka_log *log, struct mofka_frame *const *frames, size_t count, struct dango_error *err)
+{
+    struct mofka_chunk *chunk = last_chunk(log);
+    size_t offset = chunk->end;
+    bool broken = false;
+    if (mofka_chunk_append(chunk, log->io, frames, count, &broken, err) < 0) {
+        if (broken)
+            fail(log, err);
+        return err->code;
+    }
+    for (size_t i = 0; i < count; i++) {
+        assert(frames[i]->first_id == log->next_id);
+        if (frames[i]->count > 0)
+            mofka_chunk_note(chunk, frames[i]->first_id, offset);
+        offset += (size_t)mofka_frame_size(frames[i]);
+        log->next_id += frames[i]->count;
+    }
+    return 0;
+}
+
+int dango_mofka_log_append(struct mofka_log *log, struct mofka_frame *const *frames, size_t count, size_t *appended,
+                           struct dango_error *err)
+{
+    assert(log && count > 0);
+    struct dango_error local;
+    err = err ? err : &local;
+    *appended = 0;
+    if (log->failed)
+        return refuse(log, err);
+    while (*appended < count) {
+        ssize_t group = next_group(log, frames + *appended, count - *appended, err);
+        if (group < 0 || append_group(log, frames + *appended, (size_t)group, err) < 0)
+            return err->code;
+        *appended += (size_t)group;
+    }
+    return 0;
+}
+
+int dango_mofka_log_sync(struct mofka_log *log, struct dango_error *err)
+{
+    struct dango_error local;
+    err = err ? err : &local;
+    if (log->failed)
+        return refuse(log, err);
+    int status = log->io->fdatasync(log->io->arg, last_chunk(log)->fd);
+    if (status == 0)
+        return 0;
+    dango_error_set_errno(err, -status, "chunk %" PRIu64 ": cannot sync", last_chunk(log)->number);
+    fail(log, err);
+    return err->code;
+}
+
+void dango_mofka_log_publish(struct mofka_log *log)
+{
+    mofka_chunk_publish(last_chunk(log));
+}

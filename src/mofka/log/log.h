@@ -1,0 +1,91 @@
+/*
+ * A log: the files of one partition (format.h), opened by one process at a time.
+ *
+ * Writing: one writer appends groups of frames and syncs; what has been appended becomes visible to readers, and may be
+ * acknowledged to producers, with publish. The caller decides whether a sync comes in between. The log changes to a new
+ * chunk when the open one has reached its limits; the old one is then synced and sealed.
+ *
+ *   append fails       the file is cut back to where it was: nothing of the group is there, later groups may succeed
+ *   cutting back fails or sync fails
+ *                      what is on the medium is unknown from here on: the log refuses to write until it is opened again
+ *
+ * Opening: sealed chunks are taken as they are (their headers are read); the last one is verified frame by frame, its torn
+ * end cut and reported. Damage before whole frames stays where it is and is reported to whoever reads those events.
+ *
+ * Reading: a reader pins the chunk it is in and walks its frames in mapped memory.
+ *
+ * Threads: append, sync, publish: one at a time. Readers: any number, each used by one thread at a time, concurrent with
+ * the writer. All functions may block on file I/O.
+ */
+#ifndef DANGO_MOFKA_LOG_H
+#define DANGO_MOFKA_LOG_H
+
+#include "mofka/log/chunk.h"
+#include "mofka/log/scan.h"
+
+struct json_object;
+struct mofka_log;
+
+struct mofka_log_settings {
+    const char *directory; /* <path>/<topic>-<uuid> */
+    const char *topic;
+    uint8_t uuid[16];
+    uint64_t max_chunk_size; /* bytes */
+    uint64_t max_events_per_chunk;
+    size_t mappings;               /* chunks kept mapped that nobody reads */
+    const struct mofka_log_io *io; /* borrowed */
+};
+
+/* What opening found. */
+struct mofka_log_report {
+    uint64_t chunks, first_id, next_id;
+    uint64_t torn_bytes;                     /* cut off the end */
+    uint64_t damaged_stretches, lost_events; /* in the last chunk */
+};
+
+/* Makes the directory (with parents) and an empty log in it. DANGO_ERR_EXISTS when there is a partition already. */
+int dango_mofka_log_create(const struct mofka_log_settings *settings, struct mofka_log **log, struct dango_error *err);
+/* Opens an existing one; `settings->topic` and `uuid` must be its. DANGO_ERR_BUSY when another process has it open. */
+int dango_mofka_log_open(const struct mofka_log_settings *settings, struct mofka_log **log,
+                         struct mofka_log_report *report, struct dango_error *err);
+/* No reader may be in use. */
+void dango_mofka_log_close(struct mofka_log *log);
+
+/* partition.json of a directory, checked: who is it? `uuid` may be NULL. The caller frees *topic. */
+int dango_mofka_log_identify(const char *directory, char **topic, uint8_t uuid[16], struct dango_error *err);
+
+uint64_t dango_mofka_log_first_id(struct mofka_log *log);
+/* Of the next event to be appended; published or not. */
+uint64_t dango_mofka_log_next_id(struct mofka_log *log);
+
+/*
+ * Frames with ids from next_id on, sealed and signed, each followed in memory by its content and padding. On failure
+ * the first *appended of them are in the log all the same: a group may lie across a change of chunks.
+ */
+int dango_mofka_log_append(struct mofka_log *log, struct mofka_frame *const *frames, size_t count, size_t *appended,
+                           struct dango_error *err);
+int dango_mofka_log_sync(struct mofka_log *log, struct dango_error *err);
+void dango_mofka_log_publish(struct mofka_log *log);
+
+/* ---- reading ---- */
+
+struct mofka_log_reader {
+    struct mofka_log *log;
+    struct mofka_chunk *chunk; /* pinned; NULL: none */
+    struct mofka_scan scan;
+};
+
+void dango_mofka_log_reader_init(struct mofka_log_reader *reader, struct mofka_log *log);
+/* Unpins. */
+void dango_mofka_log_reader_fini(struct mofka_log_reader *reader);
+
+/* Goes to the frame that holds event `id`; ids before the first kept one go there, ids behind the end are DANGO_ERR_RANGE. */
+int dango_mofka_log_seek(struct mofka_log_reader *reader, uint64_t id, struct dango_error *err);
+
+/*
+ * The next item: 1 and a frame (whole, content verified; valid while the reader stays in this chunk) or a stretch of
+ * damage (item->frame NULL, item->lost events from item->first_id); 0 when there is nothing more yet.
+ */
+int dango_mofka_log_next(struct mofka_log_reader *reader, struct mofka_scan_item *item, struct dango_error *err);
+
+#endif

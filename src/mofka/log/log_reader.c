@@ -1,0 +1,170 @@
+/*
+ * Readers of a log: which chunk, which mapping, the walk.
+ *
+ * The open chunk is mapped far beyond its end, as long as it can ever become, so that it grows inside its mapping; what
+ * lies behind the published size is never touched. A sealed chunk is mapped up to its end.
+ */
+#include "mofka/log/internal.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+static size_t size_of(struct mofka_chunk *chunk)
+{
+    return atomic_load_explicit(&chunk->size, memory_order_acquire);
+}
+
+/* Index of the chunk that holds event `id`, or would hold it; the first one for older ids. The log's lock is held. */
+static size_t find_chunk(struct mofka_log *log, uint64_t id)
+{
+    size_t low = 0, high = log->num_chunks;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (log->chunks[middle]->first_id <= id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low > 0 ? low - 1 : 0;
+}
+
+/* Drops mappings that nobody uses, oldest first, until they are few enough. The log's lock is held. */
+static void trim_idle(struct mofka_log *log)
+{
+    while (log->num_idle > log->max_idle) {
+        struct mofka_chunk *chunk = container_of(list_pop(&log->idle), struct mofka_chunk, idle);
+        log->num_idle--;
+        mofka_chunk_forget(chunk);
+    }
+}
+
+static int pin(struct mofka_log *log, struct mofka_chunk *chunk, struct dango_error *err)
+{
+    if (list_linked(&chunk->idle)) {
+        list_remove(&chunk->idle);
+        log->num_idle--;
+    }
+    size_t want = atomic_load(&chunk->sealed)
+                      ? size_of(chunk)
+                      : (size_t)(log->max_chunk_size + mofka_frame_extent(MOFKA_CONTENT_MAX, 0));
+    int status = 0;
+    if (chunk->pins == 0)
+        status = mofka_chunk_map(chunk, log->directory, want, err);
+    if (status == 0 && chunk->pins == 0 && atomic_load(&chunk->sealed) && chunk->num_points == 0)
+        status = mofka_chunk_prepare_index(chunk, log->directory, log->uuid, err);
+    if (status == 0)
+        chunk->pins++;
+    return status;
+}
+
+static void unpin(struct mofka_log *log, struct mofka_chunk *chunk)
+{
+    pthread_mutex_lock(&log->lock);
+    assert(chunk->pins > 0);
+    if (--chunk->pins == 0) {
+        list_append(&log->idle, &chunk->idle);
+        log->num_idle++;
+        trim_idle(log);
+    }
+    pthread_mutex_unlock(&log->lock);
+}
+
+void dango_mofka_log_reader_init(struct mofka_log_reader *reader, struct mofka_log *log)
+{
+    *reader = (struct mofka_log_reader){.log = log};
+}
+
+void dango_mofka_log_reader_fini(struct mofka_log_reader *reader)
+{
+    if (reader->chunk)
+        unpin(reader->log, reader->chunk);
+    reader->chunk = NULL;
+}
+
+/* Leaves the reader's chunk, if any, for `chunks[index]`, at its beginning. */
+static int enter(struct mofka_log_reader *reader, size_t index, struct dango_error *err)
+{
+    struct mofka_log *log = reader->log;
+    dango_mofka_log_reader_fini(reader);
+    pthread_mutex_lock(&log->lock);
+    struct mofka_chunk *chunk = log->chunks[index];
+    int status = pin(log, chunk, err);
+    pthread_mutex_unlock(&log->lock);
+    if (status < 0)
+        return status;
+    reader->chunk = chunk;
+    reader->scan = (struct mofka_scan){.base = chunk->base,
+                                       .offset = sizeof(struct mofka_chunk_header),
+                                       .next_id = chunk->first_id,
+                                       .partition = log->uuid,
+                                       .contents = true};
+    return 0;
+}
+
+/* Index of the chunk behind the reader's, or 0 when that is the last one. */
+static size_t following(struct mofka_log_reader *reader)
+{
+    struct mofka_log *log = reader->log;
+    pthread_mutex_lock(&log->lock);
+    size_t index = (size_t)(reader->chunk->number - log->chunks[0]->number) + 1;
+    if (index >= log->num_chunks)
+        index = 0;
+    pthread_mutex_unlock(&log->lock);
+    return index;
+}
+
+/* The frame that the scan stands before, by its header alone; NULL at the end or at damage. */
+static const struct mofka_frame *peek(const struct mofka_scan *scan)
+{
+    const struct mofka_frame *frame = (const struct mofka_frame *)(scan->base + scan->offset);
+    if (dango_mofka_frame_check(frame, scan->size - scan->offset, scan->partition, NULL) < 0)
+        return NULL;
+    return mofka_frame_size(frame) <= scan->size - scan->offset ? frame : NULL;
+}
+
+int dango_mofka_log_seek(struct mofka_log_reader *reader, uint64_t id, struct dango_error *err)
+{
+    struct mofka_log *log = reader->log;
+    pthread_mutex_lock(&log->lock);
+    size_t index = find_chunk(log, id);
+    pthread_mutex_unlock(&log->lock);
+    if (enter(reader, index, err) < 0)
+        return err ? err->code : DANGO_ERR_IO;
+    struct mofka_scan *scan = &reader->scan;
+    struct mofka_index_point point = mofka_chunk_locate(reader->chunk, id);
+    scan->size = size_of(reader->chunk);
+    if (point.offset > scan->offset && point.offset < scan->size) {
+        scan->offset = (size_t)point.offset;
+        scan->next_id = point.id;
+    }
+    const struct mofka_frame *frame;
+    while ((frame = peek(scan)) && frame->first_id == scan->next_id && frame->first_id + frame->count <= id) {
+        scan->offset += (size_t)mofka_frame_size(frame);
+        scan->next_id += frame->count;
+    }
+    return 0;
+}
+
+int dango_mofka_log_next(struct mofka_log_reader *reader, struct mofka_scan_item *item, struct dango_error *err)
+{
+    assert(reader->chunk);
+    for (;;) {
+        /* Sealed first: once it is, the size read after it is final. */
+        bool sealed = atomic_load_explicit(&reader->chunk->sealed, memory_order_acquire);
+        reader->scan.size = size_of(reader->chunk);
+        enum mofka_scan_kind kind = dango_mofka_scan_next(&reader->scan, item);
+        if (kind == MOFKA_SCAN_FRAME || kind == MOFKA_SCAN_DAMAGED)
+            return 1;
+        size_t next = following(reader);
+        if (!sealed || next == 0)
+            return 0;
+        uint64_t expected = reader->scan.next_id;
+        if (enter(reader, next, err) < 0)
+            return err ? err->code : DANGO_ERR_IO;
+        /* The end of a sealed chunk may be damaged, too: the next one tells how many events are missing. */
+        if (reader->scan.next_id > expected) {
+            *item = (struct mofka_scan_item){.first_id = expected, .lost = reader->scan.next_id - expected};
+            return 1;
+        }
+    }
+}
