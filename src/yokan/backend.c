@@ -1,0 +1,100 @@
+/*
+ * Where backends come from: the built-in ones, then plug-ins. A plug-in for type T is libdango-yokan-T.so, looked for in
+ * the directory of the library that holds this function, then by the system's rules (LD_LIBRARY_PATH).
+ */
+#include "yokan/backend.h"
+
+#include "util/suggest.h"
+
+#include <assert.h>
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct yokan_backend *const built_in[] = {&yokan_map_backend};
+
+#define BUILT_IN_COUNT (sizeof built_in / sizeof built_in[0])
+
+/* Plug-ins of this project and the package each is built with, so that the error can name it. */
+static const struct {
+    const char *type, *package;
+} plugins[] = {{"rocksdb", "librocksdb-dev"}, {"lmdb", "liblmdb-dev"}, {"leveldb", "libleveldb-dev"}};
+
+#define PLUGIN_COUNT (sizeof plugins / sizeof plugins[0])
+
+int yokan_slice_compare(struct yokan_slice a, struct yokan_slice b)
+{
+    size_t common = a.size < b.size ? a.size : b.size;
+    int order = common ? memcmp(a.data, b.data, common) : 0;
+    return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+bool yokan_slice_begins_with(struct yokan_slice key, struct yokan_slice prefix)
+{
+    return key.size >= prefix.size && (prefix.size == 0 || memcmp(key.data, prefix.data, prefix.size) == 0);
+}
+
+/* Opens the plug-in's library beside our own if it is there, else by the system's rules; `tried` is for messages. */
+static void *open_library(const char *type, char *tried, size_t size)
+{
+    Dl_info self;
+    int known = dladdr((void *)(uintptr_t)yokan_backend_find, &self);
+    const char *end = known && self.dli_fname ? strrchr(self.dli_fname, '/') : NULL;
+    if (end) {
+        snprintf(tried, size, "%.*s/libdango-yokan-%s.so", (int)(end - self.dli_fname), self.dli_fname, type);
+        if (access(tried, F_OK) == 0)
+            return dlopen(tried, RTLD_NOW | RTLD_LOCAL);
+    }
+    snprintf(tried, size, "libdango-yokan-%s.so", type);
+    return dlopen(tried, RTLD_NOW | RTLD_LOCAL);
+}
+
+static const struct yokan_backend *load_plugin(const char *type, const char *package, const char *path,
+                                               struct dango_error *err)
+{
+    char file[PATH_MAX];
+    void *library = open_library(type, file, sizeof file);
+    if (!library) {
+        dango_error_set(err, DANGO_ERR_UNSUPPORTED,
+                        "%s: database type \"%s\" is a plug-in that is not installed or does not load: %s (it is built "
+                        "when the package %s is there)",
+                        path, type, dlerror(), package);
+        return NULL;
+    }
+    const struct yokan_backend *backend = dlsym(library, "dango_yokan_backend");
+    if (backend && backend->abi == YOKAN_BACKEND_ABI)
+        return backend;
+    dango_error_set(err, DANGO_ERR_UNSUPPORTED, "%s: %s is not a Yokan plug-in of this version", path, file);
+    dlclose(library);
+    return NULL;
+}
+
+static void unknown_type(const char *type, const char *path, struct dango_error *err)
+{
+    const char *names[BUILT_IN_COUNT + PLUGIN_COUNT];
+    size_t count = 0;
+    for (size_t i = 0; i < BUILT_IN_COUNT; i++)
+        names[count++] = built_in[i]->type;
+    for (size_t i = 0; i < PLUGIN_COUNT; i++)
+        names[count++] = plugins[i].type;
+    char list[256];
+    dango_error_set(err, DANGO_ERR_INVALID, "%s: unknown database type \"%s\"%s", path, type,
+                    dango_suggest_list("types", type, names, count, list, sizeof list));
+}
+
+const struct yokan_backend *yokan_backend_find(const char *type, const char *path, struct dango_error *err)
+{
+    assert(type && path);
+    for (size_t i = 0; i < BUILT_IN_COUNT; i++) {
+        if (strcmp(built_in[i]->type, type) == 0)
+            return built_in[i];
+    }
+    for (size_t i = 0; i < PLUGIN_COUNT; i++) {
+        if (strcmp(plugins[i].type, type) == 0)
+            return load_plugin(type, plugins[i].package, path, err);
+    }
+    unknown_type(type, path, err);
+    return NULL;
+}
