@@ -1,0 +1,404 @@
+/*
+ * Group handles: see flock/flock-group.h. A handle owns a copy of the view under the view's own mutex, which is never held
+ * across an RPC: an update works on a list of members taken before, and puts the answer in place afterwards.
+ *
+ * An update asks the member that answered last, then the others in random order, so that many clients do not all turn to
+ * the same one. Each attempt has a share of the time that is left; a member that is known to be dead costs none.
+ */
+#include "flock/client/client.h"
+#include "flock/internal.h"
+
+#include <flock/flock-group.h>
+
+#include "util/clock.h"
+
+#include <assert.h>
+
+#define UPDATE_TIMEOUT_MS 30000.0
+#define ATTEMPTS_MAX      8
+
+struct flock_group_handle {
+    struct flock_client *client;
+    uint64_t references;     /* atomic */
+    flock_group_view_t view; /* its mutex guards everything below, too */
+    uint64_t version;        /* of the last answer; 0: none */
+    char *contact;           /* address of the member that answered last, or that the handle was made from */
+    uint16_t contact_id;
+};
+
+struct flock_request {
+    flock_group_handle_t handle; /* a reference */
+    _Alignas(8) ABT_eventual_memory done;
+    ABT_thread thread;
+    uint64_t completed; /* atomic */
+    flock_return_t ret;
+};
+
+static void lock(struct flock_group_handle *handle)
+{
+    FLOCK_GROUP_VIEW_LOCK(&handle->view);
+}
+
+static void unlock(struct flock_group_handle *handle)
+{
+    FLOCK_GROUP_VIEW_UNLOCK(&handle->view);
+}
+
+/* ---- update ---- */
+
+/* Whom to ask, in this order: copies, since the view may change meanwhile. */
+struct contacts {
+    flock_group_view_t copy;
+    const flock_member_t *members[ATTEMPTS_MAX];
+    size_t count;
+    uint64_t version;
+};
+
+static void shuffle(const flock_member_t **members, size_t count)
+{
+    uint64_t random = (uint64_t)dango_clock_ns() | 1;
+    for (size_t i = count; i > 1; i--) {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        size_t j = random % i;
+        const flock_member_t *swapped = members[i - 1];
+        members[i - 1] = members[j];
+        members[j] = swapped;
+    }
+}
+
+static flock_return_t choose_contacts(struct flock_group_handle *handle, struct contacts *contacts)
+{
+    memset(contacts, 0, sizeof *contacts);
+    lock(handle);
+    bool copied = flock_group_view_copy(&handle->view, &contacts->copy);
+    flock_member_t *first =
+        copied ? flock_group_view_add_member(&contacts->copy, handle->contact, handle->contact_id) : NULL;
+    contacts->version = handle->version;
+    unlock(handle);
+    if (!first) {
+        flock_group_view_clear(&contacts->copy);
+        return FLOCK_ERR_ALLOCATION;
+    }
+    size_t n = contacts->copy.members.size;
+    const flock_member_t **all = calloc(n, sizeof *all);
+    if (!all) {
+        flock_group_view_clear(&contacts->copy);
+        return FLOCK_ERR_ALLOCATION;
+    }
+    size_t others = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (&contacts->copy.members.data[i] != first)
+            all[others++] = &contacts->copy.members.data[i];
+    }
+    shuffle(all, others);
+    contacts->members[contacts->count++] = first;
+    for (size_t i = 0; i < others && contacts->count < ATTEMPTS_MAX; i++)
+        contacts->members[contacts->count++] = all[i];
+    free(all);
+    return FLOCK_SUCCESS;
+}
+
+/* Puts an answer in place of what is there. The answer's view is taken over. */
+static flock_return_t accept(struct flock_group_handle *handle, const flock_member_t *member, flk_get_view_out_t *out)
+{
+    char *contact = strdup(member->address);
+    if (!contact)
+        return FLOCK_ERR_ALLOCATION;
+    lock(handle);
+    free(handle->contact);
+    handle->contact = contact;
+    handle->contact_id = member->provider_id;
+    handle->version = out->version;
+    if (!out->unchanged) {
+        flock_group_view_clear(&handle->view);
+        FLOCK_GROUP_VIEW_MOVE(&out->view, &handle->view);
+    }
+    unlock(handle);
+    return FLOCK_SUCCESS;
+}
+
+static flock_return_t result_of(const flk_get_view_out_t *out)
+{
+    if (out->ret == FLOCK_SUCCESS && !out->unchanged && out->view.members.size == 0)
+        return FLOCK_ERR_OTHER; /* a group without members does not exist */
+    return out->ret >= 0 && out->ret <= FLOCK_ERR_OTHER ? (flock_return_t)out->ret : FLOCK_ERR_OTHER;
+}
+
+/* Asks one member. */
+static flock_return_t ask(struct flock_group_handle *handle, const flock_member_t *member, uint64_t version,
+                          double timeout_ms)
+{
+    margo_instance_id mid = handle->client->mid;
+    hg_addr_t addr = HG_ADDR_NULL;
+    hg_handle_t call = HG_HANDLE_NULL;
+    flk_get_view_in_t in = {version};
+    flk_get_view_out_t out = {0};
+    hg_return_t hret = margo_addr_lookup(mid, member->address, &addr);
+    if (hret == HG_SUCCESS)
+        hret = margo_create(mid, addr, handle->client->get_view, &call);
+    if (hret == HG_SUCCESS)
+        hret = margo_provider_forward_timed(member->provider_id, call, &in, timeout_ms);
+    if (hret == HG_SUCCESS)
+        hret = margo_get_output(call, &out);
+    flock_return_t ret = FLOCK_ERR_FROM_MERCURY;
+    if (hret == HG_SUCCESS) {
+        ret = result_of(&out);
+        if (ret == FLOCK_SUCCESS)
+            ret = accept(handle, member, &out);
+        margo_free_output(call, &out);
+    } else if (hret == HG_NOENTRY) {
+        ret = FLOCK_ERR_INVALID_PROVIDER;
+    }
+    margo_destroy(call);
+    margo_addr_free(mid, addr);
+    return ret;
+}
+
+static flock_return_t update(struct flock_group_handle *handle)
+{
+    struct contacts contacts;
+    int64_t deadline_ns = dango_deadline_ns(UPDATE_TIMEOUT_MS);
+    flock_return_t ret = choose_contacts(handle, &contacts);
+    if (ret != FLOCK_SUCCESS)
+        return ret;
+    ret = FLOCK_ERR_FROM_MERCURY;
+    for (size_t i = 0; i < contacts.count && ret != FLOCK_SUCCESS; i++) {
+        double left_ms = (double)(deadline_ns - dango_clock_ns()) / (double)DANGO_NS_PER_MS;
+        if (left_ms <= 0)
+            break;
+        /* The first member may be all there is; while there are others, nobody gets more than half of the time. */
+        size_t others = contacts.count - i - 1;
+        ret = ask(handle, contacts.members[i], contacts.version, others ? left_ms / 2 : left_ms);
+    }
+    flock_group_view_clear(&contacts.copy);
+    return ret;
+}
+
+static void update_ult(void *arg)
+{
+    struct flock_request *request = arg;
+    request->ret = update(request->handle);
+    __atomic_store_n(&request->completed, 1, __ATOMIC_RELEASE);
+    ABT_eventual_set(ABT_EVENTUAL_MEMORY_GET_HANDLE(&request->done), NULL, 0);
+}
+
+flock_return_t flock_group_update_view(flock_group_handle_t handle, flock_request_t *request)
+{
+    if (!handle)
+        return FLOCK_ERR_INVALID_ARGS;
+    if (!request)
+        return update(handle);
+    struct flock_request *r = calloc(1, sizeof *r);
+    if (!r)
+        return FLOCK_ERR_ALLOCATION;
+    flock_group_handle_ref_incr(handle);
+    r->handle = handle;
+    if (ABT_thread_create(handle->client->pool, update_ult, r, ABT_THREAD_ATTR_NULL, &r->thread) != ABT_SUCCESS) {
+        flock_group_handle_release(handle);
+        free(r);
+        return FLOCK_ERR_FROM_ARGOBOTS;
+    }
+    *request = r;
+    return FLOCK_SUCCESS;
+}
+
+flock_return_t flock_request_wait(flock_request_t request)
+{
+    if (!request)
+        return FLOCK_ERR_INVALID_ARGS;
+    ABT_eventual_wait(ABT_EVENTUAL_MEMORY_GET_HANDLE(&request->done), NULL);
+    ABT_thread_free(&request->thread);
+    flock_return_t ret = request->ret;
+    flock_group_handle_release(request->handle);
+    free(request);
+    return ret;
+}
+
+flock_return_t flock_request_test(flock_request_t request, bool *completed)
+{
+    if (!request || !completed)
+        return FLOCK_ERR_INVALID_ARGS;
+    *completed = __atomic_load_n(&request->completed, __ATOMIC_ACQUIRE) != 0;
+    return FLOCK_SUCCESS;
+}
+
+/* ---- handles ---- */
+
+static void destroy(struct flock_group_handle *handle)
+{
+    flock_group_view_clear(&handle->view);
+    free(handle->contact);
+    flk_client_unref(handle->client);
+    free(handle);
+}
+
+/* Takes the view over, which has a first member; that one is the contact. */
+static flock_return_t create_from_view(flock_client_t client, flock_group_view_t *view, uint32_t mode,
+                                       flock_group_handle_t *handle)
+{
+    assert(view->members.size > 0);
+    struct flock_group_handle *h = calloc(1, sizeof *h);
+    char *contact = strdup(view->members.data[0].address);
+    if (!h || !contact) {
+        free(h);
+        free(contact);
+        return FLOCK_ERR_ALLOCATION;
+    }
+    flk_client_ref(client);
+    h->client = client;
+    h->references = 1;
+    h->contact = contact;
+    h->contact_id = view->members.data[0].provider_id;
+    FLOCK_GROUP_VIEW_MOVE(view, &h->view);
+    flock_return_t ret = mode & FLOCK_MODE_INIT_UPDATE ? update(h) : FLOCK_SUCCESS;
+    if (ret == FLOCK_SUCCESS)
+        *handle = h;
+    else
+        destroy(h);
+    return ret;
+}
+
+static flock_return_t check_identity(margo_instance_id mid, hg_addr_t addr, uint16_t provider_id)
+{
+    char identity[16];
+    size_t size = sizeof identity;
+    hg_return_t hret = margo_provider_get_identity(mid, addr, provider_id, identity, &size);
+    if (hret == HG_NOENTRY || hret == HG_NOMEM || (hret == HG_SUCCESS && strcmp(identity, "flock") != 0))
+        return FLOCK_ERR_INVALID_PROVIDER;
+    return hret == HG_SUCCESS ? FLOCK_SUCCESS : FLOCK_ERR_FROM_MERCURY;
+}
+
+static char *address_text(margo_instance_id mid, hg_addr_t addr)
+{
+    hg_size_t size = 0;
+    if (margo_addr_to_string(mid, NULL, &size, addr) != HG_SUCCESS)
+        return NULL;
+    char *text = malloc(size);
+    if (text && margo_addr_to_string(mid, text, &size, addr) == HG_SUCCESS)
+        return text;
+    free(text);
+    return NULL;
+}
+
+flock_return_t flock_group_handle_create(flock_client_t client, hg_addr_t addr, uint16_t provider_id, uint32_t mode,
+                                         flock_group_handle_t *handle)
+{
+    flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
+    if (!client || addr == HG_ADDR_NULL || !handle)
+        return FLOCK_ERR_INVALID_ARGS;
+    flock_return_t ret = check_identity(client->mid, addr, provider_id);
+    if (ret != FLOCK_SUCCESS)
+        return ret;
+    char *address = address_text(client->mid, addr);
+    ret = address ? FLOCK_SUCCESS : FLOCK_ERR_FROM_MERCURY;
+    if (address && !flock_group_view_add_member(&view, address, provider_id))
+        ret = FLOCK_ERR_ALLOCATION;
+    free(address);
+    if (ret == FLOCK_SUCCESS)
+        ret = create_from_view(client, &view, mode, handle);
+    flock_group_view_clear(&view);
+    return ret;
+}
+
+/* The address of the contact must at least be one of our transport. */
+static flock_return_t check_contact(flock_client_t client, const flock_group_view_t *view)
+{
+    hg_addr_t addr;
+    if (margo_addr_lookup(client->mid, view->members.data[0].address, &addr) != HG_SUCCESS)
+        return FLOCK_ERR_FROM_MERCURY;
+    margo_addr_free(client->mid, addr);
+    return FLOCK_SUCCESS;
+}
+
+/* `view` is freed. */
+static flock_return_t create_from_loaded(flock_client_t client, flock_return_t loaded, flock_group_view_t *view,
+                                         uint32_t mode, flock_group_handle_t *handle)
+{
+    if (loaded != FLOCK_SUCCESS)
+        return loaded;
+    flock_return_t ret = check_contact(client, view);
+    if (ret == FLOCK_SUCCESS)
+        ret = create_from_view(client, view, mode, handle);
+    flock_group_view_clear(view);
+    return ret;
+}
+
+flock_return_t flock_group_handle_create_from_file(flock_client_t client, const char *filename, uint32_t mode,
+                                                   flock_group_handle_t *handle)
+{
+    flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
+    if (!client || !handle)
+        return FLOCK_ERR_INVALID_ARGS;
+    return create_from_loaded(client, flock_group_view_from_file(filename, &view), &view, mode, handle);
+}
+
+flock_return_t flock_group_handle_create_from_serialized(flock_client_t client, const char *text, size_t length,
+                                                         uint32_t mode, flock_group_handle_t *handle)
+{
+    flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
+    if (!client || !handle)
+        return FLOCK_ERR_INVALID_ARGS;
+    return create_from_loaded(client, flock_group_view_from_string(text, length, &view), &view, mode, handle);
+}
+
+flock_return_t flock_group_handle_ref_incr(flock_group_handle_t handle)
+{
+    if (!handle)
+        return FLOCK_ERR_INVALID_ARGS;
+    __atomic_add_fetch(&handle->references, 1, __ATOMIC_RELAXED);
+    return FLOCK_SUCCESS;
+}
+
+flock_return_t flock_group_handle_release(flock_group_handle_t handle)
+{
+    if (!handle)
+        return FLOCK_ERR_INVALID_ARGS;
+    if (__atomic_sub_fetch(&handle->references, 1, __ATOMIC_ACQ_REL) == 0)
+        destroy(handle);
+    return FLOCK_SUCCESS;
+}
+
+flock_return_t flock_group_get_view(flock_group_handle_t handle, flock_group_view_t *view)
+{
+    if (!handle || !view)
+        return FLOCK_ERR_INVALID_ARGS;
+    flock_group_view_clear(view);
+    lock(handle);
+    bool copied = flock_group_view_copy(&handle->view, view);
+    unlock(handle);
+    return copied ? FLOCK_SUCCESS : FLOCK_ERR_ALLOCATION;
+}
+
+flock_return_t flock_group_access_view(flock_group_handle_t handle,
+                                       void (*fn)(void *uargs, const flock_group_view_t *view), void *uargs)
+{
+    if (!handle)
+        return FLOCK_ERR_INVALID_ARGS;
+    if (!fn)
+        return FLOCK_SUCCESS;
+    lock(handle);
+    fn(uargs, &handle->view);
+    unlock(handle);
+    return FLOCK_SUCCESS;
+}
+
+flock_return_t flock_group_metadata_set(flock_group_handle_t handle, const char *key, const char *value)
+{
+    return handle && key && value ? FLOCK_ERR_OP_UNSUPPORTED : FLOCK_ERR_INVALID_ARGS;
+}
+
+flock_return_t flock_group_subscribe(flock_group_handle_t handle, flock_membership_update_fn member_update,
+                                     flock_metadata_update_fn metadata_update, void *context)
+{
+    (void)member_update;
+    (void)metadata_update;
+    (void)context;
+    return handle ? FLOCK_ERR_OP_UNSUPPORTED : FLOCK_ERR_INVALID_ARGS;
+}
+
+flock_return_t flock_group_unsubscribe(flock_group_handle_t handle)
+{
+    return handle ? FLOCK_ERR_OP_UNSUPPORTED : FLOCK_ERR_INVALID_ARGS;
+}
