@@ -1,0 +1,70 @@
+/*
+ * The table of partition types, and the rules for names of topics.
+ */
+#include "mofka/partition/types.h"
+
+#include "util/suggest.h"
+
+#include <assert.h>
+#include <string.h>
+
+static const struct dango_option memory_options[] = {
+    DANGO_OPTION_END,
+};
+
+static const struct mofka_partition_type types[] = {
+    {"memory", memory_options, "events in the memory of the server; they end with it"},
+};
+
+#define TYPE_COUNT (sizeof types / sizeof *types)
+
+/* Types that the original has and this version has not. */
+static const char *const missing[] = {"default", "legacy"};
+
+const struct mofka_partition_type *dango_mofka_partition_type_at(size_t i)
+{
+    return i < TYPE_COUNT ? &types[i] : NULL;
+}
+
+const struct mofka_partition_type *dango_mofka_partition_type(const char *name, struct dango_error *err)
+{
+    assert(name);
+    const char *names[TYPE_COUNT];
+    char list[256];
+    for (size_t i = 0; i < TYPE_COUNT; i++) {
+        if (strcmp(types[i].name, name) == 0)
+            return &types[i];
+        names[i] = types[i].name;
+    }
+    dango_suggest_list("built in", name, names, TYPE_COUNT, list, sizeof list);
+    for (size_t i = 0; i < sizeof missing / sizeof *missing; i++) {
+        if (strcmp(missing[i], name) == 0) {
+            dango_error_set(err, DANGO_ERR_UNSUPPORTED, "partitions of type \"%s\" are not built into this version%s",
+                            name, list);
+            return NULL;
+        }
+    }
+    dango_error_set(err, DANGO_ERR_INVALID, "unknown partition type \"%s\"%s", name, list);
+    return NULL;
+}
+
+int dango_mofka_check_topic_name(const char *name, struct dango_error *err)
+{
+    assert(name);
+    size_t length = strlen(name);
+    if (length == 0)
+        return dango_error_set(err, DANGO_ERR_INVALID, "a topic needs a name");
+    if (length > MOFKA_TOPIC_NAME_MAX)
+        return dango_error_set(err, DANGO_ERR_INVALID, "topic name of %zu bytes (at most %u)", length,
+                               MOFKA_TOPIC_NAME_MAX);
+    if (name[0] == '.')
+        return dango_error_set(err, DANGO_ERR_INVALID, "topic name \"%s\" must not begin with '.'", name);
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)name[i];
+        if (c < 0x20 || c == 0x7f)
+            return dango_error_set(err, DANGO_ERR_INVALID, "topic name contains the control character 0x%02x", c);
+        if (c == ':' || c == '/')
+            return dango_error_set(err, DANGO_ERR_INVALID, "topic name \"%s\" must not contain '%c'", name, c);
+    }
+    return 0;
+}

@@ -1,0 +1,32 @@
+/*
+ * The types of partitions, by the name that stands in "config.type", with the options that each takes in
+ * "config.partition". Client and server use the same table. Constant data; any thread.
+ */
+#ifndef DANGO_MOFKA_PARTITION_TYPES_H
+#define DANGO_MOFKA_PARTITION_TYPES_H
+
+#include <dango/error.h>
+#include <dango/options.h>
+
+#define MOFKA_PARTITION_TYPE_DEFAULT "memory"
+
+/* Longest name of a topic in bytes. */
+#define MOFKA_TOPIC_NAME_MAX 256u
+
+struct mofka_partition_type {
+    const char *name;
+    const struct dango_option *options; /* of "config.partition" */
+    const char *help;
+};
+
+/* NULL and an error that says what is built in, when it is not. */
+const struct mofka_partition_type *dango_mofka_partition_type(const char *name, struct dango_error *err);
+
+/* The i-th type; NULL beyond the last. */
+const struct mofka_partition_type *dango_mofka_partition_type_at(size_t i);
+
+/* Names of topics go into keys and paths: not empty, at most 256 bytes, no control characters, no ':' and '/', not
+ * beginning with '.'. */
+int dango_mofka_check_topic_name(const char *name, struct dango_error *err);
+
+#endif
