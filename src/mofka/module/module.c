@@ -1,0 +1,129 @@
+/*
+ * The Bedrock module: provider type "mofka" is one partition of one topic.
+ *
+ * Clients start such providers at run time when they create a topic; a configuration file may name them as well. The
+ * type of the partition decides what "partition" may contain and what the provider depends on.
+ */
+#include "mofka/partition/types.h"
+#include "mofka/server/provider.h"
+
+#include <bedrock/module.h>
+#include <json-c/json.h>
+#include <uuid/uuid.h>
+
+#include <stdlib.h>
+
+struct settings {
+    char *topic;
+    char *type;
+    char *uuid;
+    struct json_object *partition;
+};
+
+struct component {
+    struct settings settings;
+    struct mofka_provider *provider;
+};
+
+static const struct dango_option options[] = {
+    DANGO_OPTION_STRING_REQUIRED("topic", struct settings, topic, "name of the topic"),
+    DANGO_OPTION_STRING_REQUIRED("type", struct settings, type, "type of the partition: memory"),
+    DANGO_OPTION_STRING_REQUIRED("uuid", struct settings, uuid, "identity of the partition, 8-4-4-4-12 hex digits"),
+    DANGO_OPTION_JSON("partition", struct settings, partition, DANGO_JSON_OBJECT, "{}", "options of the type"),
+    DANGO_OPTION_END,
+};
+
+static const struct bedrock_dependency_decl dependencies[] = {
+    {"pool", BEDROCK_TYPE_POOL, 0, "where requests that wait or move much are served; by default the RPC pool"},
+    {"master_database", "yokan", BEDROCK_REQUIRED, "where the topic is registered"},
+    BEDROCK_DEPENDENCIES_END,
+};
+
+static int check_settings(const struct settings *settings, uuid_t uuid, struct dango_error *err)
+{
+    int code = dango_mofka_check_topic_name(settings->topic, err);
+    if (code != 0)
+        return dango_error_prefix(err, "config.topic");
+    const struct mofka_partition_type *type = dango_mofka_partition_type(settings->type, err);
+    if (!type)
+        return dango_error_prefix(err, "config.type");
+    if (uuid_parse(settings->uuid, uuid) != 0)
+        return dango_error_set(err, DANGO_ERR_INVALID, "config.uuid: \"%s\" is not a UUID (8-4-4-4-12 hex digits)",
+                               settings->uuid);
+    /* The only type has no options yet: parsing refuses whatever is there. */
+    char none;
+    return dango_options_parse(type->options, settings->partition, "config.partition", &none, err);
+}
+
+static int parse(const struct bedrock_args *args, struct settings *settings, uuid_t uuid, struct dango_error *err)
+{
+    int code = dango_options_parse(options, bedrock_args_config(args), "config", settings, err);
+    if (code != 0)
+        return code;
+    code = check_settings(settings, uuid, err);
+    if (code != 0)
+        dango_options_release(options, settings);
+    return code;
+}
+
+static int module_check(const struct bedrock_args *args, struct dango_error *err)
+{
+    struct settings settings = {0};
+    uuid_t uuid;
+    int code = parse(args, &settings, uuid, err);
+    if (code == 0)
+        dango_options_release(options, &settings);
+    return code;
+}
+
+static int module_create(const struct bedrock_args *args, void **component, struct dango_error *err)
+{
+    struct component *new = calloc(1, sizeof *new);
+    if (!new)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    struct mofka_provider_settings settings = {
+        .mid = bedrock_args_instance(args),
+        .provider_id = bedrock_args_provider_id(args),
+        .pool = bedrock_args_pool(args, "pool"),
+    };
+    int code = parse(args, &new->settings, settings.uuid, err);
+    if (code == 0) {
+        code = mofka_provider_create(&settings, &new->provider, err);
+        if (code != 0)
+            dango_options_release(options, &new->settings);
+    }
+    if (code != 0) {
+        free(new);
+        return code;
+    }
+    *component = new;
+    return 0;
+}
+
+static void module_destroy(void *component)
+{
+    struct component *self = component;
+    mofka_provider_destroy(self->provider);
+    dango_options_release(options, &self->settings);
+    free(self);
+}
+
+static struct json_object *module_get_config(void *component)
+{
+    struct component *self = component;
+    return dango_options_dump(options, &self->settings);
+}
+
+static const struct bedrock_module module = {
+    BEDROCK_MODULE_HEADER("mofka"),
+    .summary = "one partition of a topic",
+    .options = options,
+    .settings_size = sizeof(struct settings),
+    .dependencies = dependencies,
+    .check = module_check,
+    .create = module_create,
+    .destroy = module_destroy,
+    .get_config = module_get_config,
+};
+
+BEDROCK_MODULES(&module)

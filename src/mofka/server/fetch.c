@@ -1,0 +1,243 @@
+/*
+ * Feeding consumers.
+ *
+ * A fetch is a credit: room for events in the client's memory. It waits in its session until there is something, is
+ * then filled with as many frames as fit and answered. Fetches of a session are filled in the order of their arrival,
+ * under the session's lock; the answers may overtake each other when one of them is written by a bulk transfer.
+ *
+ * An answer consists of pieces: stretches of frames as they stand in the segments (neighbours are one piece), and new
+ * headers for parts of frames. Small answers travel inside the message; larger ones are written into the client's
+ * memory by a ULT straight from the segments. If that fails, events are lost for this session: it has failed and
+ * delivers nothing more.
+ *
+ * A session with nothing to deliver is in provider->waiting. It enters that list before it looks for the last time, and
+ * a commit makes its events visible before it looks at the list: one of them sees the other.
+ */
+#include "mofka/server/provider.h"
+
+static void add_piece(struct mofka_request *request, struct mofka_segment *segment, const unsigned char *base,
+                      size_t size)
+{
+    if (request->piece_count > 0) {
+        struct mofka_piece *last = &request->pieces[request->piece_count - 1];
+        if (segment && last->segment == segment && last->base + last->size == base) {
+            last->size += size;
+            return;
+        }
+    }
+    assert(request->piece_count < MOFKA_PIECES_MAX);
+    request->pieces[request->piece_count++] = (struct mofka_piece){segment, base, size};
+}
+
+/* A whole frame is one piece; a part is a new header, its records and, if wanted, its data, without padding. */
+static void add_slice(struct mofka_request *request, const struct mofka_slice *slice)
+{
+    const unsigned char *base = slice->segment->base;
+    if (slice->count == slice->frame->count) {
+        add_piece(request, slice->segment, (const unsigned char *)slice->frame, (size_t)slice->size);
+        return;
+    }
+    assert(request->header_count < 2);
+    struct mofka_frame *header = &request->headers[request->header_count++];
+    dango_mofka_slice_header(slice, header);
+    add_piece(request, NULL, (const unsigned char *)header, sizeof *header);
+    add_piece(request, slice->segment, base + slice->records_offset, slice->records_size);
+    if (slice->with_data && slice->data_size > 0)
+        add_piece(request, slice->segment, base + slice->data_offset, (size_t)slice->data_size);
+}
+
+/* Pieces that one more slice may take. */
+#define SLICE_PIECES 3
+
+/* Fills a fetch. 1: there is something; 0: nothing, *needed says whether for lack of room; negative: damage. */
+static int collect(struct mofka_request *request, bool with_data, uint64_t *needed)
+{
+    struct mofka_session *session = request->session;
+    struct mofka_limits limits = {
+        .size = request->fetch.room, .events = request->fetch.head.extra, .with_data = with_data};
+    uint32_t frames = 0;
+    int found = 1;
+    request->piece_count = request->header_count = 0;
+    while (limits.events > 0 && frames < request->fetch.frames_max && request->header_count < 2 &&
+           request->piece_count + SLICE_PIECES <= MOFKA_PIECES_MAX) {
+        struct mofka_slice slice;
+        found = dango_mofka_reader_next(&session->reader, &limits, &slice, needed, &request->err);
+        if (found <= 0)
+            break;
+        add_slice(request, &slice);
+        limits.size -= slice.size;
+        limits.events -= slice.count;
+        frames++;
+    }
+    if (frames == 0)
+        return found;
+    request->fetch_answer = (struct mofka_fetch_answer){.flags = with_data ? MOFKA_FRAMES_WITH_DATA : 0};
+    for (size_t i = 0; i < request->piece_count; i++)
+        request->fetch_answer.size += request->pieces[i].size;
+    assert(request->fetch_answer.size <= request->fetch.room);
+    return 1;
+}
+
+/* Fills a fetch with data if they are wanted and the next event's fit, else without. */
+static int fill(struct mofka_request *request)
+{
+    uint64_t needed = 0;
+    bool with_data = request->fetch.head.flags & MOFKA_WITH_DATA;
+    int found = collect(request, with_data, &needed);
+    if (found == 0 && needed > 0 && with_data)
+        found = collect(request, false, &needed);
+    if (found == 0 && needed > 0) {
+        request->fetch_answer = (struct mofka_fetch_answer){.needed = needed};
+        return 1;
+    }
+    return found;
+}
+
+static void answer_inside(struct mofka_request *request)
+{
+    diaspora_segment parts[MOFKA_PIECES_MAX + 1] = {{&request->fetch_answer, sizeof request->fetch_answer}};
+    request->fetch_answer.flags |= MOFKA_FRAMES_INSIDE;
+    for (size_t i = 0; i < request->piece_count; i++)
+        parts[i + 1] = (diaspora_segment){(void *)(uintptr_t)request->pieces[i].base, request->pieces[i].size};
+    mofka_request_answer(request, parts, request->piece_count + 1);
+}
+
+static int transfer(struct mofka_request *request)
+{
+    hg_bulk_t room;
+    hg_return_t ret =
+        margo_bulk_deserialize(request->provider->settings.mid, &room, request->flat, request->fetch.flat);
+    if (ret != HG_SUCCESS)
+        return dango_error_set(&request->err, DANGO_ERR_PROTOCOL, "malformed bulk handle: %s", HG_Error_to_string(ret));
+    int code;
+    if (margo_bulk_get_size(room) < request->fetch_answer.size)
+        code = dango_error_set(&request->err, DANGO_ERR_PROTOCOL, "bulk handle is smaller than the room");
+    else
+        code = mofka_push(request, room, 0, request->pieces, request->piece_count, &request->err);
+    margo_bulk_free(room);
+    return code;
+}
+
+/* The body of a ULT: writes the frames to the client, then tells it. */
+static void answer_by_transfer(void *arg)
+{
+    struct mofka_request *request = arg;
+    struct mofka_session *session = request->session;
+    struct mofka_provider *provider = request->provider;
+    if (transfer(request) == 0) {
+        diaspora_segment part = {&request->fetch_answer, sizeof request->fetch_answer};
+        mofka_request_answer(request, &part, 1);
+        return;
+    }
+    atomic_fetch_add(&session->references, 1);
+    pthread_mutex_lock(&session->lock);
+    session->failed = true;
+    pthread_mutex_unlock(&session->lock);
+    mofka_request_fail(request, &request->err);
+    mofka_session_feed(session, provider);
+    mofka_session_release(session);
+}
+
+/* Sends what was collected. Under the session's lock. */
+static void deliver(struct mofka_request *request)
+{
+    if (request->fetch_answer.size <= MOFKA_INLINE_MAX) {
+        answer_inside(request);
+    } else if (mofka_request_continue(request, answer_by_transfer) != 0) {
+        request->session->failed = true;
+        mofka_request_fail(request, &request->err);
+    }
+}
+
+/* ---- waiting ---- */
+
+/* Announces that the session waits; false when it did so before. */
+static bool start_waiting(struct mofka_session *session, struct mofka_provider *provider)
+{
+    pthread_mutex_lock(&provider->lock);
+    bool started = !session->is_waiting;
+    if (started) {
+        session->is_waiting = true;
+        provider->waiting_count++;
+        atomic_fetch_add(&session->references, 1);
+        list_append(&provider->waiting, &session->waiting);
+    }
+    pthread_mutex_unlock(&provider->lock);
+    return started;
+}
+
+void mofka_session_feed(struct mofka_session *session, struct mofka_provider *provider)
+{
+    pthread_mutex_lock(&session->lock);
+    while (!list_empty(&session->fetches) && !session->closed) {
+        struct mofka_request *request = container_of(session->fetches.next, struct mofka_request, link);
+        int found = session->failed ? dango_error_set(&request->err, DANGO_ERR_CANCELED, "the subscription has failed")
+                                    : fill(request);
+        if (found == 0) {
+            if (start_waiting(session, provider))
+                continue; /* look again: an event may have come before anybody knew that we wait */
+            break;
+        }
+        list_remove(&request->link);
+        if (found > 0)
+            deliver(request);
+        else
+            mofka_request_fail(request, &request->err);
+    }
+    pthread_mutex_unlock(&session->lock);
+}
+
+/* The session that has waited longest, with its reference; NULL when nobody waits. */
+static struct mofka_session *stop_waiting(struct mofka_provider *provider)
+{
+    pthread_mutex_lock(&provider->lock);
+    struct list_node *node = list_pop(&provider->waiting);
+    struct mofka_session *session = node ? container_of(node, struct mofka_session, waiting) : NULL;
+    if (session) {
+        session->is_waiting = false;
+        provider->waiting_count--;
+    }
+    pthread_mutex_unlock(&provider->lock);
+    return session;
+}
+
+void mofka_feed_waiting(void *arg)
+{
+    struct mofka_provider *provider = arg;
+    pthread_mutex_lock(&provider->lock);
+    size_t count = provider->waiting_count; /* those that wait again behind these have seen everything */
+    pthread_mutex_unlock(&provider->lock);
+    for (; count > 0; count--) {
+        struct mofka_session *session = stop_waiting(provider);
+        if (!session)
+            return;
+        mofka_session_feed(session, provider);
+        mofka_session_release(session);
+    }
+}
+
+void mofka_handle_fetch(struct mofka_request *request)
+{
+    struct dango_error *err = &request->err;
+    if (dango_mofka_decode_fetch(&request->message, &request->fetch, &request->flat, err) != 0 ||
+        mofka_session_find(request, request->fetch.head.token, true, err) != 0) {
+        mofka_request_fail(request, err);
+        return;
+    }
+    struct mofka_session *session = request->session;
+    struct mofka_provider *provider = request->provider;
+    pthread_mutex_lock(&session->lock);
+    bool closed = session->closed;
+    if (!closed) {
+        atomic_fetch_add(&session->references, 1); /* the request may be answered while we still feed */
+        list_append(&session->fetches, &request->link);
+    }
+    pthread_mutex_unlock(&session->lock);
+    if (closed) {
+        dango_error_set(err, DANGO_ERR_CANCELED, "the subscription has ended");
+        mofka_request_fail(request, err);
+        return;
+    }
+    mofka_session_feed(session, provider);
+    mofka_session_release(session);
+}

@@ -1,0 +1,98 @@
+/*
+ * Batches from producers.
+ *
+ * A batch that is inside its message is copied to its place and committed on the spot. A larger one gets its place now,
+ * which fixes its order, and is pulled there by a ULT. In both cases nothing is stored that is not a sound sequence of
+ * records. The answer is sent when the partition says that the batch is complete, by whichever thread completed it.
+ */
+#include "mofka/server/provider.h"
+
+#include "diaspora/record.h"
+
+/* The partition has completed the batch. */
+static void answer_producer(struct mofka_reception *reception, uint64_t first_id, int code)
+{
+    struct mofka_request *request = container_of(reception, struct mofka_request, reception);
+    if (code != 0) {
+        if (request->err.code == 0)
+            dango_error_set(&request->err, code, "an earlier batch of this producer failed");
+        mofka_request_fail(request, &request->err);
+        return;
+    }
+    struct mofka_produce_answer answer = {.first_id = first_id};
+    diaspora_segment part = {&answer, sizeof answer};
+    mofka_request_answer(request, &part, 1);
+}
+
+static void commit(struct mofka_request *request, int code)
+{
+    const struct mofka_reception *reception = &request->reception;
+    if (code == 0)
+        code = dango_diaspora_records_check(mofka_reception_records(reception), (size_t)reception->records_size,
+                                            reception->count, reception->data_size, &request->err);
+    dango_mofka_partition_commit(request->provider->partition, &request->reception, code);
+}
+
+static int receive_part(struct mofka_request *request, const unsigned char *inside, const unsigned char *flat,
+                        size_t flat_size, size_t offset, uint64_t size)
+{
+    if (size == 0)
+        return 0;
+    struct mofka_segment *segment = request->reception.segment;
+    if (inside) {
+        memcpy(segment->base + offset, inside, (size_t)size);
+        return 0;
+    }
+    return mofka_pull(request, flat, flat_size, segment, offset, size, &request->err);
+}
+
+static void receive(struct mofka_request *request, const struct mofka_produce *produce)
+{
+    const struct mofka_produce_request *head = &produce->request;
+    size_t offset = request->reception.offset;
+    int code =
+        receive_part(request, produce->records, produce->records_flat, head->records_flat, offset, head->records_size);
+    if (code == 0)
+        code = receive_part(request, produce->data, produce->data_flat, head->data_flat,
+                            offset + (size_t)head->records_size, head->data_size);
+    commit(request, code);
+}
+
+static void receive_in_thread(void *arg)
+{
+    struct mofka_request *request = arg;
+    struct mofka_produce produce;
+    int code = dango_mofka_decode_produce(&request->message, &produce, NULL); /* it was good before */
+    assert(code == 0);
+    (void)code;
+    receive(request, &produce);
+}
+
+void mofka_handle_produce(struct mofka_request *request)
+{
+    struct mofka_produce produce;
+    struct dango_error *err = &request->err;
+    if (dango_mofka_decode_produce(&request->message, &produce, err) != 0 ||
+        mofka_session_find(request, produce.request.head.token, false, err) != 0) {
+        mofka_request_fail(request, err);
+        return;
+    }
+    request->reception = (struct mofka_reception){
+        .stream = &request->session->stream,
+        .attempt = produce.request.attempt,
+        .count = produce.count,
+        .sequence = produce.request.sequence,
+        .records_size = produce.request.records_size,
+        .data_size = produce.request.data_size,
+        .done = answer_producer,
+    };
+    if (dango_mofka_partition_reserve(request->provider->partition, &request->reception, err) != 0) {
+        mofka_request_fail(request, err);
+        return;
+    }
+    bool all_inside = produce.records && (produce.data || produce.request.data_size == 0);
+    if (all_inside)
+        receive(request, &produce);
+    else if (mofka_request_continue(request, receive_in_thread) != 0)
+        commit(request, err->code);
+}

@@ -1,0 +1,180 @@
+/*
+ * The partition provider: one partition, reachable over the network. This header is what the files of this folder
+ * share; the Bedrock module uses the first part only.
+ *
+ * Threads. A request is taken up directly in the progress loop, without a thread of its own: decoding, finding the
+ * session, and everything that is a few microseconds of memory work happen there. What waits for the network or moves
+ * much (bulk transfers, reads of selections) continues as a ULT in the provider's pool. Whoever commits a batch also
+ * feeds the consumers that wait for it, so that an event passes through the server without any hand-over.
+ *
+ * Locks, in this order: session->lock, provider->lock, partition's and positions' own. They are pthread mutexes, held
+ * for short stretches without waiting for anything.
+ *
+ * Life. Every request counts in `active` from the moment the progress loop hands it over until it is answered; destroy
+ * refuses new ones, answers the waiting ones and waits for the rest. The structure itself lives until Margo has
+ * stopped, because the progress loop may look at it until then.
+ *
+ * Failure of a client: its connection breaks (noticed at once) or its lease runs out (noticed by a sweep); its sessions
+ * are then dropped, waiting fetches with them.
+ */
+#ifndef DANGO_MOFKA_SERVER_PROVIDER_H
+#define DANGO_MOFKA_SERVER_PROVIDER_H
+
+#include "argobots/dango_abt.h"
+#include "mofka/partition/partition.h"
+#include "mofka/partition/positions.h"
+#include "mofka/wire/wire.h"
+
+#include <margo.h>
+#include <pthread.h>
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+struct mofka_provider;
+
+struct mofka_provider_settings {
+    margo_instance_id mid;
+    uint16_t provider_id;
+    ABT_pool pool; /* where work that waits is done */
+    uint8_t uuid[16];
+};
+
+int mofka_provider_create(const struct mofka_provider_settings *settings, struct mofka_provider **provider,
+                          struct dango_error *err);
+/* Blocks the calling ULT until all requests are answered. */
+void mofka_provider_destroy(struct mofka_provider *provider);
+
+/* ---- inside ---- */
+
+/* Most stretches of memory in one answer, and most requests and sessions at a time. */
+#define MOFKA_PIECES_MAX   64u
+#define MOFKA_REQUESTS_MAX 65536u
+#define MOFKA_SESSIONS_MAX 65536u
+
+/* How long a transfer from or to a client may take. */
+#define MOFKA_TRANSFER_MS 30000.0
+
+/* Who talks to us: a producer or a consumer. Reference counted; one reference is the table's. */
+struct mofka_session {
+    UT_hash_handle hh;
+    uint64_t token;
+    bool consumer;
+    bool failed;     /* consumer: events were lost on the way, nothing more is delivered */
+    bool closed;     /* no longer in the table */
+    bool is_waiting; /* in provider->waiting; guarded by provider->lock */
+    atomic_int references;
+    atomic_uint in_flight;       /* requests */
+    atomic_int_fast64_t seen_ns; /* last request */
+    margo_instance_id mid;
+    hg_addr_t peer;
+    pthread_mutex_t lock;
+    struct list_node waiting;   /* link in provider->waiting */
+    struct list_node fetches;   /* requests that are not answered, oldest first */
+    struct mofka_reader reader; /* consumer: what comes next */
+    struct mofka_stream stream; /* producer */
+    char name[MOFKA_NAME_MAX + 1];
+};
+
+/* A stretch of memory to be sent: of a segment, or (segment NULL) of any memory. */
+struct mofka_piece {
+    struct mofka_segment *segment;
+    const unsigned char *base;
+    size_t size;
+};
+
+/* One request from its arrival to its answer. Pooled. */
+struct mofka_request {
+    struct list_node link; /* free list, or session->fetches */
+    struct mofka_provider *provider;
+    struct mofka_session *session; /* a reference, once it is known */
+    hg_handle_t handle;
+    struct mofka_message message;
+    struct mofka_reception reception; /* produce */
+    /* fetch: the credit and what was collected for it */
+    struct mofka_fetch_request fetch;
+    const unsigned char *flat; /* bulk handle in the message */
+    struct mofka_fetch_answer fetch_answer;
+    size_t piece_count;
+    struct mofka_piece pieces[MOFKA_PIECES_MAX];
+    size_t header_count;
+    struct mofka_frame headers[2]; /* of parts of frames */
+    struct dango_error err;        /* why it failed, if it did */
+};
+
+struct mofka_endpoint {
+    const char *name;
+    void (*handle)(struct mofka_request *request);
+    struct mofka_provider *provider;
+    hg_id_t id;
+};
+
+#define MOFKA_ENDPOINT_COUNT 8
+
+struct mofka_provider {
+    struct mofka_provider_settings settings;
+    struct mofka_registrar registrar;
+    struct mofka_partition *partition;
+    struct mofka_positions *positions;
+    struct mofka_endpoint endpoints[MOFKA_ENDPOINT_COUNT];
+    atomic_uint active; /* requests */
+    atomic_bool closing;
+    ABT_mutex idle_lock;
+    ABT_cond idle; /* active fell to 0 while closing */
+
+    pthread_mutex_t lock; /* guards the rest */
+    struct list_node free_requests;
+    struct mofka_session *sessions; /* by token */
+    struct list_node waiting;       /* sessions with fetches and nothing to deliver */
+    size_t waiting_count;
+    struct dango_abt_timer sweep; /* drops sessions whose lease ran out; armed while there are sessions */
+};
+
+/* request.c: answers consume the request. */
+void mofka_request_answer(struct mofka_request *request, const diaspora_segment *parts, size_t count);
+void mofka_request_fail(struct mofka_request *request, const struct dango_error *err);
+/* Goes on in a ULT of the provider's pool; fails the request and returns an error when there is none to be had. */
+int mofka_request_continue(struct mofka_request *request, void (*body)(void *request));
+hg_return_t mofka_request_arrived(hg_handle_t handle);
+void mofka_requests_free(struct mofka_provider *provider);
+/* One less of what `active` counts; the last one lets destroy go on. */
+void mofka_provider_leave(struct mofka_provider *provider);
+
+/* session.c */
+int mofka_session_open(struct mofka_request *request, bool consumer, const char *name, struct mofka_session **session,
+                       struct dango_error *err);
+/* Finds the session of a request's token and keeps it for the life of the request. */
+int mofka_session_find_any(struct mofka_request *request, uint64_t token, struct dango_error *err);
+/* The same, and it must be of the right kind. */
+int mofka_session_find(struct mofka_request *request, uint64_t token, bool consumer, struct dango_error *err);
+void mofka_session_release(struct mofka_session *session);
+void mofka_session_close(struct mofka_provider *provider, struct mofka_session *session);
+/* Closes those that `dead` chooses. */
+void mofka_sessions_close(struct mofka_provider *provider,
+                          bool (*dead)(const struct mofka_session *session, const void *arg), const void *arg);
+int mofka_sessions_watch(struct mofka_provider *provider, struct dango_error *err);
+void mofka_sessions_unwatch(struct mofka_provider *provider);
+
+/* produce.c, fetch.c, read.c, control.c */
+void mofka_handle_attach(struct mofka_request *request);
+void mofka_handle_produce(struct mofka_request *request);
+void mofka_handle_subscribe(struct mofka_request *request);
+void mofka_handle_fetch(struct mofka_request *request);
+void mofka_handle_read(struct mofka_request *request);
+void mofka_handle_acknowledge(struct mofka_request *request);
+void mofka_handle_renew(struct mofka_request *request);
+void mofka_handle_close(struct mofka_request *request);
+
+/* Answers the fetches of a session as far as there are events. */
+void mofka_session_feed(struct mofka_session *session, struct mofka_provider *provider);
+/* All waiting sessions: events became visible. */
+void mofka_feed_waiting(void *provider);
+
+/* transfer.c: moves between segments and a client's memory; they block the calling ULT. */
+int mofka_pull(struct mofka_request *request, const unsigned char *flat, size_t flat_size,
+               struct mofka_segment *segment, size_t offset, uint64_t size, struct dango_error *err);
+/* Writes the pieces to the client's memory one after the other, the first at `offset`. */
+int mofka_push(struct mofka_request *request, hg_bulk_t to, uint64_t offset, const struct mofka_piece *pieces,
+               size_t count, struct dango_error *err);
+
+#endif

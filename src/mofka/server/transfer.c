@@ -1,0 +1,88 @@
+/*
+ * Bulk transfers between the partition's segments and the memory of clients. The bulk handles that clients send are
+ * checked by their sizes before use; what they claim about memory of their own is their own risk.
+ */
+#include "mofka/server/provider.h"
+
+/* Stretches on the way at a time: hides the latency of a network without flooding it. */
+#define TRANSFERS_MAX 16
+
+static int transfer_error(hg_return_t ret, const char *what, struct dango_error *err)
+{
+    int code = ret == HG_TIMEOUT ? DANGO_ERR_TIMEOUT : DANGO_ERR_DISCONNECTED;
+    return dango_error_set(err, code, "cannot %s the client's memory: %s", what, HG_Error_to_string(ret));
+}
+
+int mofka_pull(struct mofka_request *request, const unsigned char *flat, size_t flat_size,
+               struct mofka_segment *segment, size_t offset, uint64_t size, struct dango_error *err)
+{
+    margo_instance_id mid = request->provider->settings.mid;
+    hg_bulk_t from;
+    hg_return_t ret = margo_bulk_deserialize(mid, &from, flat, flat_size);
+    if (ret != HG_SUCCESS)
+        return dango_error_set(err, DANGO_ERR_PROTOCOL, "malformed bulk handle: %s", HG_Error_to_string(ret));
+    int code = 0;
+    if (margo_bulk_get_size(from) < size) {
+        code = dango_error_set(err, DANGO_ERR_PROTOCOL, "bulk handle is smaller than the batch");
+    } else {
+        ret = margo_bulk_transfer_timed(mid, HG_BULK_PULL, margo_get_info(request->handle)->addr, from, 0,
+                                        segment->registration, offset, (size_t)size, MOFKA_TRANSFER_MS);
+        if (ret != HG_SUCCESS)
+            code = transfer_error(ret, "read", err);
+    }
+    margo_bulk_free(from);
+    return code;
+}
+
+/* Starts to send one piece. Memory outside of segments is registered for the time of the transfer: *own. */
+static hg_return_t start(struct mofka_request *request, hg_bulk_t to, uint64_t offset, const struct mofka_piece *piece,
+                         hg_bulk_t *own, margo_request *transfer)
+{
+    margo_instance_id mid = request->provider->settings.mid;
+    hg_bulk_t from = HG_BULK_NULL;
+    size_t from_offset = 0;
+    *own = HG_BULK_NULL;
+    if (piece->segment) {
+        from = piece->segment->registration;
+        from_offset = (size_t)(piece->base - piece->segment->base);
+    } else {
+        void *base = (void *)(uintptr_t)piece->base;
+        hg_size_t size = piece->size;
+        hg_return_t ret = margo_bulk_create(mid, 1, &base, &size, HG_BULK_READ_ONLY, own);
+        if (ret != HG_SUCCESS)
+            return ret;
+        from = *own;
+    }
+    hg_return_t ret =
+        margo_bulk_itransfer_timed(mid, HG_BULK_PUSH, margo_get_info(request->handle)->addr, to, (size_t)offset, from,
+                                   from_offset, piece->size, MOFKA_TRANSFER_MS, transfer);
+    if (ret != HG_SUCCESS) {
+        margo_bulk_free(*own);
+        *own = HG_BULK_NULL;
+    }
+    return ret;
+}
+
+int mofka_push(struct mofka_request *request, hg_bulk_t to, uint64_t offset, const struct mofka_piece *pieces,
+               size_t count, struct dango_error *err)
+{
+    margo_request transfers[TRANSFERS_MAX];
+    hg_bulk_t own[TRANSFERS_MAX];
+    hg_return_t result = HG_SUCCESS;
+    size_t begun = 0, ended = 0;
+    while (ended < begun || (begun < count && result == HG_SUCCESS)) {
+        if (begun < count && begun - ended < TRANSFERS_MAX && result == HG_SUCCESS) {
+            size_t slot = begun % TRANSFERS_MAX;
+            result = start(request, to, offset, &pieces[begun], &own[slot], &transfers[slot]);
+            if (result == HG_SUCCESS)
+                offset += pieces[begun++].size;
+            continue;
+        }
+        size_t slot = ended++ % TRANSFERS_MAX;
+        hg_return_t ret = margo_wait(transfers[slot]);
+        margo_bulk_free(own[slot]);
+        if (result == HG_SUCCESS)
+            result = ret;
+    }
+    return result == HG_SUCCESS ? 0 : transfer_error(result, "write", err);
+}
