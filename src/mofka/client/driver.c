@@ -1,0 +1,178 @@
+/*
+ * The network driver: registered as "mofka".
+ *
+ * Opening reads the group file, starts (or shares) the network engine for its protocol, asks all servers for their
+ * configuration, and takes the first Yokan provider tagged "mofka:master" as the registry of topics. Data do not pass
+ * through here: topics know where their partitions are.
+ */
+#include "mofka/client/driver.h"
+#include "mofka/client/options.h"
+#include "util/json.h"
+#include "util/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MASTER_TAG "mofka:master"
+
+static bool has_tag(struct json_object *provider, const char *tag)
+{
+    struct json_object *tags = dango_json_get(provider, "tags");
+    if (!json_object_is_type(tags, json_type_array))
+        return false;
+    for (size_t i = 0; i < json_object_array_length(tags); i++) {
+        struct json_object *item = json_object_array_get_idx(tags, i);
+        if (json_object_is_type(item, json_type_string) && strcmp(json_object_get_string(item), tag) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The id of the master database in the configuration of one server, or -1. */
+static int find_master(struct json_object *config)
+{
+    struct json_object *providers = dango_json_get(config, "providers");
+    if (!json_object_is_type(providers, json_type_array))
+        return -1;
+    for (size_t i = 0; i < json_object_array_length(providers); i++) {
+        struct json_object *provider = json_object_array_get_idx(providers, i);
+        const char *type = dango_json_get_string(provider, "type");
+        int64_t id = json_object_get_int64(dango_json_get(provider, "provider_id"));
+        if (type && strcmp(type, "yokan") == 0 && has_tag(provider, MASTER_TAG) && id >= 0 && id <= UINT16_MAX)
+            return (int)id;
+    }
+    return -1;
+}
+
+static int open_registry(struct mofka_driver *driver, struct dango_error *err)
+{
+    char *text;
+    int code = bedrock_group_get_config(driver->group, &text, err);
+    if (code != 0)
+        return code;
+    struct json_object *configs = dango_json_parse(text, strlen(text), err);
+    free(text);
+    if (!configs)
+        return dango_error_prefix(err, "configuration of the servers");
+    code = 0;
+    for (size_t i = 0; i < bedrock_group_size(driver->group) && !driver->registry && code == 0; i++) {
+        const char *address = bedrock_service_address(bedrock_group_service(driver->group, i));
+        int id = find_master(dango_json_get(configs, address));
+        if (id >= 0)
+            code = mofka_registry_open(mofka_engine_instance(driver->engine), address, (uint16_t)id, &driver->registry,
+                                       err);
+    }
+    if (code == 0 && !driver->registry)
+        code = dango_error_set(err, DANGO_ERR_NOT_FOUND,
+                               "no server has a master database (a yokan provider with the tag \"" MASTER_TAG "\")");
+    json_object_put(configs);
+    return code;
+}
+
+/* "na+sm" of "na+sm://12-0"; NULL without memory. */
+static char *protocol_of(const char *address)
+{
+    const char *colon = strchr(address, ':');
+    return colon ? strndup(address, (size_t)(colon - address)) : strdup(address);
+}
+
+static int open_network(struct mofka_driver *driver, const struct mofka_driver_options *options,
+                        struct dango_error *err)
+{
+    char **addresses;
+    size_t count;
+    int code = bedrock_group_file_read(driver->group_file, &addresses, &count, err);
+    if (code != 0)
+        return code;
+    char *protocol = protocol_of(addresses[0]);
+    code = protocol ? mofka_engine_get(protocol, options->margo, &driver->engine, err)
+                    : dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    free(protocol);
+    if (code != 0)
+        goto out;
+    code = mofka_leases_init(&driver->leases, driver->engine, err);
+    if (code != 0) {
+        mofka_engine_put(driver->engine);
+        driver->engine = NULL;
+        goto out;
+    }
+    code = bedrock_client_create(mofka_engine_instance(driver->engine), &driver->bedrock, err);
+    if (code == 0)
+        code = bedrock_group_open(driver->bedrock, (const char *const *)addresses, count, 0, &driver->group, err);
+    if (code == 0 && open_registry(driver, err) != 0)
+        code = dango_error_prefix(err, "group file %s (stale?)", driver->group_file);
+out:
+    bedrock_addresses_free(addresses, count);
+    return code;
+}
+
+static void mofka_driver_close(void *driver)
+{
+    struct mofka_driver *self = driver;
+    mofka_registry_close(self->registry);
+    bedrock_group_close(self->group);
+    bedrock_client_destroy(self->bedrock);
+    if (self->engine) {
+        mofka_leases_fini(&self->leases);
+        mofka_engine_put(self->engine);
+    }
+    free(self->group_file);
+    free(self);
+}
+
+static int mofka_driver_open(struct json_object *options, void **driver, struct dango_error *err)
+{
+    struct mofka_driver_options parsed = {0};
+    struct dango_error mine;
+    if (!err)
+        err = &mine;
+    int code = dango_options_parse(dango_mofka_driver_options, options, "driver", &parsed, err);
+    if (code != 0)
+        return code;
+    struct mofka_driver *new = calloc(1, sizeof *new);
+    if (new)
+        new->group_file = strdup(parsed.group_file);
+    if (!new || !new->group_file)
+        code = dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    else
+        code = open_network(new, &parsed, err);
+    dango_options_release(dango_mofka_driver_options, &parsed);
+    if (code != 0) {
+        if (new)
+            mofka_driver_close(new);
+        return code;
+    }
+    *driver = new;
+    return 0;
+}
+
+static const struct diaspora_driver_ops ops = {
+    .abi = DIASPORA_DRIVER_ABI,
+    .type = "mofka",
+    .options = dango_mofka_driver_options,
+    .driver_open = mofka_driver_open,
+    .driver_close = mofka_driver_close,
+    .topic_create = mofka_topic_create,
+    .topic_exists = mofka_topic_exists,
+    .topic_list = mofka_topic_list,
+    .topic_open = mofka_topic_open,
+    .topic_close = mofka_topic_close,
+    .buffer_allocate = mofka_buffer_allocate,
+    .buffer_free = mofka_buffer_free,
+    .sink_open = mofka_sink_open,
+    .sink_submit = mofka_sink_submit,
+    .sink_close = mofka_sink_close,
+    .source_open = mofka_source_open,
+    .source_fetch = mofka_source_fetch,
+    .source_read = mofka_source_read,
+    .source_acknowledge = mofka_source_acknowledge,
+    .source_extent = mofka_source_extent,
+    .source_close = mofka_source_close,
+};
+
+__attribute__((constructor)) static void register_driver(void)
+{
+    struct dango_error err;
+    if (dango_diaspora_register_driver(&ops, &err) != 0)
+        log_error("mofka", "%s", err.text);
+}

@@ -1,0 +1,84 @@
+/*
+ * What the files of the network driver share. The driver implements the table of src/diaspora/driver.h:
+ *
+ *     driver.c    opening: group file, engine, master database; the table
+ *     options.c   option tables, and what they make of the options of a topic
+ *     registry.c  topics in the master database
+ *     topic.c     creation (all or nothing), opening, listing
+ *     memory.c    buffers registered for the network
+ *     sink.c      batches to a partition
+ *     source.c    events from a partition
+ *     lease.c     keeping sessions alive
+ *     engine.c    the network itself
+ */
+#ifndef DANGO_MOFKA_CLIENT_DRIVER_H
+#define DANGO_MOFKA_CLIENT_DRIVER_H
+
+#include "diaspora/driver.h"
+#include "mofka/client/engine.h"
+#include "mofka/client/lease.h"
+#include "mofka/client/registry.h"
+
+#include <bedrock/client.h>
+
+struct mofka_driver {
+    char *group_file;
+    struct mofka_engine *engine;
+    struct bedrock_client *bedrock;
+    struct bedrock_group *group; /* the servers, in the order of the group file */
+    struct mofka_registry *registry;
+    struct mofka_leases leases;
+};
+
+struct mofka_topic {
+    struct mofka_driver *driver;
+    size_t partition_count;
+    struct mofka_topic_partition {
+        struct mofka_target target;
+        uint8_t uuid[16];
+    } * partitions;
+};
+
+/* topic.c */
+int mofka_topic_create(void *driver, const char *name, struct json_object *options,
+                       const struct diaspora_topic_description *description, struct dango_error *err);
+int mofka_topic_exists(void *driver, const char *name, bool *exists, struct dango_error *err);
+int mofka_topic_list(void *driver, struct json_object **list, struct dango_error *err);
+int mofka_topic_open(void *driver, const char *name, void **topic, struct diaspora_topic_description *description,
+                     struct dango_error *err);
+void mofka_topic_close(void *topic);
+/* An error when there is no such partition. */
+int mofka_topic_partition(struct mofka_topic *topic, size_t i, struct mofka_topic_partition **partition,
+                          struct dango_error *err);
+
+/* memory.c */
+
+/* Memory that servers can reach, with the flat form of its handle made once. */
+struct mofka_memory {
+    hg_bulk_t bulk;
+    size_t flat_size, flat_capacity;
+    unsigned char *flat;
+};
+
+int mofka_buffer_allocate(void *driver, size_t size, struct diaspora_buffer *buffer, struct dango_error *err);
+void mofka_buffer_free(void *driver, struct diaspora_buffer *buffer);
+/* Registers segments (at least one byte in all). Reuses memory->flat; released with mofka_memory_release. */
+int mofka_memory_register(struct mofka_engine *engine, const diaspora_segment *segments, size_t count, uint8_t flags,
+                          struct mofka_memory *memory, struct dango_error *err);
+void mofka_memory_unregister(struct mofka_memory *memory); /* keeps the flat buffer */
+void mofka_memory_release(struct mofka_memory *memory);
+
+/* sink.c, source.c: see struct diaspora_driver_ops */
+int mofka_sink_open(void *topic, size_t partition, const struct diaspora_sink_settings *settings, void **sink,
+                    struct dango_error *err);
+void mofka_sink_submit(void *sink, struct diaspora_batch *batch);
+void mofka_sink_close(void *sink);
+int mofka_source_open(void *topic, size_t partition, const struct diaspora_source_settings *settings, void **source,
+                      struct dango_error *err);
+void mofka_source_fetch(void *source, struct diaspora_fetch *fetch);
+void mofka_source_read(void *source, struct diaspora_read *read);
+int mofka_source_acknowledge(void *source, uint64_t event_id, struct dango_error *err);
+int mofka_source_extent(void *source, uint64_t *first, uint64_t *end, struct dango_error *err);
+void mofka_source_close(void *source);
+
+#endif

@@ -1,0 +1,70 @@
+/*
+ * Walking the frames of an answer; see frames.h.
+ */
+#include "mofka/client/frames.h"
+
+#include "diaspora/record.h"
+#include "mofka/partition/frame.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static int bad(struct dango_error *err, const char *what)
+{
+    return dango_error_set(err, DANGO_ERR_PROTOCOL, "the server sent %s", what);
+}
+
+/* The frame at `offset`, and the bytes that it takes. */
+static int take_frame(const struct diaspora_fetch *fetch, size_t offset, size_t size, bool with_data,
+                      const uint8_t uuid[16], struct mofka_frame *frame, uint64_t *extent, struct dango_error *err)
+{
+    const unsigned char *bytes = fetch->buffer.base + offset;
+    int code = dango_mofka_frame_check(bytes, size - offset, uuid, err);
+    if (code != 0)
+        return dango_error_prefix(err, "answer of the server");
+    memcpy(frame, bytes, sizeof *frame);
+    if (frame->count == 0)
+        return bad(err, "a frame without events");
+    uint64_t content = frame->records_size + (with_data ? frame->data_size : 0);
+    *extent = sizeof *frame + (frame->flags & MOFKA_FRAME_PART ? content : mofka_frame_align(content));
+    if (*extent > size - offset)
+        return bad(err, "a frame that is cut off");
+    bool signed_content = frame->flags & MOFKA_FRAME_CONTENT_CRC && (with_data || frame->data_size == 0);
+    return signed_content ? dango_mofka_frame_check_content(frame, bytes + sizeof *frame, err) : 0;
+}
+
+int dango_mofka_frames_to_runs(struct diaspora_fetch *fetch, size_t size, bool with_data, const uint8_t uuid[16],
+                               uint64_t *next_id, struct dango_error *err)
+{
+    uint64_t events = 0, extent = 0, id = *next_id;
+    fetch->run_count = 0;
+    for (size_t offset = 0; offset < size; offset += (size_t)extent) {
+        struct mofka_frame frame;
+        int code = take_frame(fetch, offset, size, with_data, uuid, &frame, &extent, err);
+        if (code != 0)
+            return code;
+        if (frame.first_id != id)
+            return dango_error_set(err, DANGO_ERR_PROTOCOL, "the server sent event %" PRIu64 " instead of %" PRIu64,
+                                   frame.first_id, id);
+        events += frame.count;
+        if (fetch->run_count == fetch->runs_capacity || events > fetch->max_events)
+            return bad(err, "more events than were asked for");
+        size_t records = offset + sizeof frame;
+        code = dango_diaspora_records_check(fetch->buffer.base + records, (size_t)frame.records_size, frame.count,
+                                            frame.data_size, err);
+        if (code != 0)
+            return code;
+        fetch->runs[fetch->run_count++] = (struct diaspora_run){
+            .first_id = frame.first_id,
+            .count = frame.count,
+            .records_offset = records,
+            .records_size = (size_t)frame.records_size,
+            .data_offset = records + (size_t)frame.records_size,
+            .data_size = frame.data_size,
+            .with_data = with_data,
+        };
+        id += frame.count;
+    }
+    *next_id = id;
+    return 0;
+}

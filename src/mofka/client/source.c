@@ -1,0 +1,538 @@
+/*
+ * A source: the events of one partition for one consumer.
+ *
+ * Every fetch of the core is a call that the server answers when there is something; it has no deadline of its own,
+ * but ends when the connection breaks, when the lease cannot be renewed, and when the source is closed. Answers are
+ * delivered in the order of submission, by one thread at a time, without the lock. Whatever the server sends is checked
+ * before the core sees it: frames, records, order of ids.
+ *
+ * After the first failure everything later fails, too: events may have been lost on the way, and the core has to open a
+ * new source. Calls are kept and used again; a read of selections allocates what it needs.
+ */
+#include "mofka/client/driver.h"
+#include "mofka/client/frames.h"
+
+#include "util/log.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct call {
+    struct list_node link; /* idle, or in flight in the order of submission */
+    struct mofka_source *source;
+    hg_handle_t handle;
+    struct diaspora_fetch *fetch;
+    bool answered;
+    struct mofka_message message; /* the answer, while it is held */
+    bool holds_message;
+    struct dango_error err;
+};
+
+struct mofka_source {
+    struct mofka_driver *driver;
+    const struct mofka_topic_partition *partition;
+    struct mofka_lease lease;
+    uint64_t token;
+    uint64_t first, end; /* when it was opened */
+    uint64_t next_id;    /* that the next event must have; used by whoever delivers */
+    bool with_data;
+    pthread_mutex_t lock;
+    struct list_node idle, in_flight;
+    bool delivering;
+    struct dango_error failure; /* code 0 while all is well */
+    atomic_size_t references;   /* the core's, one per fetch or read not done, one per callback or ULT to come */
+    ABT_eventual unused;
+};
+
+static void drop_references(struct mofka_source *source, size_t count)
+{
+    if (atomic_fetch_sub(&source->references, count) == count)
+        ABT_eventual_set(source->unused, NULL, 0);
+}
+
+/* ---- fetch: answers ---- */
+
+static void decode_answer(struct call *call, hg_return_t ret)
+{
+    if (ret == HG_SUCCESS)
+        ret = margo_get_output(call->handle, &call->message);
+    call->holds_message = ret == HG_SUCCESS;
+    if (ret != HG_SUCCESS)
+        mofka_call_error(&call->source->partition->target, ret, &call->err);
+}
+
+/* Fills in the core's fetch from the answer. */
+static int accept(struct mofka_source *source, struct call *call)
+{
+    struct diaspora_fetch *fetch = call->fetch;
+    struct mofka_fetch_answer answer;
+    fetch->run_count = 0;
+    fetch->needed = 0;
+    fetch->end_of_stream = false;
+    if (call->err.code != 0)
+        return call->err.code;
+    int code = dango_mofka_decode_answer(&call->message, &answer, sizeof answer, &call->err);
+    if (code != 0)
+        return code;
+    fetch->needed = answer.needed;
+    if (answer.size > fetch->buffer.size)
+        return dango_error_set(&call->err, DANGO_ERR_PROTOCOL, "the server sent more than there was room for");
+    if (answer.flags & MOFKA_FRAMES_INSIDE) {
+        if (call->message.size - sizeof answer != answer.size)
+            return dango_error_set(&call->err, DANGO_ERR_PROTOCOL, "malformed message: answer to a fetch");
+        memcpy(fetch->buffer.base, call->message.bytes + sizeof answer, (size_t)answer.size);
+    }
+    return dango_mofka_frames_to_runs(fetch, (size_t)answer.size, answer.flags & MOFKA_FRAMES_WITH_DATA,
+                                      source->partition->uuid, &source->next_id, &call->err);
+}
+
+/* The fetch is over with an error: the first one of the source stands for all. Without the lock. */
+static void fail_fetch(struct mofka_source *source, struct diaspora_fetch *fetch, const struct dango_error *cause)
+{
+    pthread_mutex_lock(&source->lock);
+    if (source->failure.code == 0)
+        source->failure = *cause;
+    struct dango_error err = source->failure;
+    pthread_mutex_unlock(&source->lock);
+    fetch->run_count = 0;
+    fetch->done(fetch, &err);
+}
+
+/* Tells the core the outcome of the oldest call. Called with the lock, which is released meanwhile. */
+static void complete(struct mofka_source *source, struct call *call)
+{
+    struct diaspora_fetch *fetch = call->fetch;
+    bool failed = source->failure.code != 0;
+    list_remove(&call->link);
+    pthread_mutex_unlock(&source->lock);
+
+    failed = accept(source, call) != 0 || failed;
+    if (call->holds_message)
+        margo_free_output(call->handle, &call->message);
+    if (failed)
+        fail_fetch(source, fetch, &call->err);
+
+    pthread_mutex_lock(&source->lock);
+    list_append(&source->idle, &call->link); /* before done, which may want it */
+    pthread_mutex_unlock(&source->lock);
+    if (!failed)
+        fetch->done(fetch, NULL);
+    pthread_mutex_lock(&source->lock);
+}
+
+static void deliver(struct mofka_source *source)
+{
+    size_t delivered = 0;
+    pthread_mutex_lock(&source->lock);
+    if (!source->delivering) {
+        source->delivering = true;
+        while (!list_empty(&source->in_flight)) {
+            struct call *oldest = container_of(source->in_flight.next, struct call, link);
+            if (!oldest->answered)
+                break;
+            complete(source, oldest);
+            delivered++;
+        }
+        source->delivering = false;
+    }
+    pthread_mutex_unlock(&source->lock);
+    drop_references(source, delivered);
+}
+
+static void deliver_in_thread(void *arg)
+{
+    deliver(arg);
+    drop_references(arg, 1);
+}
+
+static void answered(void *arg, hg_return_t ret)
+{
+    struct call *call = arg;
+    struct mofka_source *source = call->source;
+    decode_answer(call, ret);
+    pthread_mutex_lock(&source->lock);
+    call->answered = true;
+    pthread_mutex_unlock(&source->lock);
+    deliver(source);
+    drop_references(source, 1);
+}
+
+/* ---- fetch: sending ---- */
+
+/* An idle call, or a new one: there are as many as the core ever had fetches in flight. Under the lock. */
+static struct call *take_call(struct mofka_source *source, struct dango_error *err)
+{
+    struct list_node *node = list_pop(&source->idle);
+    if (node)
+        return container_of(node, struct call, link);
+    struct call *call = calloc(1, sizeof *call);
+    if (!call) {
+        dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    call->source = source;
+    if (mofka_handle_create(&source->partition->target, MOFKA_RPC_FETCH, &call->handle, err) == 0)
+        return call;
+    free(call);
+    return NULL;
+}
+
+static int send(struct mofka_source *source, struct call *call)
+{
+    if (source->failure.code != 0) {
+        call->err = source->failure;
+        return call->err.code;
+    }
+    const struct diaspora_fetch *fetch = call->fetch;
+    const struct mofka_memory *memory = fetch->buffer.driver_data;
+    struct mofka_fetch_request request = {
+        .room = fetch->buffer.size,
+        .frames_max = (uint32_t)fetch->runs_capacity,
+        .flat = (uint32_t)memory->flat_size,
+    };
+    mofka_request_head_init(&request.head, source->token);
+    request.head.extra = fetch->max_events;
+    request.head.flags = source->with_data ? MOFKA_WITH_DATA : 0;
+    diaspora_segment parts[] = {{&request, sizeof request}, {memory->flat, memory->flat_size}};
+    return mofka_call_start(&source->partition->target, call->handle, parts, 2, 0, answered, call, &call->err);
+}
+
+/* There is not even memory for a call: the fetch alone is completed, from a ULT. */
+struct refusal {
+    struct mofka_source *source;
+    struct diaspora_fetch *fetch;
+    struct dango_error err;
+};
+
+static void refuse_in_thread(void *arg)
+{
+    struct refusal *refusal = arg;
+    refusal->fetch->run_count = 0;
+    refusal->fetch->done(refusal->fetch, &refusal->err);
+    drop_references(refusal->source, 1);
+    free(refusal);
+}
+
+static void refuse(struct mofka_source *source, struct diaspora_fetch *fetch, const struct dango_error *err)
+{
+    struct refusal *refusal = malloc(sizeof *refusal);
+    assert(refusal); /* nobody could be told */
+    *refusal = (struct refusal){source, fetch, *err};
+    mofka_engine_defer(source->driver->engine, refuse_in_thread, refusal);
+}
+
+void mofka_source_fetch(void *arg, struct diaspora_fetch *fetch)
+{
+    struct mofka_source *source = arg;
+    struct dango_error err;
+    assert(fetch->max_events > 0 && fetch->runs_capacity > 0);
+    atomic_fetch_add(&source->references, 1); /* the fetch's */
+    pthread_mutex_lock(&source->lock);
+    struct call *call = take_call(source, &err);
+    if (!call) {
+        pthread_mutex_unlock(&source->lock);
+        refuse(source, fetch, &err);
+        return;
+    }
+    call->fetch = fetch;
+    call->answered = call->holds_message = false;
+    dango_error_clear(&call->err);
+    list_append(&source->in_flight, &call->link);
+    atomic_fetch_add(&source->references, 1); /* the callback's or the ULT's */
+    if (send(source, call) != 0) {
+        call->answered = true;
+        mofka_engine_defer(source->driver->engine, deliver_in_thread, source);
+    }
+    pthread_mutex_unlock(&source->lock);
+}
+
+/* Ends all fetches that wait; their callbacks run later. */
+static void fail_waiting(struct mofka_source *source, const struct dango_error *err)
+{
+    pthread_mutex_lock(&source->lock);
+    if (source->failure.code == 0)
+        source->failure = *err;
+    list_for_each (node, &source->in_flight) {
+        struct call *call = container_of(node, struct call, link);
+        if (!call->answered)
+            HG_Cancel(call->handle);
+    }
+    pthread_mutex_unlock(&source->lock);
+}
+
+/* ---- read ---- */
+
+/* One read of selections on its way. */
+struct reading {
+    struct mofka_source *source;
+    struct diaspora_read *read;
+    hg_handle_t handle;
+    struct mofka_memory memory;    /* registration of the destination */
+    struct mofka_read_item *items; /* of the request */
+    diaspora_range *ranges;
+    uint32_t range_count;
+    uint64_t size;
+    struct dango_error err;
+};
+
+static void reading_free(struct reading *reading)
+{
+    mofka_memory_release(&reading->memory);
+    if (reading->handle)
+        margo_destroy(reading->handle);
+    free(reading->items);
+    free(reading->ranges);
+    free(reading);
+}
+
+static void finish_reading(struct reading *reading)
+{
+    struct mofka_source *source = reading->source;
+    struct diaspora_read *read = reading->read;
+    struct dango_error err = reading->err;
+    reading_free(reading);
+    read->done(read, err.code != 0 ? &err : NULL);
+    drop_references(source, 1);
+}
+
+static void finish_reading_in_thread(void *arg)
+{
+    finish_reading(arg);
+}
+
+/* Copies the bytes of an answer to the destination, skipping those of events that could not be read. */
+static void scatter(const struct diaspora_read *read, const unsigned char *bytes)
+{
+    size_t segment = 0, used = 0;
+    for (size_t i = 0; i < read->item_count; i++) {
+        uint64_t left = 0;
+        for (size_t range = 0; range < read->items[i].range_count; range++)
+            left += read->items[i].ranges[range].size;
+        while (left > 0) {
+            const diaspora_segment *to = &read->destination[segment];
+            size_t piece = to->size - used < left ? to->size - used : (size_t)left;
+            if (read->items[i].status == 0 && piece > 0)
+                memcpy((unsigned char *)to->base + used, bytes, piece);
+            bytes += piece;
+            used += piece;
+            left -= piece;
+            if (used == to->size) {
+                segment++;
+                used = 0;
+            }
+        }
+    }
+}
+
+static int accept_read(struct reading *reading, const struct mofka_message *message)
+{
+    struct diaspora_read *read = reading->read;
+    struct mofka_read_answer answer;
+    const unsigned char *statuses, *bytes;
+    int code = dango_mofka_decode_read_answer(message, (uint32_t)read->item_count, reading->size, &answer, &statuses,
+                                              &bytes, &reading->err);
+    if (code != 0)
+        return code;
+    for (size_t i = 0; i < read->item_count; i++) {
+        int32_t status;
+        memcpy(&status, statuses + i * sizeof status, sizeof status);
+        read->items[i].status = status > 0 ? DANGO_ERR_PROTOCOL : status;
+    }
+    if (bytes)
+        scatter(read, bytes);
+    return 0;
+}
+
+static void read_answered(void *arg, hg_return_t ret)
+{
+    struct reading *reading = arg;
+    struct mofka_message message;
+    if (ret == HG_SUCCESS)
+        ret = margo_get_output(reading->handle, &message);
+    if (ret == HG_SUCCESS) {
+        accept_read(reading, &message);
+        margo_free_output(reading->handle, &message);
+    } else {
+        mofka_call_error(&reading->source->partition->target, ret, &reading->err);
+    }
+    finish_reading(reading);
+}
+
+/* Items and ranges as they go into the message. */
+static int describe_read(struct reading *reading)
+{
+    const struct diaspora_read *read = reading->read;
+    size_t ranges = 0;
+    for (size_t i = 0; i < read->item_count; i++)
+        ranges += read->items[i].range_count;
+    if (read->item_count > MOFKA_READ_ITEMS_MAX || ranges > MOFKA_READ_RANGES)
+        return dango_error_set(&reading->err, DANGO_ERR_INVALID, "selections of more than %u events or %u ranges",
+                               MOFKA_READ_ITEMS_MAX, MOFKA_READ_RANGES);
+    reading->items = malloc(read->item_count * sizeof *reading->items);
+    reading->ranges = malloc((ranges + 1) * sizeof *reading->ranges);
+    if (!reading->items || !reading->ranges)
+        return dango_error_set(&reading->err, DANGO_ERR_NO_MEMORY, "out of memory");
+    for (size_t i = 0; i < read->item_count; i++) {
+        const struct diaspora_read_item *item = &read->items[i];
+        reading->items[i] = (struct mofka_read_item){item->event_id, item->range_count};
+        for (size_t range = 0; range < item->range_count; range++) {
+            reading->ranges[reading->range_count++] = item->ranges[range];
+            reading->size += item->ranges[range].size;
+        }
+    }
+    return 0;
+}
+
+static int start_read(struct reading *reading)
+{
+    struct mofka_source *source = reading->source;
+    const struct diaspora_read *read = reading->read;
+    struct dango_error *err = &reading->err;
+    int code = describe_read(reading);
+    if (code == 0 && reading->size > 0)
+        code = mofka_memory_register(source->driver->engine, read->destination, read->destination_segments,
+                                     HG_BULK_WRITE_ONLY, &reading->memory, err);
+    if (code == 0)
+        code = mofka_handle_create(&source->partition->target, MOFKA_RPC_READ, &reading->handle, err);
+    if (code != 0)
+        return code;
+    struct mofka_read_request request = {
+        .range_count = reading->range_count,
+        .flat = (uint32_t)reading->memory.flat_size,
+    };
+    mofka_request_head_init(&request.head, source->token);
+    request.head.extra = (uint32_t)read->item_count;
+    diaspora_segment parts[] = {
+        {&request, sizeof request},
+        {reading->items, read->item_count * sizeof *reading->items},
+        {reading->ranges, reading->range_count * sizeof *reading->ranges},
+        {reading->memory.flat, reading->memory.flat_size},
+    };
+    return mofka_call_start(&source->partition->target, reading->handle, parts, 4, MOFKA_CALL_MS, read_answered,
+                            reading, err);
+}
+
+void mofka_source_read(void *arg, struct diaspora_read *read)
+{
+    struct mofka_source *source = arg;
+    struct reading *reading = calloc(1, sizeof *reading);
+    assert(read->item_count > 0 && reading);
+    reading->source = source;
+    reading->read = read;
+    atomic_fetch_add(&source->references, 1);
+    if (start_read(reading) != 0)
+        mofka_engine_defer(source->driver->engine, finish_reading_in_thread, reading);
+}
+
+/* ---- life ---- */
+
+int mofka_source_acknowledge(void *arg, uint64_t event_id, struct dango_error *err)
+{
+    struct mofka_source *source = arg;
+    struct mofka_acknowledge_request request = {.event_id = event_id};
+    struct mofka_answer answer;
+    mofka_request_head_init(&request.head, source->token);
+    diaspora_segment part = {&request, sizeof request};
+    return mofka_call(&source->partition->target, MOFKA_RPC_ACKNOWLEDGE, &part, 1, &answer, sizeof answer, err);
+}
+
+int mofka_source_extent(void *arg, uint64_t *first, uint64_t *end, struct dango_error *err)
+{
+    const struct mofka_source *source = arg;
+    (void)err;
+    *first = source->first;
+    *end = source->end;
+    return 0;
+}
+
+static void on_lost(struct mofka_lease *lease, const struct dango_error *err)
+{
+    struct mofka_source *source = container_of(lease, struct mofka_source, lease);
+    fail_waiting(source, err);
+}
+
+static int subscribe(struct mofka_source *source, const struct diaspora_source_settings *settings,
+                     struct dango_error *err)
+{
+    struct mofka_subscribe_request request = {.start_id = settings->start_id};
+    struct mofka_subscribe_answer answer;
+    size_t length = strlen(settings->consumer_name);
+    if (length > MOFKA_NAME_MAX)
+        return dango_error_set(err, DANGO_ERR_INVALID, "consumer name of %zu bytes (at most %u)", length,
+                               MOFKA_NAME_MAX);
+    mofka_request_head_init(&request.head, 0);
+    request.head.flags = (uint16_t)settings->start;
+    request.head.extra = (uint32_t)length;
+    diaspora_segment parts[] = {{&request, sizeof request}, {(void *)(uintptr_t)settings->consumer_name, length}};
+    int code = mofka_call(&source->partition->target, MOFKA_RPC_SUBSCRIBE, parts, 2, &answer, sizeof answer, err);
+    if (code != 0)
+        return code;
+    source->token = answer.token;
+    source->first = source->next_id = answer.position;
+    source->end = answer.end;
+    return 0;
+}
+
+static void source_free(struct mofka_source *source)
+{
+    assert(list_empty(&source->in_flight));
+    for (struct list_node *node; (node = list_pop(&source->idle));) {
+        struct call *call = container_of(node, struct call, link);
+        margo_destroy(call->handle);
+        free(call);
+    }
+    ABT_eventual_free(&source->unused);
+    pthread_mutex_destroy(&source->lock);
+    free(source);
+}
+
+int mofka_source_open(void *topic, size_t partition, const struct diaspora_source_settings *settings, void **source,
+                      struct dango_error *err)
+{
+    struct mofka_topic *self = topic;
+    struct mofka_topic_partition *where;
+    int code = mofka_topic_partition(self, partition, &where, err);
+    if (code != 0)
+        return code;
+    struct mofka_source *new = calloc(1, sizeof *new);
+    if (!new)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    new->driver = self->driver;
+    new->partition = where;
+    new->with_data = settings->with_data;
+    list_init(&new->idle);
+    list_init(&new->in_flight);
+    pthread_mutex_init(&new->lock, NULL);
+    atomic_init(&new->references, 1);
+    if (ABT_eventual_create(0, &new->unused) != ABT_SUCCESS)
+        code = dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    if (code == 0)
+        code = subscribe(new, settings, err);
+    if (code == 0)
+        code = mofka_lease_begin(&new->lease, &self->driver->leases, &where->target, new->token, on_lost, err);
+    if (code != 0) {
+        source_free(new);
+        return code;
+    }
+    *source = new;
+    return 0;
+}
+
+/*
+ * The server is told first, so that it answers what waits and finishes what it is writing to our memory: only a server
+ * that does not listen any more gets its fetches canceled, and the memory is then out of its reach only if it is dead.
+ */
+void mofka_source_close(void *arg)
+{
+    struct mofka_source *source = arg;
+    struct dango_error err;
+    if (mofka_lease_end(&source->lease, &err) != 0)
+        fail_waiting(source, &err);
+    drop_references(source, 1);
+    ABT_eventual_wait(source->unused, NULL);
+    source_free(source);
+}

@@ -1,0 +1,256 @@
+/*
+ * Topics: creation, opening, listing.
+ *
+ * Creating a topic starts one provider per partition, on the servers in turn, and registers them. It is all or nothing
+ * for the user: when a step fails, the providers that were started are removed again and the registry is cleaned, and
+ * the error says what failed and, if that happened, what could not be undone.
+ */
+#include "mofka/client/driver.h"
+#include "mofka/client/options.h"
+#include "mofka/partition/types.h"
+#include "util/json.h"
+
+#include <uuid/uuid.h>
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- creation ---- */
+
+struct creation {
+    struct mofka_driver *driver;
+    const char *name;
+    struct mofka_topic_options options;
+    size_t started;
+    struct created {
+        size_t server;
+        char provider[BEDROCK_NAME_MAX + 1];
+    } * partitions;
+};
+
+/* The first name of each dependency: built-in types use no more. */
+static struct json_object *dependencies(const struct creation *creation)
+{
+    struct json_object *result = json_object_new_object();
+    json_object_object_add(result, "master_database",
+                           json_object_new_string(mofka_registry_locator(creation->driver->registry)));
+    json_object_object_foreach (creation->options.dependencies, name, value) {
+        struct json_object *first =
+            json_object_is_type(value, json_type_array) ? json_object_array_get_idx(value, 0) : value;
+        if (first)
+            json_object_object_add(result, name, json_object_get(first));
+    }
+    return result;
+}
+
+static struct json_object *describe(const struct creation *creation, const char *provider, const char *uuid)
+{
+    struct json_object *description = json_object_new_object(), *config = json_object_new_object();
+    struct json_object *tags = json_object_new_array();
+    json_object_array_add(tags, json_object_new_string("mofka:partition"));
+    json_object_object_add(config, "topic", json_object_new_string(creation->name));
+    json_object_object_add(config, "type", json_object_new_string(creation->options.config.type));
+    json_object_object_add(config, "uuid", json_object_new_string(uuid));
+    json_object_object_add(config, "partition", json_object_get(creation->options.config.partition));
+    json_object_object_add(description, "name", json_object_new_string(provider));
+    json_object_object_add(description, "type", json_object_new_string("mofka"));
+    json_object_object_add(description, "tags", tags);
+    json_object_object_add(description, "config", config);
+    json_object_object_add(description, "dependencies", dependencies(creation));
+    return description;
+}
+
+static int record_partition(struct creation *creation, const char *address, uint16_t provider_id, const char *uuid,
+                            struct dango_error *err)
+{
+    struct json_object *partition = json_object_new_object();
+    json_object_object_add(partition, "address", json_object_new_string(address));
+    json_object_object_add(partition, "provider_id", json_object_new_int(provider_id));
+    json_object_object_add(partition, "uuid", json_object_new_string(uuid));
+    int code = mofka_registry_add_partition(creation->driver->registry, creation->name, partition, err);
+    json_object_put(partition);
+    return code;
+}
+
+static int create_partition(struct creation *creation, size_t i, struct dango_error *err)
+{
+    struct bedrock_group *group = creation->driver->group;
+    struct created *created = &creation->partitions[i];
+    created->server = i % bedrock_group_size(group);
+    struct bedrock_service *server = bedrock_group_service(group, created->server);
+    char uuid[UUID_STR_LEN];
+    uuid_t random;
+    uuid_generate(random);
+    uuid_unparse_lower(random, uuid);
+    if (creation->options.config.uuid)
+        snprintf(uuid, sizeof uuid, "%s", creation->options.config.uuid);
+    int length = snprintf(created->provider, sizeof created->provider, "%s_partition_%.8s", creation->name, uuid);
+    if (length >= (int)sizeof created->provider)
+        return dango_error_set(err, DANGO_ERR_INVALID, "the name is too long for providers (at most %d bytes in all)",
+                               BEDROCK_NAME_MAX);
+
+    struct json_object *description = describe(creation, created->provider, uuid);
+    uint16_t provider_id;
+    int code = bedrock_service_start_provider(
+        server, json_object_to_json_string_ext(description, JSON_C_TO_STRING_PLAIN), &provider_id, err);
+    json_object_put(description);
+    if (code != 0)
+        return code;
+    creation->started = i + 1;
+    return record_partition(creation, bedrock_service_address(server), provider_id, uuid, err);
+}
+
+/* Undoes a creation that failed with `err`, and adds to it what could not be undone. */
+static void roll_back(struct creation *creation, struct dango_error *err)
+{
+    struct dango_error problem;
+    size_t left = 0;
+    for (size_t i = 0; i < creation->started; i++) {
+        const struct created *created = &creation->partitions[i];
+        struct bedrock_service *server = bedrock_group_service(creation->driver->group, created->server);
+        if (bedrock_service_remove_provider(server, created->provider, &problem) != 0)
+            left++;
+    }
+    if (mofka_registry_drop(creation->driver->registry, creation->name, &problem) != 0)
+        dango_error_prefix(err, "the registry keeps traces of it (%s)", problem.text);
+    if (left > 0)
+        dango_error_prefix(err, "%zu of its partitions could not be removed", left);
+}
+
+static int create(struct creation *creation, const struct diaspora_topic_description *description,
+                  struct dango_error *err)
+{
+    struct mofka_registry *registry = creation->driver->registry;
+    size_t count = (size_t)creation->options.num_partitions;
+    int code = mofka_registry_begin(registry, creation->name, err);
+    if (code != 0)
+        return code;
+    creation->partitions = calloc(count, sizeof *creation->partitions);
+    if (!creation->partitions)
+        code = dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    for (size_t i = 0; i < count && code == 0; i++) {
+        code = create_partition(creation, i, err);
+        if (code != 0)
+            code = dango_error_prefix(err, "partition %zu", i);
+    }
+    if (code == 0)
+        code = mofka_registry_publish(registry, creation->name, description, err);
+    if (code != 0) {
+        roll_back(creation, err);
+        code = dango_error_prefix(err, "topic \"%s\" was not created", creation->name);
+    }
+    free(creation->partitions);
+    return code;
+}
+
+int mofka_topic_create(void *driver, const char *name, struct json_object *options,
+                       const struct diaspora_topic_description *description, struct dango_error *err)
+{
+    struct dango_error mine;
+    if (!err) /* prefixes need a text to stand before */
+        err = &mine;
+    struct creation creation = {.driver = driver, .name = name};
+    int code = dango_mofka_check_topic_name(name, err);
+    if (code == 0)
+        code = dango_mofka_topic_options_parse(options, &creation.options, err);
+    if (code != 0)
+        return code;
+    code = create(&creation, description, err);
+    dango_options_release(dango_mofka_topic_options, &creation.options);
+    return code;
+}
+
+/* ---- looking ---- */
+
+int mofka_topic_exists(void *driver, const char *name, bool *exists, struct dango_error *err)
+{
+    struct mofka_driver *self = driver;
+    *exists = false;
+    if (dango_mofka_check_topic_name(name, NULL) != 0)
+        return 0; /* a topic of such a name cannot be */
+    return mofka_registry_exists(self->registry, name, exists, err);
+}
+
+int mofka_topic_list(void *driver, struct json_object **list, struct dango_error *err)
+{
+    struct mofka_driver *self = driver;
+    return mofka_registry_list(self->registry, list, err);
+}
+
+/* ---- opening ---- */
+
+static int open_partition(struct mofka_topic *topic, struct json_object *info, struct dango_error *err)
+{
+    struct mofka_topic_partition *partition = &topic->partitions[topic->partition_count];
+    const char *address = dango_json_get_string(info, "address");
+    const char *uuid = dango_json_get_string(info, "uuid");
+    struct json_object *id = dango_json_get(info, "provider_id");
+    int64_t provider_id = json_object_is_type(id, json_type_int) ? json_object_get_int64(id) : -1;
+    if (!address || !uuid || uuid_parse(uuid, partition->uuid) != 0 || provider_id < 0 || provider_id > UINT16_MAX)
+        return dango_error_set(err, DANGO_ERR_CORRUPT, "the master database has no sound record of it");
+    int code = mofka_target_init(&partition->target, topic->driver->engine, address, (uint16_t)provider_id, err);
+    if (code == 0)
+        topic->partition_count++;
+    return code;
+}
+
+static int open_partitions(struct mofka_topic *topic, struct json_object *partitions, struct dango_error *err)
+{
+    size_t count = json_object_array_length(partitions);
+    topic->partitions = calloc(count + 1, sizeof *topic->partitions);
+    if (!topic->partitions)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    for (size_t i = 0; i < count; i++)
+        if (open_partition(topic, json_object_array_get_idx(partitions, i), err) != 0)
+            return dango_error_prefix(err, "partition %zu", i);
+    return 0;
+}
+
+int mofka_topic_open(void *driver, const char *name, void **topic, struct diaspora_topic_description *description,
+                     struct dango_error *err)
+{
+    struct mofka_driver *self = driver;
+    struct dango_error mine;
+    if (!err)
+        err = &mine;
+    if (dango_mofka_check_topic_name(name, NULL) != 0)
+        return dango_error_set(err, DANGO_ERR_NOT_FOUND, "there is no topic \"%s\"", name);
+    struct mofka_topic *new = calloc(1, sizeof *new);
+    if (!new)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    new->driver = self;
+    int code = mofka_registry_load(self->registry, name, description, err);
+    if (code == 0) {
+        code = open_partitions(new, description->partitions, err);
+        if (code != 0) {
+            dango_error_prefix(err, "topic \"%s\"", name);
+            mofka_registry_release(description);
+        }
+    }
+    if (code != 0) {
+        mofka_topic_close(new);
+        return code;
+    }
+    *topic = new;
+    return 0;
+}
+
+void mofka_topic_close(void *topic)
+{
+    struct mofka_topic *self = topic;
+    for (size_t i = 0; i < self->partition_count; i++)
+        mofka_target_fini(&self->partitions[i].target);
+    free(self->partitions);
+    free(self);
+}
+
+int mofka_topic_partition(struct mofka_topic *topic, size_t i, struct mofka_topic_partition **partition,
+                          struct dango_error *err)
+{
+    if (i >= topic->partition_count)
+        return dango_error_set(err, DANGO_ERR_RANGE, "there is no partition %zu (the topic has %zu)", i,
+                               topic->partition_count);
+    *partition = &topic->partitions[i];
+    return 0;
+}

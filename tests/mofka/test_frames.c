@@ -1,0 +1,117 @@
+/*
+ * What a client makes of the frames in an answer: good ones become runs, everything else is refused; also at random.
+ */
+#include "tests/support/test.h"
+
+#include "diaspora/record.h"
+#include "mofka/client/frames.h"
+#include "mofka/partition/frame.h"
+#include "tests/mofka/random.h"
+
+static const uint8_t uuid[16] = {7};
+static unsigned char buffer[8192];
+static struct diaspora_run runs[8];
+static struct diaspora_fetch fetch;
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(buffer, 0, sizeof buffer);
+    fetch = (struct diaspora_fetch){
+        .buffer = {.base = buffer, .size = sizeof buffer}, .max_events = 100, .runs = runs, .runs_capacity = 8};
+    return 0;
+}
+
+/* Appends a frame of `count` events with 3 bytes of data each; returns the offset behind it. */
+static size_t put_frame(size_t offset, uint64_t first_id, uint32_t count, int flags, bool with_data)
+{
+    unsigned char records[1024];
+    size_t size = 0;
+    for (uint32_t i = 0; i < count; i++)
+        size += diaspora_record_put(records + size, "meta", 4, 3);
+    struct mofka_frame frame = {
+        .flags = (uint16_t)flags, .first_id = first_id, .count = count, .records_size = size, .data_size = 3u * count};
+    memcpy(frame.partition, uuid, sizeof uuid);
+    dango_mofka_frame_seal(&frame);
+    memcpy(buffer + offset, &frame, sizeof frame);
+    memcpy(buffer + offset + sizeof frame, records, size);
+    size_t content = size + (with_data ? 3u * count : 0);
+    return offset + sizeof frame + (flags & MOFKA_FRAME_PART ? content : (size_t)mofka_frame_align(content));
+}
+
+static void frames_become_runs(void **state)
+{
+    (void)state;
+    uint64_t next_id = 5;
+    size_t end = put_frame(0, 5, 2, MOFKA_FRAME_PART, true);
+    end = put_frame(end, 7, 3, 0, true);
+    assert_int_equal(dango_mofka_frames_to_runs(&fetch, end, true, uuid, &next_id, NULL), 0);
+    assert_int_equal(fetch.run_count, 2);
+    assert_int_equal(next_id, 10);
+    assert_int_equal(runs[0].records_offset, 96);
+    assert_int_equal(runs[0].data_offset, 96 + runs[0].records_size);
+    assert_int_equal(runs[1].first_id, 7);
+    assert_int_equal(runs[1].data_size, 9);
+    assert_true(runs[1].with_data);
+
+    next_id = 0;
+    end = put_frame(0, 0, 2, 0, false);
+    end = put_frame(end, 2, 1, 0, false);
+    assert_int_equal(dango_mofka_frames_to_runs(&fetch, end, false, uuid, &next_id, NULL), 0);
+    assert_int_equal(fetch.run_count, 2);
+    assert_false(runs[0].with_data);
+    assert_int_equal(runs[0].data_size, 6);
+    assert_int_equal(dango_mofka_frames_to_runs(&fetch, 0, false, uuid, &next_id, NULL), 0);
+    assert_int_equal(fetch.run_count, 0);
+}
+
+static void what_was_not_asked_for_is_refused(void **state)
+{
+    (void)state;
+    struct dango_error err;
+    uint64_t next_id = 1;
+    size_t end = put_frame(0, 0, 2, 0, true);
+    assert_int_equal(dango_mofka_frames_to_runs(&fetch, end, true, uuid, &next_id, &err), DANGO_ERR_PROTOCOL);
+    assert_string_equal(err.text, "the server sent event 0 instead of 1");
+    next_id = 0;
+    fetch.max_events = 1;
+    assert_int_equal(dango_mofka_frames_to_runs(&fetch, end, true, uuid, &next_id, &err), DANGO_ERR_PROTOCOL);
+    fetch.max_events = 100;
+    fetch.runs_capacity = 0;
+    assert_int_equal(dango_mofka_frames_to_runs(&fetch, end, true, uuid, &next_id, &err), DANGO_ERR_PROTOCOL);
+    fetch.runs_capacity = 8;
+    assert_true(dango_mofka_frames_to_runs(&fetch, end - 8, true, uuid, &next_id, &err) < 0);
+    assert_true(dango_mofka_frames_to_runs(&fetch, end, true, (const uint8_t[16]){8}, &next_id, &err) < 0);
+    assert_int_equal(next_id, 0);
+}
+
+static void damage_is_never_followed(void **state)
+{
+    (void)state;
+    uint64_t seed = 3;
+    for (int round = 0; round < 100000; round++) {
+        uint64_t next_id = 0;
+        size_t end = put_frame(0, 0, 1 + (uint32_t)random_below(&seed, 9), 0, true);
+        end = put_frame(end, 3, 2, MOFKA_FRAME_PART, true);
+        for (size_t damage = random_below(&seed, 4); damage > 0; damage--)
+            buffer[random_below(&seed, end)] ^= (unsigned char)(1u << random_below(&seed, 8));
+        size_t size = random_below(&seed, 3) ? end : random_below(&seed, end + 1);
+        if (dango_mofka_frames_to_runs(&fetch, size, random_below(&seed, 2), uuid, &next_id, NULL) != 0)
+            continue;
+        for (size_t i = 0; i < fetch.run_count; i++) {
+            assert_true(runs[i].records_offset + runs[i].records_size <= size);
+            if (runs[i].with_data)
+                assert_true(runs[i].data_offset + runs[i].data_size <= size);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(frames_become_runs, setup),
+        cmocka_unit_test_setup(what_was_not_asked_for_is_refused, setup),
+        cmocka_unit_test_setup(damage_is_never_followed, setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
