@@ -1,7 +1,7 @@
 /* margo-timer.h - one-shot timers whose callback runs as a ULT.
  *
- * Timers live in the progress loop of their instance: they fire while it runs, and what is still armed when the
- * instance is cleaned up fires then. Every function may be called from any ULT or thread, except as noted. `int`
+ * Timers fire whatever the execution streams are doing; what is still armed when the instance is cleaned up fires
+ * then. Every function may be called from any ULT or thread, except as noted. `int`
  * results: 0, or -1 for invalid use.
  */
 #ifndef MARGO_TIMER_H
@@ -21,8 +21,8 @@ typedef void (*margo_timer_callback_fn)(void *arg);
 /* A disarmed timer. The callback runs in a new ULT of the instance's handler pool. */
 int margo_timer_create(margo_instance_id mid, margo_timer_callback_fn cb_fn, void *cb_dat, margo_timer_t *timer);
 
-/* The same in a pool of the caller's choice; with ABT_POOL_NULL the callback runs inside the progress loop and must
- * not block. */
+/* The same in a pool of the caller's choice; with ABT_POOL_NULL the callback runs beside the progress loop and must not
+ * keep its execution stream busy. */
 int margo_timer_create_with_pool(margo_instance_id mid, margo_timer_callback_fn cb_fn, void *cb_dat, ABT_pool pool,
                                  margo_timer_t *timer);
 

@@ -307,12 +307,12 @@ static inline hg_uint32_t margo_bulk_get_segment_count(hg_bulk_t handle)
 
 static inline hg_size_t margo_bulk_get_serialize_size(hg_bulk_t handle, hg_bool_t request_eager)
 {
-    return HG_Bulk_get_serialize_size(handle, request_eager);
+    return HG_Bulk_get_serialize_size(handle, request_eager ? HG_BULK_EAGER : 0);
 }
 
 static inline hg_return_t margo_bulk_serialize(void *buf, hg_size_t buf_size, hg_bool_t request_eager, hg_bulk_t handle)
 {
-    return HG_Bulk_serialize(buf, buf_size, request_eager, handle);
+    return HG_Bulk_serialize(buf, buf_size, request_eager ? HG_BULK_EAGER : 0, handle);
 }
 
 /* ---- shorter forms ---- */

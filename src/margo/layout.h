@@ -44,6 +44,7 @@ struct mg_pool {
     bool adopted;  /* no ES was declared for it: served by the primary ES */
     bool owned;    /* freed by us */
     unsigned refs; /* RPCs, providers and users that depend on it */
+    unsigned pins; /* instances whose progress loop or default handlers run in it */
     ABT_pool handle;
 };
 

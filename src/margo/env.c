@@ -1,0 +1,440 @@
+/*
+ * Environments: starting Argobots with its pools and execution streams (ESs), changing them, and ending them; see env.h
+ * for who may end what.
+ */
+#include "margo/env.h"
+
+#include "util/clock.h"
+#include "util/json.h"
+#include "util/log.h"
+
+#include <argobots/dango_abt.h>
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TAG "margo"
+
+/* Environments that could not be ended where their last instance was; see env.h. */
+static pthread_mutex_t retired_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct list_node retired = {&retired, &retired};
+
+void mg_env_lock(struct mg_env *env)
+{
+    ABT_mutex_lock(ABT_MUTEX_MEMORY_GET_HANDLE(&env->mutex));
+}
+
+void mg_env_unlock(struct mg_env *env)
+{
+    ABT_mutex_unlock(ABT_MUTEX_MEMORY_GET_HANDLE(&env->mutex));
+}
+
+static int abt_error(struct dango_error *err, int code, const char *what)
+{
+    char text[64] = "";
+    ABT_error_get_str(code, text, NULL);
+    return dango_error_set(err, DANGO_ERR_INTERNAL, "%s: %s", what, text);
+}
+
+static bool on_primary_ult(void)
+{
+    ABT_bool primary = ABT_FALSE;
+    return ABT_self_is_primary(&primary) == ABT_SUCCESS && primary;
+}
+
+/* ---- ending ---- */
+
+static void join_xstream(struct mg_xstream *xstream)
+{
+    if (!xstream->owned || xstream->handle == ABT_XSTREAM_NULL)
+        return;
+    ABT_xstream_join(xstream->handle);
+    ABT_xstream_free(&xstream->handle);
+}
+
+static void free_pool_handle(struct mg_pool *pool)
+{
+    if (pool->owned && pool->handle != ABT_POOL_NULL)
+        ABT_pool_free(&pool->handle);
+}
+
+/* Lets every ULT of the pools that only we serve come to its end, and gives __primary__ a scheduler of its own. */
+static void leave_primary(struct mg_env *env)
+{
+    struct mg_xstream *primary = mg_layout_find_xstream(&env->layout, MG_PRIMARY);
+    if (!primary || primary->handle == ABT_XSTREAM_NULL)
+        return;
+    for (size_t i = 0; i < primary->num_pools; i++) {
+        size_t size = 0;
+        while (ABT_pool_get_total_size(primary->pools[i]->handle, &size) == ABT_SUCCESS && size > 0)
+            ABT_self_yield();
+    }
+    ABT_xstream_set_main_sched(primary->handle, ABT_SCHED_NULL);
+}
+
+static void end_environment(struct mg_env *env)
+{
+    for (size_t i = 0; i < env->layout.num_xstreams; i++)
+        join_xstream(env->layout.xstreams[i]);
+    if (env->owns_abt)
+        leave_primary(env);
+    for (size_t i = 0; i < env->layout.num_pools; i++)
+        free_pool_handle(env->layout.pools[i]);
+    if (env->owns_abt)
+        ABT_finalize();
+    mg_layout_clear(&env->layout);
+    free(env);
+}
+
+static bool may_end_here(const struct mg_env *env)
+{
+    if (env->owns_abt)
+        return on_primary_ult();
+    ABT_xstream self;
+    if (ABT_xstream_self(&self) != ABT_SUCCESS)
+        return true;
+    for (size_t i = 0; i < env->layout.num_xstreams; i++) {
+        if (env->layout.xstreams[i]->owned && env->layout.xstreams[i]->handle == self)
+            return false;
+    }
+    return true;
+}
+
+static void end_retired(void)
+{
+    if (!on_primary_ult())
+        return;
+    for (;;) {
+        pthread_mutex_lock(&retired_mutex);
+        struct list_node *node = list_pop(&retired);
+        pthread_mutex_unlock(&retired_mutex);
+        if (!node)
+            return;
+        end_environment(container_of(node, struct mg_env, link));
+    }
+}
+
+void mg_env_retain(struct mg_env *env)
+{
+    mg_env_lock(env);
+    env->sharers++;
+    mg_env_unlock(env);
+}
+
+void mg_env_release(struct mg_env *env)
+{
+    mg_env_lock(env);
+    assert(env->sharers > 0);
+    bool last = --env->sharers == 0;
+    mg_env_unlock(env);
+    if (!last)
+        return;
+    if (may_end_here(env)) {
+        end_environment(env);
+        return;
+    }
+    pthread_mutex_lock(&retired_mutex);
+    list_append(&retired, &env->link);
+    pthread_mutex_unlock(&retired_mutex);
+}
+
+/* ---- starting ---- */
+
+/* Hands a setting to Argobots through its environment variable, or takes over what the user has set there. */
+static void apply_setting(const char *variable, int64_t *value)
+{
+    const char *set = getenv(variable);
+    if (set) {
+        char *end;
+        errno = 0;
+        long long given = strtoll(set, &end, 10);
+        if (end == set || *end != '\0' || errno != 0 || given < 0)
+            log_warning(TAG, "%s=%s is not a number", variable, set);
+        else
+            *value = given;
+        return;
+    }
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)*value);
+    setenv(variable, text, 0);
+}
+
+int mg_env_prepare(struct mg_options *options, bool *owns_abt, struct dango_error *err)
+{
+    end_retired();
+    *owns_abt = ABT_initialized() != ABT_SUCCESS;
+    if (!*owns_abt)
+        return 0;
+    apply_setting("ABT_THREAD_STACKSIZE", &options->argobots.thread_stacksize);
+    apply_setting("ABT_MEM_MAX_NUM_STACKS", &options->argobots.mem_max_num_stacks);
+    int code = ABT_init(0, NULL);
+    return code == ABT_SUCCESS ? 0 : abt_error(err, code, "could not start Argobots");
+}
+
+static int make_pool(struct mg_pool *pool, struct dango_error *err)
+{
+    int code = ABT_SUCCESS;
+    ABT_pool_access access = (ABT_pool_access)pool->access;
+    switch (pool->kind) {
+    case MG_POOL_FIFO:
+        code = ABT_pool_create_basic(ABT_POOL_FIFO, access, ABT_FALSE, &pool->handle);
+        break;
+    case MG_POOL_FIFO_WAIT:
+        code = ABT_pool_create_basic(ABT_POOL_FIFO_WAIT, access, ABT_FALSE, &pool->handle);
+        break;
+    case MG_POOL_PRIO_WAIT:
+        code = dango_abt_pool_create_prio(access, &pool->handle);
+        break;
+    case MG_POOL_EARLIEST_FIRST:
+        code = dango_abt_pool_create_earliest_first(access, &pool->handle);
+        break;
+    default:
+        assert(pool->handle != ABT_POOL_NULL);
+        return 0;
+    }
+    pool->owned = code == ABT_SUCCESS;
+    return pool->owned ? 0 : abt_error(err, code, pool->name);
+}
+
+static void bind_xstream(const struct mg_xstream *xstream)
+{
+    int code = ABT_SUCCESS;
+    if (xstream->num_affinity > 0)
+        code = ABT_xstream_set_affinity(xstream->handle, (int)xstream->num_affinity, xstream->affinity);
+    else if (xstream->cpubind >= 0)
+        code = ABT_xstream_set_cpubind(xstream->handle, xstream->cpubind);
+    if (code != ABT_SUCCESS)
+        log_warning(TAG, "execution stream \"%s\" could not be bound to its CPUs", xstream->name);
+}
+
+static int make_xstream(struct mg_xstream *xstream, struct dango_error *err)
+{
+    ABT_pool pools[DANGO_ABT_MAX_POOLS];
+    assert(xstream->num_pools <= DANGO_ABT_MAX_POOLS);
+    for (size_t i = 0; i < xstream->num_pools; i++)
+        pools[i] = xstream->pools[i]->handle;
+    int code, count = (int)xstream->num_pools;
+    ABT_sched_predef sched = (ABT_sched_predef)xstream->sched;
+    if (strcmp(xstream->name, MG_PRIMARY) == 0) {
+        code = ABT_xstream_self(&xstream->handle);
+        if (code == ABT_SUCCESS)
+            code = ABT_xstream_set_main_sched_basic(xstream->handle, sched, count, pools);
+    } else {
+        code = ABT_xstream_create_basic(sched, count, pools, ABT_SCHED_CONFIG_NULL, &xstream->handle);
+        xstream->owned = code == ABT_SUCCESS;
+    }
+    if (code != ABT_SUCCESS)
+        return abt_error(err, code, xstream->name);
+    bind_xstream(xstream);
+    return 0;
+}
+
+/* The scheduler of an ES that is not ours takes the pools that nobody else serves. */
+static int lend_pools(const struct mg_xstream *xstream, struct dango_error *err)
+{
+    for (size_t i = 0; i < xstream->num_pools; i++) {
+        if (!xstream->pools[i]->adopted)
+            continue;
+        int code = dango_abt_xstream_add_pool(xstream->handle, xstream->pools[i]->handle);
+        if (code != ABT_SUCCESS)
+            return abt_error(err, code, xstream->pools[i]->name);
+    }
+    return 0;
+}
+
+/* __primary__ as the program made it: the caller's ES and its first pool. */
+static int find_external_primary(struct mg_layout *layout, struct dango_error *err)
+{
+    struct mg_xstream *xstream = mg_layout_find_xstream(layout, MG_PRIMARY);
+    struct mg_pool *pool = mg_layout_find_pool(layout, MG_PRIMARY);
+    assert(xstream && pool);
+    if (ABT_xstream_self(&xstream->handle) != ABT_SUCCESS)
+        return dango_error_set(err, DANGO_ERR_INVALID,
+                               "Argobots was initialised by the program: start from one of its execution streams");
+    int code = ABT_xstream_get_main_pools(xstream->handle, 1, &pool->handle);
+    return code == ABT_SUCCESS ? 0 : abt_error(err, code, MG_PRIMARY);
+}
+
+static int make_all(struct mg_env *env, struct dango_error *err)
+{
+    struct mg_layout *layout = &env->layout;
+    int status = env->owns_abt ? 0 : find_external_primary(layout, err);
+    for (size_t i = 0; i < layout->num_pools && status == 0; i++)
+        status = make_pool(layout->pools[i], err);
+    for (size_t i = 0; i < layout->num_xstreams && status == 0; i++) {
+        struct mg_xstream *xstream = layout->xstreams[i];
+        status = xstream->sched == MG_SCHED_EXTERNAL ? lend_pools(xstream, err) : make_xstream(xstream, err);
+    }
+    return status;
+}
+
+struct mg_env *mg_env_start(struct mg_layout *layout, bool owns_abt, struct dango_error *err)
+{
+    struct mg_env *env = calloc(1, sizeof *env);
+    if (!env) {
+        dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+        if (owns_abt)
+            ABT_finalize();
+        return NULL;
+    }
+    env->layout = *layout;
+    *layout = (struct mg_layout){0};
+    env->owns_abt = owns_abt;
+    env->sharers = 1;
+    if (make_all(env, err) != 0) {
+        end_environment(env);
+        return NULL;
+    }
+    return env;
+}
+
+/* ---- changes at run time ---- */
+
+int mg_env_add_pool(struct mg_env *env, struct json_object *json, const char *path, struct mg_pool **pool,
+                    struct dango_error *err)
+{
+    if (dango_json_get_string(json, "name") && strcmp(dango_json_get_string(json, "name"), MG_PRIMARY) == 0)
+        return dango_error_set(err, DANGO_ERR_INVALID, "%s.name: \"" MG_PRIMARY "\" cannot be added", path);
+    mg_env_lock(env);
+    int status = DANGO_ERR_INVALID;
+    struct mg_pool *added = mg_config_parse_pool(json, path, &env->layout, err);
+    if (added) {
+        status = make_pool(added, err);
+        if (status != 0)
+            mg_layout_drop_pool(&env->layout, added);
+        else
+            *pool = added;
+    }
+    mg_env_unlock(env);
+    return status;
+}
+
+int mg_env_add_external_pool(struct mg_env *env, const char *name, ABT_pool handle, bool own, struct mg_pool **pool,
+                             struct dango_error *err)
+{
+    mg_env_lock(env);
+    int status = 0;
+    if (name && mg_layout_find_pool(&env->layout, name))
+        status = dango_error_set(err, DANGO_ERR_EXISTS, "pool \"%s\" exists already", name);
+    for (size_t i = 0; i < env->layout.num_pools && status == 0; i++) {
+        if (env->layout.pools[i]->handle == handle)
+            status = dango_error_set(err, DANGO_ERR_EXISTS, "this pool is known as \"%s\"", env->layout.pools[i]->name);
+    }
+    if (status == 0) {
+        *pool = mg_layout_add_pool(&env->layout, name, MG_POOL_EXTERNAL, ABT_POOL_ACCESS_MPMC, err);
+        status = *pool ? 0 : DANGO_ERR_NO_MEMORY;
+    }
+    if (status == 0) {
+        (*pool)->handle = handle;
+        (*pool)->owned = own;
+    }
+    mg_env_unlock(env);
+    return status;
+}
+
+int mg_env_add_xstream(struct mg_env *env, struct json_object *json, const char *path, struct mg_xstream **xstream,
+                       struct dango_error *err)
+{
+    if (dango_json_get_string(json, "name") && strcmp(dango_json_get_string(json, "name"), MG_PRIMARY) == 0)
+        return dango_error_set(err, DANGO_ERR_INVALID, "%s.name: \"" MG_PRIMARY "\" cannot be added", path);
+    mg_env_lock(env);
+    int status = DANGO_ERR_INVALID;
+    struct mg_xstream *added = mg_config_parse_xstream(json, path, &env->layout, err);
+    if (added) {
+        status = make_xstream(added, err);
+        if (status != 0)
+            mg_layout_drop_xstream(&env->layout, added);
+        else
+            *xstream = added;
+    }
+    mg_env_unlock(env);
+    return status;
+}
+
+int mg_env_remove_pool(struct mg_env *env, struct mg_pool *pool, struct dango_error *err)
+{
+    size_t size = 0;
+    int status = 0;
+    ABT_pool_get_total_size(pool->handle, &size);
+    if (pool->pins > 0)
+        status = dango_error_set(err, DANGO_ERR_BUSY,
+                                 "pool \"%s\" cannot be removed: it runs the progress loop or handlers by default",
+                                 pool->name);
+    else if (strcmp(pool->name, MG_PRIMARY) == 0)
+        status = dango_error_set(err, DANGO_ERR_BUSY, "pool \"" MG_PRIMARY "\" cannot be removed");
+    else if (pool->refs > 0)
+        status =
+            dango_error_set(err, DANGO_ERR_PERMISSION, "pool \"%s\" is in use (%u references)", pool->name, pool->refs);
+    else if (mg_layout_pool_is_served(&env->layout, pool))
+        status = dango_error_set(err, DANGO_ERR_PERMISSION, "pool \"%s\" is served by an execution stream", pool->name);
+    else if (size > 0)
+        status = dango_error_set(err, DANGO_ERR_PERMISSION, "pool \"%s\" holds %zu threads", pool->name, size);
+    if (status == 0) {
+        free_pool_handle(pool);
+        mg_layout_drop_pool(&env->layout, pool);
+    }
+    mg_env_unlock(env);
+    return status;
+}
+
+int mg_env_remove_xstream(struct mg_env *env, struct mg_xstream *xstream, struct dango_error *err)
+{
+    int status = 0;
+    ABT_xstream self = ABT_XSTREAM_NULL, handle = xstream->handle;
+    bool owned = xstream->owned;
+    ABT_xstream_self(&self);
+    if (strcmp(xstream->name, MG_PRIMARY) == 0)
+        status = dango_error_set(err, DANGO_ERR_PERMISSION, "xstream \"" MG_PRIMARY "\" cannot be removed");
+    else if (xstream->refs > 0)
+        status = dango_error_set(err, DANGO_ERR_PERMISSION, "xstream \"%s\" is in use (%u references)", xstream->name,
+                                 xstream->refs);
+    else if (handle == self)
+        status = dango_error_set(err, DANGO_ERR_PERMISSION, "xstream \"%s\" cannot be removed by its own thread",
+                                 xstream->name);
+    if (status == 0)
+        mg_layout_drop_xstream(&env->layout, xstream);
+    mg_env_unlock(env);
+    /* Joining waits for threads, which may need the lock. */
+    if (status == 0 && owned) {
+        ABT_xstream_join(handle);
+        ABT_xstream_free(&handle);
+    }
+    return status;
+}
+
+/* ---- references ---- */
+
+struct mg_pool *mg_env_find_handle(struct mg_env *env, ABT_pool handle)
+{
+    struct mg_pool *found = NULL;
+    mg_env_lock(env);
+    for (size_t i = 0; i < env->layout.num_pools && !found; i++) {
+        if (env->layout.pools[i]->handle == handle)
+            found = env->layout.pools[i];
+    }
+    mg_env_unlock(env);
+    return found;
+}
+
+void mg_env_ref_pool(struct mg_env *env, struct mg_pool *pool)
+{
+    if (!pool)
+        return;
+    mg_env_lock(env);
+    pool->refs++;
+    mg_env_unlock(env);
+}
+
+void mg_env_unref_pool(struct mg_env *env, struct mg_pool *pool)
+{
+    if (!pool)
+        return;
+    mg_env_lock(env);
+    assert(pool->refs > 0);
+    pool->refs--;
+    mg_env_unlock(env);
+}

@@ -1,0 +1,135 @@
+/*
+ * The progress loop: a ULT that moves network events into callbacks and then lets others run.
+ *
+ * One round: progress and trigger whatever is there; when other threads of this execution stream (ES) are ready, yield
+ * to them; when there is nothing at all, poll for a while (spin.h), then put the ES to sleep until the transport or a
+ * pool has something (dango_abt_idle_wait). Nothing wakes it without a reason: an idle process uses no CPU.
+ *
+ * Stopping and moving to another pool are flags that the loop sees because their setter wakes it.
+ */
+#include "margo/instance.h"
+
+#include "util/clock.h"
+
+#include <argobots/dango_abt.h>
+#include <mercury/dango_hg.h>
+
+#include <assert.h>
+#include <limits.h>
+
+/* Callbacks run in one go before others get their turn. */
+#define TRIGGER_BATCH 64
+
+bool mg_progress_is_self(margo_instance_id mid)
+{
+    ABT_thread self;
+    return ABT_thread_self(&self) == ABT_SUCCESS && self == mid->progress_ult;
+}
+
+/* Whether anything was done. */
+static bool progress_once(margo_instance_id mid)
+{
+    unsigned count = 0;
+    HG_Progress(mid->hg_context, 0);
+    HG_Trigger(mid->hg_context, 0, TRIGGER_BATCH, &count);
+    return count > 0;
+}
+
+static bool transport_may_sleep(void *arg)
+{
+    margo_instance_id mid = arg;
+    if (atomic_load(&mid->stop) || atomic_load(&mid->attention))
+        return false;
+    return dango_hg_try_wait(mid->hg_context);
+}
+
+static int64_t sleep_limit_ns(margo_instance_id mid)
+{
+    int64_t limit_ms = atomic_load_explicit(&mid->progress_timeout_ms, memory_order_relaxed);
+    if (limit_ms == MG_PROGRESS_TIMEOUT_DEFAULT_MS)
+        return -1;
+    return limit_ms < INT64_MAX / DANGO_NS_PER_MS ? limit_ms * DANGO_NS_PER_MS : -1;
+}
+
+static void sleep_until_needed(margo_instance_id mid)
+{
+    int64_t limit_ns = sleep_limit_ns(mid);
+    if (limit_ns == 0 || mid->never_sleep)
+        return;
+    int64_t before = dango_clock_ns();
+    int woken = dango_abt_idle_wait(dango_hg_get_wait_fd(mid->hg_context), limit_ns, transport_may_sleep, mid);
+    dango_hg_wait_done(mid->hg_context);
+    mg_spin_woken(&mid->spin, dango_clock_ns() - before);
+    if (woken & DANGO_ABT_WOKE_POOL)
+        ABT_self_yield();
+}
+
+static void progress_loop(void *arg)
+{
+    margo_instance_id mid = arg;
+    while (!atomic_load_explicit(&mid->stop, memory_order_acquire)) {
+        bool active = progress_once(mid);
+        bool yield = dango_abt_self_has_work() || atomic_load_explicit(&mid->attention, memory_order_relaxed);
+        if (active || yield)
+            mg_spin_active(&mid->spin);
+        if (yield) {
+            atomic_store(&mid->attention, false);
+            ABT_self_yield();
+        } else if (!active && !mg_spin_again(&mid->spin, dango_clock_ns())) {
+            sleep_until_needed(mid);
+        }
+    }
+}
+
+static int64_t spin_limit_ns(margo_instance_id mid)
+{
+    int64_t ms = atomic_load(&mid->spindown_ms);
+    return ms < 1000 ? ms * DANGO_NS_PER_MS : 1000 * DANGO_NS_PER_MS;
+}
+
+int mg_progress_start(margo_instance_id mid, struct dango_error *err)
+{
+    mg_spin_init(&mid->spin, spin_limit_ns(mid));
+    ABT_pool pool = atomic_load(&mid->progress_pool)->handle;
+    if (ABT_thread_create(pool, progress_loop, mid, ABT_THREAD_ATTR_NULL, &mid->progress_ult) != ABT_SUCCESS)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "the progress loop could not be created");
+    return 0;
+}
+
+void mg_progress_stop(margo_instance_id mid)
+{
+    assert(!mg_progress_is_self(mid));
+    atomic_store(&mid->stop, true);
+    dango_hg_wake(mid->hg_context);
+    ABT_thread_free(&mid->progress_ult);
+    atomic_store(&mid->stopped, true);
+}
+
+int margo_migrate_progress_loop(margo_instance_id mid, unsigned pool_idx)
+{
+    if (!mid)
+        return ABT_ERR_INV_ARG;
+    mg_env_lock(mid->env);
+    struct mg_pool *old = atomic_load(&mid->progress_pool);
+    struct mg_pool *pool = pool_idx < mid->env->layout.num_pools ? mid->env->layout.pools[pool_idx] : NULL;
+    int code = pool ? ABT_SUCCESS : ABT_ERR_INV_POOL;
+    if (pool && pool != old)
+        code = ABT_thread_migrate_to_pool(mid->progress_ult, pool->handle);
+    if (pool && pool != old && code == ABT_SUCCESS) {
+        old->pins--;
+        pool->pins++;
+        atomic_store(&mid->progress_pool, pool);
+    }
+    mg_env_unlock(mid->env);
+    atomic_store(&mid->attention, true);
+    dango_hg_wake(mid->hg_context);
+    return code;
+}
+
+int margo_get_progress_pool(margo_instance_id mid, ABT_pool *pool)
+{
+    if (!mid || !pool)
+        return -1;
+    *pool = atomic_load(&mid->progress_pool)->handle;
+    return 0;
+}
