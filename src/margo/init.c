@@ -12,6 +12,7 @@
 
 #include "util/json.h"
 
+#include <argobots/dango_abt.h>
 #include <mercury/dango_hg.h>
 
 #include <assert.h>
@@ -298,6 +299,8 @@ static margo_instance_id new_instance(const struct margo_init_info *info)
 /* Releases what an instance holds, in whatever state its start has left it. */
 static void release(margo_instance_id mid)
 {
+    if (mid->hg_context)
+        dango_abt_idle_forget(dango_hg_get_wait_fd(mid->hg_context));
     if (mid->owns_context && mid->hg_context)
         HG_Context_destroy(mid->hg_context);
     if (mid->env)

@@ -35,12 +35,17 @@ static bool progress_once(margo_instance_id mid)
     return count > 0;
 }
 
+struct sleep {
+    margo_instance_id mid;
+    bool declared; /* the transport believes that we sleep */
+};
+
 static bool transport_may_sleep(void *arg)
 {
-    margo_instance_id mid = arg;
-    if (atomic_load(&mid->stop) || atomic_load(&mid->attention))
-        return false;
-    return dango_hg_try_wait(mid->hg_context);
+    struct sleep *sleep = arg;
+    sleep->declared = dango_hg_try_wait(sleep->mid->hg_context);
+    /* Whoever sets these wakes the transport afterwards, so that one of us sees the other. */
+    return sleep->declared && !atomic_load(&sleep->mid->stop) && !atomic_load(&sleep->mid->attention);
 }
 
 static int64_t sleep_limit_ns(margo_instance_id mid)
@@ -56,12 +61,12 @@ static void sleep_until_needed(margo_instance_id mid)
     int64_t limit_ns = sleep_limit_ns(mid);
     if (limit_ns == 0 || mid->never_sleep)
         return;
+    struct sleep sleep = {mid, false};
     int64_t before = dango_clock_ns();
-    int woken = dango_abt_idle_wait(dango_hg_get_wait_fd(mid->hg_context), limit_ns, transport_may_sleep, mid);
-    dango_hg_wait_done(mid->hg_context);
+    dango_abt_idle_wait(dango_hg_get_wait_fd(mid->hg_context), limit_ns, transport_may_sleep, &sleep);
+    if (sleep.declared)
+        dango_hg_wait_done(mid->hg_context);
     mg_spin_woken(&mid->spin, dango_clock_ns() - before);
-    if (woken & DANGO_ABT_WOKE_POOL)
-        ABT_self_yield();
 }
 
 static void progress_loop(void *arg)
@@ -74,7 +79,7 @@ static void progress_loop(void *arg)
             mg_spin_active(&mid->spin);
         if (yield) {
             atomic_store(&mid->attention, false);
-            ABT_self_yield();
+            dango_abt_self_yield_last();
         } else if (!active && !mg_spin_again(&mid->spin, dango_clock_ns())) {
             sleep_until_needed(mid);
         }
