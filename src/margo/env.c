@@ -104,7 +104,7 @@ static bool may_end_here(const struct mg_env *env)
     return true;
 }
 
-static void end_retired(void)
+void mg_env_end_retired(void)
 {
     if (!on_primary_ult())
         return;
@@ -165,7 +165,6 @@ static void apply_setting(const char *variable, int64_t *value)
 
 int mg_env_prepare(struct mg_options *options, bool *owns_abt, struct dango_error *err)
 {
-    end_retired();
     *owns_abt = ABT_initialized() != ABT_SUCCESS;
     if (!*owns_abt)
         return 0;

@@ -23,6 +23,9 @@ struct mg_env {
     struct list_node link; /* among the retired ones */
 };
 
+/* Ends the retired environments if this is the main thread. Before a start. */
+void mg_env_end_retired(void);
+
 /* Starts Argobots unless it runs, with the stack settings of `options`, which are set to what is in force. */
 int mg_env_prepare(struct mg_options *options, bool *owns_abt, struct dango_error *err);
 

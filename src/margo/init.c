@@ -179,6 +179,7 @@ static int start_environment(margo_instance_id mid, const struct margo_init_info
                              const char *path, struct dango_error *err)
 {
     const struct mg_options *options = &mid->options;
+    mg_env_end_retired();
     struct mg_layout_wishes wishes = {config->progress_pool, config->rpc_pool, options->use_progress_thread,
                                       options->rpc_thread_count, ABT_initialized() == ABT_SUCCESS};
     if (wishes.external_primary && mg_config_refuse_primary(config, path, err) != 0)

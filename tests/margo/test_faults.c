@@ -1,0 +1,161 @@
+/*
+ * Peers that are not there, or vanish: every call to them ends with an error, soon, and the rest goes on.
+ */
+#include "tests/margo/peer.h"
+#include "tests/support/test.h"
+
+#include <signal.h>
+
+static void hang(hg_handle_t h)
+{
+    margo_thread_sleep(margo_hg_handle_get_instance(h), 1e6);
+    margo_destroy(h);
+}
+static DEFINE_MARGO_RPC_HANDLER(hang)
+
+    static void nothing(hg_handle_t h)
+{
+    margo_respond(h, NULL);
+    margo_destroy(h);
+}
+static DEFINE_MARGO_RPC_HANDLER(nothing)
+
+    static void setup(margo_instance_id mid)
+{
+    MARGO_REGISTER(mid, "hang", void, void, hang);
+    MARGO_REGISTER(mid, "nothing", void, void, nothing);
+}
+
+#define CALLERS 4
+
+static void calls_to_a_killed_peer(const char *config)
+{
+    struct peer peer;
+    hg_addr_t addr;
+    peer_start(&peer, "{}", setup);
+    margo_instance_id mid = peer_connect(&peer, config, &addr);
+    hg_id_t hang_id = MARGO_REGISTER(mid, "hang", void, void, NULL);
+    hg_id_t nothing_id = MARGO_REGISTER(mid, "nothing", void, void, NULL);
+    assert_int_equal(call_void(mid, addr, nothing_id, MARGO_DEFAULT_PROVIDER_ID, 0), HG_SUCCESS);
+    hg_handle_t handles[CALLERS];
+    margo_request reqs[CALLERS];
+    for (int i = 0; i < CALLERS; i++) {
+        assert_int_equal(margo_create(mid, addr, hang_id, &handles[i]), HG_SUCCESS);
+        assert_int_equal(
+            margo_provider_iforward_timed(MARGO_DEFAULT_PROVIDER_ID, handles[i], NULL, i ? 0 : 30000, &reqs[i]),
+            HG_SUCCESS);
+    }
+    peer_kill(&peer);
+    double start = now_s();
+    for (int i = 0; i < CALLERS; i++) {
+        hg_return_t ret = margo_wait(reqs[i]);
+        assert_true(ret != HG_SUCCESS && ret != HG_TIMEOUT && ret != HG_CANCELED);
+        margo_destroy(handles[i]);
+    }
+    hg_return_t ret = call_void(mid, addr, nothing_id, MARGO_DEFAULT_PROVIDER_ID, 5000);
+    assert_true(ret != HG_SUCCESS && ret != HG_TIMEOUT);
+    assert_true(now_s() - start < 1.0);
+    margo_addr_free(mid, addr);
+    margo_finalize(mid);
+}
+
+static void calls_to_a_killed_peer_fail_at_once(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        calls_to_a_killed_peer("{}");
+        calls_to_a_killed_peer("{\"use_progress_thread\":true}");
+    }
+}
+
+static void nobody_there(void **state)
+{
+    (void)state;
+    margo_instance_id mid = start_instance(MARGO_CLIENT_MODE, "{}");
+    hg_id_t id = MARGO_REGISTER(mid, "nothing", void, void, NULL);
+    hg_addr_t addr;
+    double start = now_s();
+    assert_int_equal(margo_addr_lookup(mid, "na+sm://1-999", &addr), HG_SUCCESS);
+    hg_return_t ret = call_void(mid, addr, id, MARGO_DEFAULT_PROVIDER_ID, 2000);
+    assert_true(ret != HG_SUCCESS && ret != HG_TIMEOUT);
+    assert_true(now_s() - start < 1.0);
+    margo_addr_free(mid, addr);
+    assert_int_not_equal(margo_addr_lookup(mid, "tcp://1.2.3.4:5", &addr), HG_SUCCESS);
+    assert_int_not_equal(margo_addr_lookup(mid, "nonsense", &addr), HG_SUCCESS);
+    margo_finalize(mid);
+}
+
+/* A client that dies with calls pending leaves its server in good order. */
+static void killed_client(void **state)
+{
+    (void)state;
+    struct peer server;
+    peer_start(&server, "{\"rpc_thread_count\":1}", setup);
+    for (int round = 0; round < 5; round++) {
+        fflush(NULL);
+        pid_t client = fork();
+        if (client == 0) {
+            hg_addr_t addr;
+            margo_instance_id mid = peer_connect(&server, "{}", &addr);
+            hg_id_t id = MARGO_REGISTER(mid, "nothing", void, void, NULL);
+            hg_handle_t handles[16];
+            margo_request reqs[16];
+            for (int i = 0; i < 16; i++) {
+                margo_create(mid, addr, id, &handles[i]);
+                margo_iforward(handles[i], NULL, &reqs[i]);
+            }
+            margo_wait(reqs[round]);
+            raise(SIGKILL);
+        }
+        struct peer dying = {.pid = client};
+        peer_kill(&dying);
+    }
+    hg_addr_t addr;
+    margo_instance_id mid = peer_connect(&server, "{}", &addr);
+    hg_id_t id = MARGO_REGISTER(mid, "nothing", void, void, NULL);
+    assert_int_equal(call_void(mid, addr, id, MARGO_DEFAULT_PROVIDER_ID, 5000), HG_SUCCESS);
+    margo_addr_free(mid, addr);
+    peer_stop(&server, mid);
+    margo_finalize(mid);
+}
+
+static void arguments_that_are_wrong(void **state)
+{
+    (void)state;
+    margo_instance_id mid = start_instance(MARGO_CLIENT_MODE, "{}");
+    hg_handle_t h = HG_HANDLE_NULL;
+    hg_addr_t self, other = HG_ADDR_NULL;
+    hg_size_t size = 0;
+    margo_addr_self(mid, &self);
+    assert_int_equal(margo_create(NULL, self, 1, &h), HG_INVALID_ARG);
+    assert_int_not_equal(margo_create(mid, self, 12345, &h), HG_SUCCESS);
+    assert_int_equal(margo_destroy(HG_HANDLE_NULL), HG_SUCCESS);
+    assert_int_equal(margo_forward(HG_HANDLE_NULL, NULL), HG_INVALID_ARG);
+    assert_int_equal(margo_respond(HG_HANDLE_NULL, NULL), HG_INVALID_ARG);
+    assert_int_equal(margo_addr_dup(mid, HG_ADDR_NULL, &other), HG_INVALID_ARG);
+    assert_int_equal(margo_addr_free(mid, HG_ADDR_NULL), HG_SUCCESS);
+    assert_int_equal(margo_addr_to_string(mid, NULL, &size, HG_ADDR_NULL), HG_INVALID_ARG);
+    assert_int_equal(margo_addr_to_string(mid, NULL, &size, self), HG_SUCCESS);
+    assert_true(size > 8);
+    assert_false(margo_addr_cmp(mid, self, HG_ADDR_NULL));
+    assert_int_equal(margo_addr_dup(mid, self, &other), HG_SUCCESS);
+    assert_true(margo_addr_cmp(mid, self, other));
+    margo_addr_free(mid, other);
+    assert_int_equal(margo_bulk_free(HG_BULK_NULL), HG_SUCCESS);
+    assert_int_equal(margo_bulk_ref_incr(HG_BULK_NULL), HG_INVALID_ARG);
+    assert_int_equal(margo_get_handler_pool(NULL, NULL), -1);
+    assert_null(margo_get_config(NULL));
+    margo_addr_free(mid, self);
+    margo_finalize(mid);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(calls_to_a_killed_peer_fail_at_once),
+        cmocka_unit_test(nobody_there),
+        cmocka_unit_test(killed_client),
+        cmocka_unit_test(arguments_that_are_wrong),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
