@@ -60,12 +60,12 @@ hg_return_t margo_bulk_transfer_timed(margo_instance_id mid, hg_bulk_op_t op, hg
 {
     if (!mid)
         return HG_INVALID_ARG;
+    if (atomic_load(&mid->stopped))
+        return HG_CANCELED;
     struct transfer t = {mid, op, origin_addr, origin_handle, origin_offset, local_handle, local_offset, size};
     hg_return_t ret = copy_now(&t, timeout_ms);
     if (ret != HG_AGAIN)
         return ret;
-    if (atomic_load(&mid->stopped))
-        return HG_CANCELED;
     struct margo_request_struct req;
     ret = submit(&req, &t, timeout_ms);
     return ret == HG_SUCCESS ? mg_request_wait(&req) : ret;

@@ -5,8 +5,9 @@
  * MG_FINALISING in the same word that counts running handlers, so that there is exactly one thread that finds the flag
  * set and the count zero: the requester, or the handler that ends last. That thread runs the stages:
  *
- *     prefinalize callbacks (calls are still possible) → the progress loop stops → finalize callbacks → `finalised`,
- *     waiters wake up → the instance is freed if nobody waits and no reference is left.
+ *     prefinalize callbacks (calls are still possible) → the progress loop stops, pending calls end with HG_CANCELED →
+ *     finalize callbacks → `finalised`, waiters wake up → the instance is freed if nobody waits and no reference is
+ *     left.
  *
  * Otherwise the last waiter or the last release frees it. Among waiters the main thread stays until the others have
  * gone, because it alone can stop Argobots. A request from inside the progress loop is handed to a ULT, for the loop

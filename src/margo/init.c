@@ -3,9 +3,9 @@
  *
  * Order: the whole configuration is checked before anything is touched; then the network, then Argobots with pools and
  * execution streams, then the RPCs of our own and the progress loop. A failure undoes what was done. Freeing goes the
- * other way round, with one subtlety: the context is destroyed first, so that threads that still wait for the network
- * wake up with HG_CANCELED, and the environment next, which lets them come to their end; only then the class and the
- * memory go, which these threads may still use.
+ * other way round, with one subtlety: the context is closed first, as soon as progress has stopped, so that threads that
+ * still wait for the network wake up with HG_CANCELED; the environment goes next, which lets them come to their end; only
+ * then the class and the memory go, which these threads may still use.
  */
 #include "margo/dango_margo.h"
 #include "margo/instance.h"
@@ -118,7 +118,9 @@ static int start_network(margo_instance_id mid, const char *address, int mode, c
         mid->owns_context = true;
     }
     mid->listening = HG_Class_is_listening(mid->hg_class);
-    return mid->hg_context ? 0 : dango_error_set(err, DANGO_ERR_NO_MEMORY, "the network context could not be created");
+    if (!mid->hg_context || HG_Create(mid->hg_context, HG_ADDR_NULL, 0, &mid->keeper) != HG_SUCCESS)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "the network context could not be created");
+    return 0;
 }
 
 /* ---- what the configuration shows of the network ---- */
@@ -297,17 +299,24 @@ static margo_instance_id new_instance(const struct margo_init_info *info)
     return mid;
 }
 
+void mg_close_context(margo_instance_id mid)
+{
+    dango_abt_idle_forget(dango_hg_get_wait_fd(mid->hg_context));
+    if (mid->owns_context)
+        HG_Context_destroy(mid->hg_context);
+    mid->owns_context = false;
+}
+
 /* Releases what an instance holds, in whatever state its start has left it. */
 static void release(margo_instance_id mid)
 {
-    if (mid->hg_context)
-        dango_abt_idle_forget(dango_hg_get_wait_fd(mid->hg_context));
     if (mid->owns_context && mid->hg_context)
-        HG_Context_destroy(mid->hg_context);
+        mg_close_context(mid);
     if (mid->env)
         mg_env_release(mid->env);
+    HG_Destroy(mid->keeper);
     if (mid->owns_class && HG_Finalize(mid->hg_class) != HG_SUCCESS)
-        margo_warning(mid, "addresses are still in use: the network could not be closed");
+        margo_warning(mid, "addresses or handles are still in use: the network could not be closed");
     if (mid->parent)
         margo_instance_release(mid->parent);
     dango_options_release(dango_margo_options, &mid->options);

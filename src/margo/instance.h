@@ -27,6 +27,7 @@ struct margo_instance {
     /* network */
     hg_class_t *hg_class;
     hg_context_t *hg_context;
+    hg_handle_t keeper; /* keeps the context's memory after its end, for threads that are late */
     bool owns_class;
     bool owns_context;
     bool listening;
@@ -138,6 +139,9 @@ void mg_timer_end_all(margo_instance_id mid);
 int mg_builtin_register(margo_instance_id mid, struct dango_error *err);
 
 /* ---- init.c ---- */
+
+/* Ends the context, if it is ours: whoever waits for the network wakes up with HG_CANCELED. */
+void mg_close_context(margo_instance_id mid);
 
 /* Releases everything of a finalised instance. */
 void mg_instance_free(margo_instance_id mid);

@@ -101,13 +101,23 @@ int mg_progress_start(margo_instance_id mid, struct dango_error *err)
     return 0;
 }
 
+/* What has completed is delivered: a response to ourselves, perhaps, of the very call that stopped us. */
+static void deliver_completions(margo_instance_id mid)
+{
+    unsigned count;
+    while (dango_hg_has_completions(mid->hg_context))
+        HG_Trigger(mid->hg_context, 0, TRIGGER_BATCH, &count);
+}
+
 void mg_progress_stop(margo_instance_id mid)
 {
     assert(!mg_progress_is_self(mid));
     atomic_store(&mid->stop, true);
     dango_hg_wake(mid->hg_context);
     ABT_thread_free(&mid->progress_ult);
+    deliver_completions(mid);
     atomic_store(&mid->stopped, true);
+    mg_close_context(mid);
 }
 
 int margo_migrate_progress_loop(margo_instance_id mid, unsigned pool_idx)

@@ -94,9 +94,11 @@ static void running_handlers_are_waited_for_and_new_calls_refused(void **state)
     margo_finalize(mid);
 }
 
+/* With a reference, for the instance may be gone before the thread gets to wait. */
 static void *wait_for_end(void *arg)
 {
     margo_wait_for_finalize(arg);
+    assert_int_equal(margo_instance_release(arg), HG_SUCCESS);
     return NULL;
 }
 
@@ -112,13 +114,17 @@ static void by_a_thread_while_others_wait(void **state)
     for (int round = 0; round < 10; round++) {
         margo_instance_id mid = start_instance(MARGO_SERVER_MODE, arrangements[(size_t)round % ARRANGEMENTS]);
         pthread_t waiters[3], finalizer;
-        for (int i = 0; i < 3; i++)
+        margo_instance_ref_incr(mid);
+        for (int i = 0; i < 3; i++) {
+            margo_instance_ref_incr(mid);
             pthread_create(&waiters[i], NULL, wait_for_end, mid);
+        }
         pthread_create(&finalizer, NULL, finalize, mid);
         margo_wait_for_finalize(mid);
         pthread_join(finalizer, NULL);
         for (int i = 0; i < 3; i++)
             pthread_join(waiters[i], NULL);
+        assert_int_equal(margo_instance_release(mid), HG_SUCCESS);
         assert_int_equal(ABT_initialized(), ABT_ERR_UNINITIALIZED);
     }
 }
