@@ -37,6 +37,22 @@ static void write_default(const struct dango_option *option, FILE *out)
     }
 }
 
+static void write_kinds(int kinds, FILE *out)
+{
+    static const char *const names[] = {"object", "array", "string", "integer", "number", "boolean"};
+    const char *glue = "";
+    if (kinds == DANGO_JSON_ANY) {
+        fputs("any JSON", out);
+        return;
+    }
+    for (int i = 0; i < 6; i++) {
+        if (kinds & (1 << i)) {
+            fprintf(out, "%s%s", glue, names[i]);
+            glue = " or ";
+        }
+    }
+}
+
 static void write_allowed(const struct dango_option *option, FILE *out)
 {
     switch (option->type) {
@@ -60,7 +76,7 @@ static void write_allowed(const struct dango_option *option, FILE *out)
         fputs("string", out);
         break;
     default:
-        fputs("JSON", out);
+        write_kinds(option->json_kinds, out);
         break;
     }
 }

@@ -124,6 +124,7 @@ static void reference_page_lists_every_option(void **state)
     assert_contains(page, "# Partition");
     assert_contains(page, "| `path` | (required) | string | base directory |");
     assert_contains(page, "| `buffer_pool.size_multiple` | `4` | number 1 to 64 | ratio |");
+    assert_contains(page, "| `extra` | `{}` | object or array |");
     assert_contains(page, "| `kind` | `\"fifo_wait\"` | fifo, fifo_wait, prio_wait | pool kind |");
     free(page);
 }
