@@ -9,10 +9,13 @@
 
 #include <bedrock/module.h>
 
+struct bdk_provider;
+
 /* The resolved dependencies of one declared name. */
 struct bdk_resolved {
     const struct bedrock_dependency_decl *decl;
     struct bedrock_dependency *items;
+    struct bdk_provider **targets; /* the local provider that each item holds, or NULL */
     size_t count;
 };
 

@@ -35,7 +35,7 @@ const struct dango_option bdk_config_options[] = {
     DANGO_OPTION_JSON("libraries", struct sections, libraries, DANGO_JSON_ARRAY, "[]",
                       "module libraries to load, in this order"),
     DANGO_OPTION_JSON("providers", struct sections, providers, DANGO_JSON_ARRAY, "[]",
-                      "providers to create, in this order; see provider.md"),
+                      "providers to create, in this order; see below"),
     DANGO_OPTION_JSON("bedrock", struct sections, bedrock, DANGO_JSON_OBJECT, "{}", "the daemon itself, see below"),
     DANGO_OPTION_END,
 };

@@ -39,7 +39,7 @@ static const struct bdk_known *find_id(const struct bdk_plan *plan, int64_t id)
     return NULL;
 }
 
-static int choose_or_check_id(const struct bdk_plan *plan, struct bdk_description *provider, struct dango_error *err)
+int bdk_plan_check_id(const struct bdk_plan *plan, struct bdk_description *provider, struct dango_error *err)
 {
     char label[BDK_LABEL_BYTES];
     if (provider->provider_id == BEDROCK_PROVIDER_ID_ANY) {
@@ -303,7 +303,7 @@ int bdk_plan_check(const struct bdk_plan *plan, struct bdk_description *descript
         return status;
     dango_error_clear(err);
     const struct bedrock_dependency_decl *list = bdk_plan_dependencies(module, &args, err);
-    if (err->code || (status = choose_or_check_id(plan, description, err)) < 0)
+    if (err->code || (status = bdk_plan_check_id(plan, description, err)) < 0)
         return err->code;
     warn_of_undeclared(description, list);
     for (; list && list->name && status == 0; list++)

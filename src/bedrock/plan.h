@@ -35,6 +35,9 @@ struct bdk_plan {
 /* `description->provider_id` is fixed here when the choice was left to Bedrock: the smallest one that is free. */
 int bdk_plan_check(const struct bdk_plan *plan, struct bdk_description *description, struct dango_error *err);
 
+/* Only the id: refused when used, chosen when the choice was left to Bedrock. */
+int bdk_plan_check_id(const struct bdk_plan *plan, struct bdk_description *description, struct dango_error *err);
+
 /*
  * What a provider of this description depends on; the list of its module. NULL with an error, or without one when
  * there is nothing.

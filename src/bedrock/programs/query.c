@@ -1,0 +1,127 @@
+/*
+ * bedrock-query: prints the effective configurations of daemons, or what an expression over them gives, as one JSON
+ * object by address. All daemons are asked at the same time; if one fails, nothing but the error is printed.
+ *
+ * Exit status: 0; 255 when something failed; 1 for a wrong command line.
+ */
+#include "bedrock/output.h"
+#include "bedrock/programs/targets.h"
+#include "util/file.h"
+#include "util/json.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct cli_list addresses;
+static const char *group_file, *provider_id, *script_file, *expression, *log_level, *timeout;
+static bool pretty;
+
+static const struct cli_option options[] = {
+    {'a', "addresses", "ADDRESS", "address of a daemon; may be repeated", .list = &addresses},
+    {'f', "flock-file", "FILE", "take the addresses from a group file", .value = &group_file},
+    {'i', "provider-id", "N", "management provider id of the daemons (default 0)", .value = &provider_id},
+    {'j', "jx9-file", "FILE", "evaluate the expression in FILE in each daemon", .value = &script_file},
+    {'e', "expression", "EXPR", "evaluate EXPR in each daemon, e.g. '$__config__.providers[0].name'",
+     .value = &expression},
+    {'p', "pretty", NULL, "several lines, indented by 4 spaces", .flag = &pretty},
+    {'T', "timeout", "SECONDS", "how long a daemon may take to answer (default 30)", .value = &timeout},
+    {'v', "verbose", "LEVEL", "level of log messages (default warning)", .value = &log_level},
+    CLI_END,
+};
+
+static const struct cli_program program = {
+    .name = "bedrock-query",
+    .positional = "PROTOCOL",
+    .summary = "Prints the effective configuration of running bedrock daemons.",
+    .options = options,
+};
+
+static uint16_t parse_provider_id(void)
+{
+    char *end;
+    if (!provider_id)
+        return 0;
+    unsigned long value = strtoul(provider_id, &end, 10);
+    if (!isdigit((unsigned char)*provider_id) || *end || value >= UINT16_MAX)
+        cli_usage_error(&program, "--provider-id: \"%s\" is not in 0..65534", provider_id);
+    return (uint16_t)value;
+}
+
+static double parse_timeout_ms(void)
+{
+    char *end;
+    if (!timeout)
+        return BEDROCK_CLIENT_TIMEOUT_MS;
+    double seconds = strtod(timeout, &end);
+    if (*end || !(seconds > 0 && seconds <= 86400))
+        cli_usage_error(&program, "--timeout: \"%s\" is not a number of seconds", timeout);
+    return seconds * 1000;
+}
+
+/* The text to evaluate; NULL: the configuration is wanted. An empty file means no script. */
+static char *read_script(struct dango_error *err)
+{
+    size_t length;
+    if (expression)
+        return strdup(expression);
+    char *text = script_file ? dango_file_read(script_file, DANGO_JSON_SIZE_MAX, &length, err) : NULL;
+    if (text && text[strspn(text, " \t\r\n")] == '\0') {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+static int print(const char *text, struct dango_error *err)
+{
+    struct json_object *json = dango_json_parse(text, strlen(text), err);
+    if (!json)
+        return err->code;
+    char *output = dango_bedrock_json_text(json, pretty);
+    json_object_put(json);
+    int failed = puts(output) == EOF || fflush(stdout) == EOF;
+    free(output);
+    return failed ? dango_error_set(err, DANGO_ERR_IO, "cannot write to standard output") : 0;
+}
+
+static int query(const char *protocol, struct dango_error *err)
+{
+    struct targets targets;
+    char *result = NULL;
+    uint16_t id = parse_provider_id();
+    double timeout_ms = parse_timeout_ms();
+    char *script = read_script(err);
+    if (err->code)
+        return err->code;
+    int status = targets_open(&targets, protocol, &addresses, group_file, id, err);
+    if (status == 0) {
+        bedrock_client_set_timeout(targets.client, timeout_ms);
+        status = script ? bedrock_group_query(targets.group, script, &result, err)
+                        : bedrock_group_get_config(targets.group, &result, err);
+        targets_close(&targets);
+    }
+    if (status == 0)
+        status = print(result, err);
+    free(result);
+    free(script);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct dango_error err = {0};
+    const char *protocol = cli_parse(&program, argc, argv);
+    if (addresses.count == 0 && !group_file) {
+        fputs("bedrock-query: error: no address or flock file specified\n", stderr);
+        return 255;
+    }
+    if (script_file && expression)
+        cli_usage_error(&program, "--jx9-file and --expression exclude each other");
+    cli_set_log_level(&program, log_level, "warning");
+    if (query(protocol, &err) == 0)
+        return 0;
+    fprintf(stderr, "bedrock-query: %s\n", err.text);
+    return 255;
+}
