@@ -312,6 +312,8 @@ struct hg_handle {
 
 /* A handle with one reference; NULL: limit or memory. */
 struct hg_handle *hgi_handle_new(hg_context_t *context);
+/* Frees the table of handles, none of which is in use, and the buffers that they keep. */
+void hgi_handles_fini(hg_context_t *context);
 /* A request from `conn` (NULL: from this process) is complete in handle->in: hand it to the RPC's callback. */
 void hgi_handle_dispatch(struct hg_handle *handle);
 /* The forward or respond of a claimed handle is over; queues its callback. */

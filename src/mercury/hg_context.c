@@ -11,10 +11,17 @@
 
 #include <assert.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 
-#define SPIN_POLLS 64 /* polls before a thread goes to sleep */
+/*
+ * Before a thread sleeps it polls for a while: waking a sleeper on another core takes 20 to 60 µs, so a peer that is
+ * busy answering is worth waiting for about as long. Past the first polls the processor is offered to others.
+ */
+#define SPIN_NS    50000
+#define SPIN_EAGER 64 /* polls before offering the processor */
+#define SPIN_BATCH 16 /* polls between two offers, and looks at the clock */
 
 /* ---- upcalls of the transport ---- */
 
@@ -58,7 +65,7 @@ static const struct na_upcalls upcalls = {.message = hgi_receive, .accepted = on
 static void context_free(hg_context_t *context)
 {
     hgi_queue_fini(&context->queue);
-    hgi_table_fini(&context->handles);
+    hgi_handles_fini(context);
     hgi_table_fini(&context->ops);
     pthread_mutex_destroy(&context->progress_lock);
     pthread_mutex_destroy(&context->ops_lock);
@@ -262,6 +269,23 @@ static void sleep_until(hg_context_t *context, int64_t deadline_ns)
     dango_hg_wait_done(context);
 }
 
+/* Polls for up to SPIN_NS; true if there is something in the queue. */
+static bool spin(hg_context_t *context, int64_t deadline_ns)
+{
+    int64_t now = dango_clock_ns(), end = now + SPIN_NS < deadline_ns ? now + SPIN_NS : deadline_ns;
+
+    for (unsigned polls = 1;; polls++) {
+        poll_once(context);
+        if (!hgi_queue_empty(&context->queue))
+            return true;
+        if (polls < SPIN_EAGER || polls % SPIN_BATCH)
+            continue;
+        if (dango_clock_ns() >= end)
+            return false;
+        sched_yield();
+    }
+}
+
 hg_return_t HG_Progress(hg_context_t *context, unsigned int timeout)
 {
     int64_t deadline;
@@ -275,9 +299,7 @@ hg_return_t HG_Progress(hg_context_t *context, unsigned int timeout)
         return HG_TIMEOUT;
     deadline = dango_deadline_ns(timeout);
     for (;;) {
-        for (int i = 0; i < SPIN_POLLS && hgi_queue_empty(&context->queue); i++)
-            poll_once(context);
-        if (!hgi_queue_empty(&context->queue))
+        if (spin(context, deadline))
             return HG_SUCCESS;
         if (dango_clock_ns() >= deadline)
             return HG_TIMEOUT;

@@ -65,13 +65,22 @@ static void recycle(struct hg_handle *handle)
     drop_target(handle);
     hgi_buffer_reset(&handle->in);
     hgi_buffer_reset(&handle->out);
-    /* After a context is gone nobody reuses the slot: give back what it allocated. */
-    if (atomic_load_explicit(&context->closing, memory_order_relaxed)) {
+    hgi_table_put(&context->handles, &handle->slot);
+    hgi_context_release(context);
+}
+
+void hgi_handles_fini(hg_context_t *context)
+{
+    struct hgi_slot *slot;
+
+    for (uint32_t i = 0; (slot = hgi_table_at(&context->handles, i)); i++) {
+        struct hg_handle *handle = (struct hg_handle *)slot;
+        if (!handle->in.data)
+            continue;
         hgi_buffer_fini(&handle->in);
         hgi_buffer_fini(&handle->out);
     }
-    hgi_table_put(&context->handles, &handle->slot);
-    hgi_context_release(context);
+    hgi_table_fini(&context->handles);
 }
 
 hg_return_t HG_Create(hg_context_t *context, hg_addr_t addr, hg_id_t id, hg_handle_t *handle)

@@ -1,0 +1,139 @@
+/*
+ * Bulk pulls over na+sm between two processes, at the level of Mercury, beside a loop of process_vm_readv over the same
+ * memory in the same run (the two alternate, block by block). With DANGO_SM_NO_DIRECT=1 the pulls go by messages.
+ */
+#include "bench/peer.h"
+
+#include "mercury.h"
+#include "mercury/dango_hg.h"
+#include "mercury_bulk.h"
+#include "util/clock.h"
+
+#include <sys/uio.h>
+
+#define BLOCKS      41
+#define MEMORY_SIZE (4u << 20)
+#define BLOCK_BYTES (64u << 20) /* moved per sample */
+
+struct shared {
+    char address[256];
+    char descriptor[256];
+    hg_size_t descriptor_size;
+    void *memory; /* in the server's address space */
+    _Atomic int ready;
+};
+
+static struct shared *shared;
+
+static void serve(void *arg)
+{
+    hg_class_t *hg_class = HG_Init("na+sm", HG_TRUE);
+    hg_context_t *context = HG_Context_create(hg_class);
+    hg_size_t size = sizeof shared->address, length = MEMORY_SIZE;
+    void *memory = malloc(length);
+    hg_bulk_t bulk;
+    hg_addr_t self;
+    unsigned count;
+
+    (void)arg;
+    memset(memory, 1, length);
+    HG_Addr_self(hg_class, &self);
+    HG_Addr_to_string(hg_class, shared->address, &size, self);
+    HG_Bulk_create(hg_class, 1, &memory, &length, HG_BULK_READ_ONLY, &bulk);
+    shared->memory = memory;
+    shared->descriptor_size = HG_Bulk_get_serialize_size(bulk, 0);
+    HG_Bulk_serialize(shared->descriptor, shared->descriptor_size, 0, bulk);
+    atomic_store(&shared->ready, 1);
+    for (;;) {
+        HG_Progress(context, 100);
+        HG_Trigger(context, 0, 64, &count);
+    }
+}
+
+static hg_return_t done(const struct hg_cb_info *info)
+{
+    if (info->ret != HG_SUCCESS) {
+        fprintf(stderr, "transfer failed: %s\n", HG_Error_to_string(info->ret));
+        exit(1);
+    }
+    *(int *)info->arg = 1;
+    return HG_SUCCESS;
+}
+
+struct client {
+    hg_class_t *hg_class;
+    hg_context_t *context;
+    hg_addr_t server;
+    hg_bulk_t origin, local;
+    void *memory;
+};
+
+static void pull(struct client *client, size_t size)
+{
+    int finished = 0;
+    unsigned count;
+
+    HG_Bulk_transfer(client->context, done, &finished, HG_BULK_PULL, client->server, client->origin, 0, client->local,
+                     0, size, HG_OP_ID_IGNORE);
+    while (!finished) {
+        HG_Progress(client->context, 0);
+        HG_Trigger(client->context, 0, 1, &count);
+    }
+}
+
+/* GB/s of pulls and of bare system calls. */
+static void measure(struct client *client, pid_t pid, size_t size)
+{
+    size_t times = BLOCK_BYTES / size / 16 + 1;
+    double pulls[BLOCKS], calls[BLOCKS];
+
+    for (int block = 0; block < BLOCKS; block++) {
+        int64_t start = dango_clock_ns();
+        for (size_t i = 0; i < times; i++)
+            pull(client, size);
+        int64_t middle = dango_clock_ns();
+        for (size_t i = 0; i < times; i++) {
+            struct iovec local = {.iov_base = client->memory, .iov_len = size};
+            struct iovec remote = {.iov_base = shared->memory, .iov_len = size};
+            if (process_vm_readv(pid, &local, 1, &remote, 1, 0) != (ssize_t)size) {
+                perror("process_vm_readv");
+                exit(1);
+            }
+        }
+        int64_t end = dango_clock_ns();
+        pulls[block] = (double)(times * size) / (double)(middle - start);
+        calls[block] = (double)(times * size) / (double)(end - middle);
+    }
+    double rate = bench_quantile(pulls, BLOCKS, 0.5), reference = bench_quantile(calls, BLOCKS, 0.5);
+    printf("bulk pull %8zu B: %6.2f GB/s   (process_vm_readv %.2f GB/s, ratio %.2f)\n", size, rate, reference,
+           rate / reference);
+}
+
+int main(void)
+{
+    struct client client = {0};
+    hg_size_t length = MEMORY_SIZE;
+
+    shared = bench_shared(sizeof *shared);
+    pid_t pid = bench_fork(serve, NULL);
+    while (!atomic_load(&shared->ready))
+        ;
+    client.hg_class = HG_Init("na+sm", HG_FALSE);
+    client.context = HG_Context_create(client.hg_class);
+    client.memory = malloc(length);
+    memset(client.memory, 2, length);
+    HG_Addr_lookup2(client.hg_class, shared->address, &client.server);
+    HG_Bulk_create(client.hg_class, 1, &client.memory, &length, HG_BULK_WRITE_ONLY, &client.local);
+    HG_Bulk_deserialize(client.hg_class, &client.origin, shared->descriptor, shared->descriptor_size);
+    pull(&client, 1);
+    for (size_t size = 4096; size <= MEMORY_SIZE; size *= 4)
+        measure(&client, pid, size);
+    HG_Bulk_free(client.origin);
+    HG_Bulk_free(client.local);
+    HG_Addr_free(client.hg_class, client.server);
+    HG_Context_destroy(client.context);
+    HG_Finalize(client.hg_class);
+    free(client.memory);
+    bench_end(pid);
+    return 0;
+}

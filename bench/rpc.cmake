@@ -1,0 +1,2 @@
+dango_bench(rpc rpc.c USES mercury util)
+dango_bench(bulk bulk.c USES mercury util)
