@@ -16,7 +16,7 @@ static hg_return_t handle_sum(hg_handle_t handle)
     sum_out_t out = {0};
 
     if (HG_Get_input(handle, &in) == HG_SUCCESS) {
-        out.sum = in.x + in.y;
+        out.sum = (int32_t)((uint32_t)in.x + (uint32_t)in.y);
         HG_Free_input(handle, &in);
         HG_Respond(handle, NULL, NULL, &out);
     } else {
@@ -37,9 +37,9 @@ static hg_return_t handle_echo(hg_handle_t handle)
 
     if (ret != HG_SUCCESS)
         return HG_Destroy(handle);
-    HG_Respond(handle, responded, NULL, &text);
+    ret = HG_Respond(handle, responded, NULL, &text);
     HG_Free_input(handle, &text);
-    return HG_SUCCESS;
+    return ret == HG_SUCCESS ? HG_SUCCESS : HG_Destroy(handle);
 }
 
 static hg_return_t handle_null(hg_handle_t handle)

@@ -376,6 +376,24 @@ static void resume_listening(struct sm_context *context)
     context->listen_off = false;
 }
 
+/* Who connects and says nothing must not keep others out: the one that has been silent for longest goes. */
+static void drop_silent(struct sm_context *context)
+{
+    struct sm_conn *oldest = NULL;
+
+    pthread_mutex_lock(&context->base.conns_lock);
+    list_for_each (node, &context->base.conns) {
+        struct na_conn *conn = container_of(node, struct na_conn, link);
+        if (conn->incoming && ((struct sm_conn *)conn)->shaking_hands) {
+            oldest = (struct sm_conn *)conn;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&context->base.conns_lock);
+    if (oldest)
+        na_conn_close(&oldest->base, HG_TIMEOUT);
+}
+
 static void accept_socket(struct sm_context *context, int sock)
 {
     pid_t pid = peer_pid(sock);
@@ -383,12 +401,14 @@ static void accept_socket(struct sm_context *context, int sock)
 
     if (pid == 0)
         log_warning("mercury", "refused a connection from a process of another user");
-    if (pid != 0 && context->half_open < NA_HALF_OPEN_MAX)
+    if (pid != 0)
         conn = conn_new(sock, pid);
     if (!conn) {
         close(sock);
         return;
     }
+    if (context->half_open >= NA_HALF_OPEN_MAX)
+        drop_silent(context);
     if (na_conn_init(&conn->base, &context->base, true) != HG_SUCCESS) {
         conn_release_resources(conn);
         free(conn);
