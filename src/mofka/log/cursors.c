@@ -1,0 +1,280 @@
+/*
+ * The file of consumer positions: see cursors.h.
+ */
+#include "mofka/log/cursors.h"
+
+#include "mofka/log/format.h"
+#include "util/crc32c.h"
+#include "util/file.h"
+#include "util/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FILE_NAME      "cursors"
+#define TEMPORARY_NAME "cursors.new"
+#define FILE_SIZE_MAX  ((size_t)256 << 20)
+#define WASTE_MIN      4096u /* records, below which rewriting is not worth it */
+
+enum { RECORD_REMOVED = 1 };
+
+struct record {
+    uint32_t crc;
+    uint16_t name_length;
+    uint16_t flags;
+    uint64_t next_id;
+};
+
+_Static_assert(sizeof(struct record) == 16, "part of a file format");
+
+/* Bytes to be written, growing. */
+struct bytes {
+    unsigned char *base;
+    size_t size, capacity;
+};
+
+struct mofka_cursors {
+    int directory;
+    int fd;
+    uint8_t partition[16];
+    const struct mofka_log_io *io;
+    size_t end;           /* of the file */
+    size_t records;       /* in the file */
+    size_t new_records;   /* in `pending` */
+    struct bytes pending; /* prepared, not yet safe */
+};
+
+static size_t padded(size_t size)
+{
+    return (size + 7) & ~(size_t)7;
+}
+
+static unsigned char *extend(struct bytes *bytes, size_t more, struct dango_error *err)
+{
+    if (bytes->size + more > bytes->capacity) {
+        size_t capacity = 2 * bytes->capacity + more + 256;
+        unsigned char *base = realloc(bytes->base, capacity);
+        if (!base) {
+            dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+            return NULL;
+        }
+        bytes->base = base;
+        bytes->capacity = capacity;
+    }
+    bytes->size += more;
+    return memset(bytes->base + bytes->size - more, 0, more);
+}
+
+static int add_record(struct bytes *bytes, const char *name, uint64_t next_id, uint16_t flags, struct dango_error *err)
+{
+    size_t length = strlen(name);
+    assert(length <= UINT16_MAX);
+    struct record record = {.name_length = (uint16_t)length, .flags = flags, .next_id = next_id};
+    size_t size = padded(sizeof record + length);
+    unsigned char *to = extend(bytes, size, err);
+    if (!to)
+        return DANGO_ERR_NO_MEMORY;
+    memcpy(to, &record, sizeof record);
+    memcpy(to + sizeof record, name, length);
+    record.crc = dango_crc32c(0, to + sizeof record.crc, size - sizeof record.crc);
+    memcpy(to, &record.crc, sizeof record.crc);
+    return 0;
+}
+
+static int add_header(struct bytes *bytes, const uint8_t partition[16], struct dango_error *err)
+{
+    struct mofka_chunk_header header = {.magic = MOFKA_CURSORS_MAGIC, .version = MOFKA_LOG_VERSION};
+    memcpy(header.partition, partition, sizeof header.partition);
+    header.crc = dango_crc32c(0, &header, offsetof(struct mofka_chunk_header, crc));
+    unsigned char *to = extend(bytes, sizeof header, err);
+    if (to)
+        memcpy(to, &header, sizeof header);
+    return to ? 0 : DANGO_ERR_NO_MEMORY;
+}
+
+int dango_mofka_cursors_set(struct mofka_cursors *cursors, const char *name, uint64_t next_id, struct dango_error *err)
+{
+    cursors->new_records++;
+    return add_record(&cursors->pending, name, next_id, 0, err);
+}
+
+int dango_mofka_cursors_remove(struct mofka_cursors *cursors, const char *name, struct dango_error *err)
+{
+    cursors->new_records++;
+    return add_record(&cursors->pending, name, 0, RECORD_REMOVED, err);
+}
+
+int dango_mofka_cursors_sync(struct mofka_cursors *cursors, struct dango_error *err)
+{
+    if (cursors->pending.size == 0)
+        return 0;
+    struct iovec iov = {cursors->pending.base, cursors->pending.size};
+    int status = mofka_log_write_all(cursors->io, cursors->fd, &iov, 1, (off_t)cursors->end);
+    if (status == 0)
+        status = cursors->io->fdatasync(cursors->io->arg, cursors->fd);
+    if (status != 0)
+        return dango_error_set_errno(err, -status, "cannot save the positions of consumers");
+    cursors->end += cursors->pending.size;
+    cursors->records += cursors->new_records;
+    cursors->pending.size = cursors->new_records = 0;
+    return 0;
+}
+
+bool dango_mofka_cursors_is_wasteful(const struct mofka_cursors *cursors, size_t live)
+{
+    return cursors->records > WASTE_MIN && cursors->records / 4 > live;
+}
+
+/* A new file with these bytes takes the place of the old one. */
+static int replace_file(struct mofka_cursors *cursors, const struct bytes *bytes, struct dango_error *err)
+{
+    struct iovec iov = {bytes->base, bytes->size};
+    int fd = openat(cursors->directory, TEMPORARY_NAME, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int status = fd < 0 ? -errno : mofka_log_write_all(&mofka_log_system_io, fd, &iov, 1, 0);
+    if (status == 0 &&
+        (fdatasync(fd) != 0 || renameat(cursors->directory, TEMPORARY_NAME, cursors->directory, FILE_NAME)))
+        status = -errno;
+    if (status == 0 && fsync(cursors->directory) != 0)
+        status = -errno;
+    if (status != 0) {
+        if (fd >= 0)
+            close(fd);
+        return dango_error_set_errno(err, -status, FILE_NAME ": cannot write");
+    }
+    if (cursors->fd >= 0)
+        close(cursors->fd);
+    cursors->fd = fd;
+    cursors->end = bytes->size;
+    return 0;
+}
+
+int dango_mofka_cursors_rewrite(struct mofka_cursors *cursors, mofka_cursor_next next, void *arg,
+                                struct dango_error *err)
+{
+    struct bytes bytes = {0};
+    const char *name;
+    uint64_t next_id;
+    size_t records = 0;
+    int status = add_header(&bytes, cursors->partition, err);
+    while (status == 0 && next(arg, &name, &next_id)) {
+        status = add_record(&bytes, name, next_id, 0, err);
+        records++;
+    }
+    if (status == 0)
+        status = replace_file(cursors, &bytes, err);
+    if (status == 0) {
+        cursors->records = records;
+        cursors->pending.size = cursors->new_records = 0;
+    }
+    free(bytes.base);
+    return status;
+}
+
+/* ---- opening ---- */
+
+/* The record at `at`, or 0 when there is no whole one. */
+static size_t parse_record(const char *at, size_t available, struct record *record, char name[UINT16_MAX + 1])
+{
+    if (available < sizeof *record)
+        return 0;
+    memcpy(record, at, sizeof *record);
+    size_t size = padded(sizeof *record + record->name_length);
+    if (size > available || record->crc != dango_crc32c(0, at + sizeof record->crc, size - sizeof record->crc))
+        return 0;
+    memcpy(name, at + sizeof *record, record->name_length);
+    name[record->name_length] = '\0';
+    return size;
+}
+
+static int check_header(const char *bytes, size_t size, const uint8_t partition[16], struct dango_error *err)
+{
+    struct mofka_chunk_header header;
+    if (size < sizeof header)
+        return dango_error_set(err, DANGO_ERR_CORRUPT, FILE_NAME ": shorter than its header");
+    memcpy(&header, bytes, sizeof header);
+    if (header.magic == MOFKA_CURSORS_MAGIC && header.version > MOFKA_LOG_VERSION)
+        return dango_error_set(err, DANGO_ERR_UNSUPPORTED, FILE_NAME ": written by a newer version of this program");
+    if (header.magic != MOFKA_CURSORS_MAGIC || memcmp(header.partition, partition, sizeof header.partition) != 0 ||
+        header.crc != dango_crc32c(0, &header, offsetof(struct mofka_chunk_header, crc)))
+        return dango_error_set(err, DANGO_ERR_CORRUPT,
+                               FILE_NAME ": damaged, or of another partition; move it away to start all consumers at "
+                                         "the first event");
+    return 0;
+}
+
+static int load(struct mofka_cursors *cursors, const char *bytes, size_t size, mofka_cursor_visit visit, void *arg,
+                struct dango_error *err)
+{
+    char name[UINT16_MAX + 1];
+    struct record record;
+    int status = check_header(bytes, size, cursors->partition, err);
+    if (status < 0)
+        return status;
+    size_t offset = sizeof(struct mofka_chunk_header), n;
+    while (status == 0 && (n = parse_record(bytes + offset, size - offset, &record, name)) > 0) {
+        status = visit(arg, name, record.next_id, record.flags & RECORD_REMOVED, err);
+        cursors->records++;
+        offset += n;
+    }
+    if (status == 0 && offset < size) {
+        log_warning("mofka-log", FILE_NAME ": %zu bytes at the end are no whole record: cut off", size - offset);
+        if (ftruncate(cursors->fd, (off_t)offset) != 0)
+            return dango_error_set_errno(err, errno, FILE_NAME ": cannot cut the torn end");
+    }
+    cursors->end = offset;
+    return status;
+}
+
+static bool no_positions(void *arg, const char **name, uint64_t *next_id)
+{
+    (void)arg, (void)name, (void)next_id;
+    return false;
+}
+
+int dango_mofka_cursors_open(int directory, const uint8_t partition[16], const struct mofka_log_io *io,
+                             mofka_cursor_visit visit, void *arg, struct mofka_cursors **result,
+                             struct dango_error *err)
+{
+    struct mofka_cursors *cursors = calloc(1, sizeof *cursors);
+    if (!cursors)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    cursors->directory = directory;
+    cursors->io = io;
+    memcpy(cursors->partition, partition, sizeof cursors->partition);
+    cursors->fd = openat(directory, FILE_NAME, O_RDWR | O_CLOEXEC);
+    int status = 0;
+    if (cursors->fd < 0 && errno == ENOENT) {
+        status = dango_mofka_cursors_rewrite(cursors, no_positions, NULL, err);
+    } else if (cursors->fd < 0) {
+        status = dango_error_set_errno(err, errno, FILE_NAME ": cannot open");
+    } else {
+        char path[64];
+        size_t size;
+        snprintf(path, sizeof path, "/proc/self/fd/%d", cursors->fd);
+        char *bytes = dango_file_read(path, FILE_SIZE_MAX, &size, err);
+        status = bytes ? load(cursors, bytes, size, visit, arg, err) : DANGO_ERR_IO;
+        free(bytes);
+    }
+    if (status < 0) {
+        dango_mofka_cursors_close(cursors);
+        return status;
+    }
+    *result = cursors;
+    return 0;
+}
+
+void dango_mofka_cursors_close(struct mofka_cursors *cursors)
+{
+    if (!cursors)
+        return;
+    if (cursors->fd >= 0)
+        close(cursors->fd);
+    free(cursors->pending.base);
+    free(cursors);
+}
