@@ -2,30 +2,7 @@
  * Client and provider over na+sm, in one process: every operation of the client on both paths (inside the RPC and by
  * RDMA), blocking and with requests; errors; several clients at once; deregistration while requests come in.
  */
-#include "tests/support/test.h"
-
-#include "warabi/wire.h"
-
-#include <warabi/client.h>
-#include <warabi/server.h>
-
-#define PROVIDER_ID 42
-
-/* Asserts success, and shows the message when it is not. */
-#define assert_success(call)                                                                                           \
-    do {                                                                                                               \
-        warabi_err_t err_ = (call);                                                                                    \
-        if (err_ != WARABI_SUCCESS)                                                                                    \
-            fail_msg("%s: %s", #call, warabi_err_message(err_));                                                       \
-    } while (0)
-
-#define assert_failure(call, expected_code)                                                                            \
-    do {                                                                                                               \
-        warabi_err_t err_ = (call);                                                                                    \
-        if (warabi_err_code(err_) != (expected_code))                                                                  \
-            fail_msg("%s: code %d: %s", #call, warabi_err_code(err_), warabi_err_message(err_));                       \
-        warabi_err_free(err_);                                                                                         \
-    } while (0)
+#include "tests/warabi/fixture.h"
 
 struct fixture {
     margo_instance_id mid;
@@ -40,11 +17,7 @@ static int start(void **state, const char *config)
     struct fixture *f = calloc(1, sizeof *f);
     f->mid = margo_init("na+sm", MARGO_SERVER_MODE, 1, 2);
     assert_non_null(f->mid);
-    hg_addr_t self;
-    hg_size_t size = sizeof f->address;
-    assert_int_equal(margo_addr_self(f->mid, &self), HG_SUCCESS);
-    assert_int_equal(margo_addr_to_string(f->mid, f->address, &size, self), HG_SUCCESS);
-    margo_addr_free(f->mid, self);
+    self_address(f->mid, f->address, sizeof f->address);
     assert_success(warabi_provider_register(&f->provider, f->mid, PROVIDER_ID, config, NULL));
     assert_success(warabi_client_create(f->mid, &f->client));
     assert_success(warabi_client_make_target_handle(f->client, f->address, PROVIDER_ID, &f->th));
@@ -303,9 +276,9 @@ static void registration(void **state)
     assert_string_equal(margo_provider_registered_identity(f->mid, 7), "warabi");
 
     char *config = warabi_provider_get_config(f->provider);
-    assert_string_equal(config, "{\"transfer_manager\":{\"type\":\"__default__\",\"config\":{}},"
-                                "\"target\":{\"type\":\"memory\",\"config\":{\"capacity\":100000000,"
-                                "\"max_regions\":16777216}}}");
+    assert_string_equal(config, "{\"target\":{\"type\":\"memory\",\"config\":{\"capacity\":100000000,"
+                                "\"max_regions\":16777216}},"
+                                "\"transfer_manager\":{\"type\":\"__default__\",\"config\":{}}}");
     free(config);
     config = warabi_client_get_config(f->client);
     assert_string_equal(config, "{}");

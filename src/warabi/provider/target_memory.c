@@ -293,9 +293,9 @@ static int memory_read(struct wb_region *base, const struct wb_segments *segment
 static int expose_segments(struct memory_region *region, const struct wb_segments *segments, margo_instance_id mid,
                            hg_uint8_t flags, hg_bulk_t *bulk, struct dango_error *err)
 {
-    void *single;
+    void *single = NULL;
     void **pointers = segments->count > 1 ? malloc(segments->count * (sizeof *pointers + sizeof(hg_size_t))) : &single;
-    hg_size_t single_size;
+    hg_size_t single_size = 0;
     hg_size_t *sizes = segments->count > 1 ? (hg_size_t *)(pointers + segments->count) : &single_size;
     if (!pointers)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "no memory for %zu segments", segments->count);
@@ -306,6 +306,7 @@ static int expose_segments(struct memory_region *region, const struct wb_segment
         pointers[count] = region->bytes + segments->offsets[i];
         sizes[count++] = segments->sizes[i];
     }
+    assert(count > 0);
     hg_return_t status = margo_bulk_create(mid, count, pointers, sizes, flags, bulk);
     if (pointers != &single)
         free(pointers);
