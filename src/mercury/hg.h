@@ -36,6 +36,7 @@
 #define HGI_BUFFER_FIXED    256          /* bytes of payload that need no allocation */
 #define HGI_BUFFER_KEEP     (4u << 10)   /* larger buffers are freed when their handle is */
 #define HGI_MESSAGE_DEFAULT (256u << 20) /* largest input or output */
+#define HGI_BAD_INPUTS_MAX  100          /* payloads that do not decode, per connection */
 #define HGI_BULK_EAGER_MAX  2048         /* read-only bulk data embedded in a message */
 
 /* ---- completion queue (hg_queue.c) ---- */

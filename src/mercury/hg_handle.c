@@ -4,6 +4,8 @@
  */
 #include "mercury/hg.h"
 
+#include "util/log.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -224,6 +226,18 @@ void hgi_handles_fail(hg_context_t *context, struct na_conn *conn, hg_return_t r
 
 /* ---- inputs and outputs ---- */
 
+/* What a serialiser allocated before it met the end of a payload is lost: a peer may do that to us a few times only. */
+static void count_bad_input(struct hg_handle *handle, hg_return_t ret)
+{
+    if (!handle->conn || (ret != HG_OVERFLOW && ret != HG_PROTOCOL_ERROR))
+        return;
+    if (atomic_fetch_add(&handle->conn->bad_inputs, 1) < HGI_BAD_INPUTS_MAX || na_conn_is_closed(handle->conn))
+        return;
+    log_warning("mercury", "%s sent %d payloads that do not decode: its connection is closed", handle->conn->peer,
+                HGI_BAD_INPUTS_MAX + 1);
+    na_conn_break(handle->conn, HG_PROTOCOL_ERROR);
+}
+
 static hg_return_t decode(struct hg_handle *handle, hg_proc_cb_t proc, void *data, struct hgi_buffer *buffer)
 {
     hg_return_t ret;
@@ -233,6 +247,8 @@ static hg_return_t decode(struct hg_handle *handle, hg_proc_cb_t proc, void *dat
     ret = hgi_decode(handle->info.hg_class, proc, HG_DECODE, data, buffer);
     if (ret == HG_SUCCESS)
         HG_Ref_incr(handle);
+    else
+        count_bad_input(handle, ret);
     return ret;
 }
 

@@ -132,6 +132,8 @@ static hg_bulk_t job_memory(hg_class_t *hg_class, const bulk_in_t *in)
     hg_bulk_t bulk;
     uint64_t position = 0;
 
+    if (count > 64 || in->size > (64u << 20))
+        return HG_BULK_NULL;
     for (uint32_t i = 0; i < count; i++)
         sizes[i] = in->size / count + (i + 1 == count ? in->size % count : 0);
     if (HG_Bulk_create(hg_class, count, NULL, sizes, HG_BULK_READWRITE, &bulk) != HG_SUCCESS)

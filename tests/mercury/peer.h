@@ -23,7 +23,8 @@
 MERCURY_GEN_PROC(sum_in_t, ((int32_t)(x))((int32_t)(y)))
 MERCURY_GEN_PROC(sum_out_t, ((int32_t)(sum)))
 MERCURY_GEN_PROC(text_t, ((hg_string_t)(text)))
-MERCURY_GEN_PROC(bulk_in_t, ((hg_bulk_t)(bulk))((uint64_t)(offset))((uint64_t)(size))((uint32_t)(segments)))
+/* What allocates comes last, so that an input which is cut off leaves nothing behind. */
+MERCURY_GEN_PROC(bulk_in_t, ((uint64_t)(offset))((uint64_t)(size))((uint32_t)(segments))((hg_bulk_t)(bulk)))
 MERCURY_GEN_PROC(bulk_out_t, ((uint32_t)(ret))((uint64_t)(checksum)))
 
 /* The ids of the RPCs that every class of these tests registers. */

@@ -422,6 +422,30 @@ static void test_forged_keys(void **state)
     }
 }
 
+/* Inputs that do not decode are answered; a peer that sends nothing else is cut off. */
+static void test_bad_inputs(void **state)
+{
+    struct side bad;
+    hg_handle_t handle;
+    hg_addr_t addr;
+    uint8_t byte = 0;
+    int answered = 0;
+
+    (void)state;
+    side_open(&bad, "na+sm", false, NULL);
+    addr = side_lookup(&bad, peer.address);
+    hg_id_t id = HG_Register_name(bad.hg_class, "sum", hg_proc_uint8_t, NULL, NULL);
+    assert_int_equal(HG_Create(bad.context, addr, id, &handle), HG_SUCCESS);
+    while (side_call(&bad, handle, &byte) == HG_PROTOCOL_ERROR && answered < 10000) {
+        answered++;
+        HG_Progress(bad.context, 0);
+    }
+    assert_true(answered >= 10 && answered < 10000);
+    HG_Destroy(handle);
+    HG_Addr_free(bad.hg_class, addr);
+    side_close(&bad);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -432,6 +456,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_ring_head, setup, teardown),
         cmocka_unit_test_setup_teardown(test_messages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_forged_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bad_inputs, setup, teardown),
     };
     return cmocka_run_group_tests_name("mercury-hostile", tests, NULL, NULL);
 }

@@ -47,9 +47,10 @@ struct na_conn {
     struct list_node link; /* in context->conns */
     _Atomic unsigned refs;
     bool incoming;
-    char peer[NA_ADDRESS_MAX]; /* canonical host part of the other side's address */
-    uint8_t peer_context_id;   /* context of the other side */
-    void *user;                /* the core's; set by `accepted` or after connecting */
+    char peer[NA_ADDRESS_MAX];   /* canonical host part of the other side's address */
+    uint8_t peer_context_id;     /* context of the other side */
+    _Atomic unsigned bad_inputs; /* payloads that did not decode; counted by the core */
+    void *user;                  /* the core's; set by `accepted` or after connecting */
 
     pthread_mutex_t lock;     /* the send lock: guards everything below, and the link's sending side */
     _Atomic int state;        /* enum na_conn_state; written under the lock */

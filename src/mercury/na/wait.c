@@ -52,7 +52,7 @@ void na_wait_begin(struct na_wait *wait)
     wait->sleepers++;
     pthread_mutex_unlock(&wait->lock);
     /* The declaration must be visible before the caller looks for work. */
-    atomic_thread_fence(memory_order_seq_cst);
+    na_full_fence();
 }
 
 void na_wait_end(struct na_wait *wait)
@@ -69,7 +69,7 @@ void na_wait_end(struct na_wait *wait)
 void na_wait_wake(struct na_wait *wait)
 {
     /* The work must be visible before we look whether anybody sleeps. */
-    atomic_thread_fence(memory_order_seq_cst);
+    na_full_fence();
     uint32_t epoch = atomic_load_explicit(wait->epoch, memory_order_relaxed);
     if ((epoch & 1) && atomic_exchange_explicit(&wait->rung, epoch, memory_order_relaxed) != epoch)
         na_wait_ring(wait->event_fd);

@@ -473,7 +473,7 @@ void sm_conn_event(struct sm_conn *conn)
 static void wake_peer(struct sm_conn *conn)
 {
     /* The message must be visible before we look whether the peer sleeps. */
-    atomic_thread_fence(memory_order_seq_cst);
+    na_full_fence();
     uint32_t epoch = atomic_load_explicit((_Atomic uint32_t *)conn->peer_doorbell, memory_order_relaxed);
     if ((epoch & 1) && epoch != conn->rung) {
         conn->rung = epoch;
