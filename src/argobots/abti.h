@@ -72,7 +72,8 @@ enum abti_link { ABTI_LINK_NONE, ABTI_LINK_OWN, ABTI_LINK_SHARED };
 struct abti_unit_values; /* values of keys, key.c */
 
 struct ABT_thread_opaque {
-    void *sp;            /* the context while it does not run */
+    /* Used by every switch: one cache line. */
+    void *sp;            /* the context while it does not run; NULL: not started */
     atomic_uint state;   /* ABT_thread_state */
     atomic_uint request; /* ABTI_REQUEST_ bits */
     abti_thread *next;   /* links in a built-in pool or a free list */
@@ -80,6 +81,9 @@ struct ABT_thread_opaque {
     _Atomic(abti_pool *) pool; /* the associated pool: where it goes when READY */
     abti_thread *parent;       /* the scheduler context that runs it */
     abti_xstream *es;          /* the ES that ran it last */
+    abti_sched *sched;         /* the scheduler that this context runs, if any */
+
+    /* Used by creation and end. */
     void (*fn)(void *);
     void *arg;
     atomic_uint join_word; /* bit lock, ABTI_JOIN_ */
@@ -89,26 +93,32 @@ struct ABT_thread_opaque {
     bool is_root;          /* the root context of an ES, which runs the main scheduler */
     bool is_primary;       /* the flow of control that called ABT_init */
     bool migratable;
-    bool user_unit;     /* its pool is user-defined and made a unit for it */
-    bool default_stack; /* of the default size: goes back to the cache */
+    bool user_unit;        /* its pool is user-defined and made a unit for it */
+    bool default_stack;    /* of the default size: goes back to the cache */
+    unsigned times_pushed; /* for prio and earliest_first pools */
     struct abti_waiters joiners;
     struct abti_waiter *handoff; /* a joiner that lent us its place on its ES: goes on when we end */
-    ABT_unit unit;               /* its unit in `pool`: the handle itself in built-in pools */
-    abti_thread *unit_next;      /* chain in the map from user-defined units, unit.c */
-    abti_sched *sched;           /* the scheduler that this context runs, if any */
     struct abti_unit_values *values;
-    _Atomic(abti_pool *) migrate_to;
+
+    /* Seldom used. What follows is not initialised by creation, except where it is asked for. */
+    ABT_unit unit;                   /* if user_unit; otherwise the handle is the unit: abti_unit_of */
+    abti_thread *unit_next;          /* chain in the map from user-defined units, unit.c */
+    _Atomic(abti_pool *) migrate_to; /* if ABTI_REQUEST_MIGRATE */
     void (*migrate_cb)(ABT_thread, void *);
     void *migrate_arg;
-    atomic_ullong id;      /* 0: not asked for yet */
-    uint64_t birth;        /* order of creation, for earliest_first pools */
-    unsigned times_pushed; /* for prio and earliest_first pools */
-    char *stack_low;       /* the usable stack is [stack_low, stack_high) */
+    atomic_ullong id; /* 0: not asked for yet */
+    uint64_t birth;   /* order of creation, for earliest_first pools; if times_pushed > 0 */
+    char *stack_low;  /* the usable stack is [stack_low, stack_high) */
     char *stack_high;
     void *map; /* our mapping that holds stack and descriptor; NULL: the user's stack */
     size_t map_size;
     struct abti_fiber fiber;
 };
+
+static inline ABT_unit abti_unit_of(const abti_thread *thread)
+{
+    return thread->user_unit ? thread->unit : (ABT_unit)(uintptr_t)thread;
+}
 
 /* Pools ----------------------------------------------------------------------------------------- */
 
@@ -288,6 +298,26 @@ static inline abti_xstream *abti_self(void)
 abti_xstream *abti_self(void);
 #endif
 
+/* Whether the caller runs in a context that may be suspended. */
+static inline bool abti_can_switch(abti_xstream *es)
+{
+    return es && !es->current->is_task && !es->current->is_root;
+}
+
+static inline void abti_waiter_init(struct abti_waiter *waiter)
+{
+    abti_xstream *es = abti_self();
+    *waiter = (struct abti_waiter){.thread = abti_can_switch(es) ? es->current : NULL};
+}
+
+static inline void abti_pool_count_blocked(abti_xstream *es, abti_pool *pool, long change)
+{
+    if (abti_likely(es && abti_load(&pool->queue.owner) == es))
+        abti_store_release(&pool->own_blocked, abti_load(&pool->own_blocked) + change);
+    else
+        atomic_fetch_add_explicit(&pool->others_blocked, change, memory_order_release);
+}
+
 /* stack.c: descriptors with stacks. */
 abti_thread *abti_thread_alloc(abti_xstream *es, size_t stack_size, void *user_stack);
 void abti_thread_release(abti_xstream *es, abti_thread *thread);
@@ -304,17 +334,14 @@ void abti_yield_to(abti_xstream *es, abti_thread *next, ABT_pool_context context
 void abti_suspend(abti_xstream *es, atomic_uint *word, uint32_t bits);
 void abti_suspend_to(abti_xstream *es, abti_thread *next, atomic_uint *word, uint32_t bits);
 void abti_end(abti_xstream *es, abti_thread *next) __attribute__((noreturn));
-void abti_thread_main(void);
 void abti_finish_unrun(abti_thread *thread);
 void abti_ready(abti_thread *thread);
 abti_thread *abti_admit(abti_thread *thread);
-bool abti_can_switch(abti_xstream *es);
 void abti_root_begin(void);
 void abti_wait_for_root(abti_xstream *es);
 void abti_return_to_primary(abti_xstream *es, abti_thread *primary);
 
 /* wait.c: waiters. */
-void abti_waiter_init(struct abti_waiter *waiter);
 void abti_waiters_append(struct abti_waiters *list, struct abti_waiter *waiter);
 void abti_waiters_prepend(struct abti_waiters *list, struct abti_waiter *waiter);
 struct abti_waiter *abti_waiters_take_all(struct abti_waiters *list);
@@ -344,7 +371,6 @@ bool abti_pool_remove(abti_xstream *es, abti_pool *pool, abti_thread *thread);
 bool abti_pool_is_empty(abti_pool *pool);
 size_t abti_pool_size(abti_pool *pool);
 long abti_pool_num_blocked(abti_pool *pool);
-void abti_pool_count_blocked(abti_xstream *es, abti_pool *pool, long change);
 struct abti_sleeper *abti_pool_take_sleeper(abti_pool *pool);
 void abti_pool_add_sleeper(abti_pool *pool, struct abti_sleep_link *link, bool last);
 void abti_pool_drop_sleeper(abti_pool *pool, struct abti_sleep_link *link);
@@ -358,7 +384,6 @@ abti_thread *abti_unit_thread(ABT_unit unit);
 int abti_thread_create(abti_pool *pool, void (*fn)(void *), void *arg, ABT_thread_attr attr, bool is_task, bool push,
                        ABT_thread *newthread);
 int abti_thread_join(abti_thread *thread);
-bool abti_thread_is_joinable(abti_thread *thread);
 void abti_thread_prepare(abti_thread *thread, void (*fn)(void *), void *arg);
 void abti_thread_destroy(abti_xstream *es, abti_thread *thread);
 bool abti_migrate(abti_thread *thread);
@@ -395,6 +420,7 @@ int abti_xstream_start_primary(void);
 void abti_xstream_stop_primary(void);
 void abti_xstreams_free_unused(void);
 int64_t abti_xstream_max_spin_ns(void);
+void abti_primary_root(void);
 abti_pool *abti_xstream_main_pool(abti_xstream *es);
 
 /* timer_heap.c */

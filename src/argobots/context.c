@@ -1,29 +1,25 @@
 /*
- * Fresh contexts, and the portable context switch. See context.h.
+ * The portable context switch. See context.h.
  *
- * A fresh context is a stack that looks as if abti_context_switch had been called from the very
- * beginning of `entry`: its saved registers hold nothing of interest, its return address is `entry`.
+ * A suspended context is a ucontext_t on its own stack, in the frame of the function that switched away.
  */
 #include "argobots/context.h"
 
-#include <assert.h>
-#include <stdint.h>
-
 #if defined(ABTI_UCONTEXT)
 
+#include <stdlib.h>
 #include <ucontext.h>
 
-void *abti_context_make(char *low, char *high, void (*entry)(void))
+void abti_context_start(void **save, char *low, char *high, void (*entry)(void))
 {
-    uintptr_t place = ((uintptr_t)high - sizeof(ucontext_t)) & ~(uintptr_t)63;
-    ucontext_t *context = (ucontext_t *)place;
-    assert(place > (uintptr_t)low);
-    getcontext(context);
-    context->uc_stack.ss_sp = low;
-    context->uc_stack.ss_size = place - (uintptr_t)low;
-    context->uc_link = NULL;
-    makecontext(context, entry, 0);
-    return context;
+    ucontext_t here, fresh;
+    *save = &here;
+    getcontext(&fresh);
+    fresh.uc_stack.ss_sp = low;
+    fresh.uc_stack.ss_size = (size_t)(high - low);
+    fresh.uc_link = NULL;
+    makecontext(&fresh, entry, 0);
+    swapcontext(&here, &fresh);
 }
 
 void abti_context_switch(void **save, void *to)
@@ -33,26 +29,12 @@ void abti_context_switch(void **save, void *to)
     swapcontext(&here, to);
 }
 
-#else
-
-#if defined(__x86_64__)
-#define FRAME_WORDS 8 /* six registers, the return address, and the return address of entry: none */
-#define ENTRY_WORD  6
-#else
-#define FRAME_WORDS 22 /* x19–x30, d8–d15, two words of padding */
-#define ENTRY_WORD  11 /* x30 */
-#endif
-
-void *abti_context_make(char *low, char *high, void (*entry)(void))
+void abti_context_resume(void *to)
 {
-    uintptr_t *top = (uintptr_t *)((uintptr_t)high & ~(uintptr_t)15);
-    uintptr_t *frame = top - FRAME_WORDS;
-    assert((char *)frame > low);
-    frame[ENTRY_WORD] = (uintptr_t)entry;
-#if defined(__x86_64__)
-    frame[ENTRY_WORD + 1] = 0;
-#endif
-    return frame;
+    setcontext(to);
+    abort(); /* setcontext returns only if the context is invalid */
 }
 
+#else
+typedef int abti_context_is_in_assembly; /* a translation unit must not be empty */
 #endif

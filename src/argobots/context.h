@@ -16,10 +16,33 @@
 #define ABTI_UCONTEXT
 #endif
 
-/* Prepares a context on the stack [low, high) that will call entry() when first switched to; entry must not return. */
-void *abti_context_make(char *low, char *high, void (*entry)(void));
-
 /* Saves the running context in *save and continues `to`; returns when somebody switches to *save. */
 void abti_context_switch(void **save, void *to);
+
+/* As abti_context_switch, but begins a new context: entry() on the stack [low, high). entry must not return. */
+void abti_context_start(void **save, char *low, char *high, void (*entry)(void));
+
+/* Continues `to`; the running context is given up for good. */
+#if defined(ABTI_UCONTEXT)
+void abti_context_resume(void *to) __attribute__((noreturn));
+#elif defined(__x86_64__)
+/* Inline, because a call more would upset the processor's stack of return addresses: see context.S. */
+static inline __attribute__((always_inline, noreturn)) void abti_context_resume(void *to)
+{
+    __asm__ volatile("movq %0, %%rsp\n\t"
+                     "popq %%r15\n\tpopq %%r14\n\tpopq %%r13\n\tpopq %%r12\n\tpopq %%rbx\n\tpopq %%rbp\n\t"
+                     "ret"
+                     :
+                     : "r"(to)
+                     : "memory");
+    __builtin_unreachable();
+}
+#else
+static inline __attribute__((always_inline, noreturn)) void abti_context_resume(void *to)
+{
+    __asm__ volatile("mov x1, %0\n\tb abti_context_restore" : : "r"(to) : "x1", "memory");
+    __builtin_unreachable();
+}
+#endif
 
 #endif

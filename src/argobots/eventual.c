@@ -53,6 +53,30 @@ static bool is_ready(ABT_eventual eventual)
     return abti_load_acquire(&eventual->word) == READY;
 }
 
+/* Takes the bit lock. Once the eventual is ready there is nothing to protect, and it is not locked any more: false. */
+static bool lock_unless_ready(ABT_eventual eventual)
+{
+    unsigned tries = 0;
+    for (;;) {
+        uint32_t bits = abti_load_acquire(&eventual->word);
+        if (bits & READY)
+            return false;
+        if (!(bits & ABTI_LOCK_BIT) &&
+            atomic_compare_exchange_weak_explicit(&eventual->word, &bits, bits | ABTI_LOCK_BIT, memory_order_acquire,
+                                                  memory_order_relaxed))
+            return true;
+        abti_backoff(&tries);
+    }
+}
+
+static bool set_unawaited(ABT_eventual eventual)
+{
+    uint32_t none = 0;
+    return abti_load(&eventual->word) == 0 &&
+           atomic_compare_exchange_strong_explicit(&eventual->word, &none, READY, memory_order_release,
+                                                   memory_order_relaxed);
+}
+
 /* Blocks until it is ready or the deadline (monotonic, DANGO_NEVER for none) has passed. */
 static int wait_until(ABT_eventual eventual, int64_t deadline_ns)
 {
@@ -62,11 +86,8 @@ static int wait_until(ABT_eventual eventual, int64_t deadline_ns)
         return ABT_SUCCESS;
     ABTI_CHECK(!abti_self_is_task(), ABT_ERR_EVENTUAL);
     abti_waiter_init(&waiter);
-    uint32_t bits = abti_bitlock_lock(&eventual->word);
-    if (bits & READY) {
-        abti_bitlock_unlock(&eventual->word, bits);
+    if (!lock_unless_ready(eventual))
         return ABT_SUCCESS;
-    }
     abti_waiters_append(&eventual->waiters, &waiter);
     if (deadline_ns == DANGO_NEVER)
         abti_wait(&waiter, &eventual->word, WAITERS);
@@ -105,18 +126,13 @@ int ABT_eventual_test(ABT_eventual eventual, void **value, ABT_bool *ready)
 
 int ABT_eventual_set(ABT_eventual eventual, void *value, int nbytes)
 {
-    uint32_t none = 0;
     ABTI_CHECK(eventual, ABT_ERR_INV_EVENTUAL);
     ABTI_CHECK(nbytes >= 0, ABT_ERR_INV_ARG);
     ABTI_CHECK(nbytes <= eventual->capacity, ABT_ERR_INV_EVENTUAL);
-    if (nbytes == 0 && atomic_compare_exchange_strong_explicit(&eventual->word, &none, READY, memory_order_release,
-                                                               memory_order_relaxed))
+    if (nbytes == 0 && set_unawaited(eventual))
         return ABT_SUCCESS;
-    uint32_t bits = abti_bitlock_lock(&eventual->word);
-    if (bits & READY) {
-        abti_bitlock_unlock(&eventual->word, bits);
+    if (!lock_unless_ready(eventual))
         return ABT_ERR_EVENTUAL;
-    }
     if (nbytes)
         memcpy(eventual->value, value, (size_t)nbytes);
     struct abti_waiter *first = abti_waiters_take_all(&eventual->waiters);
@@ -128,7 +144,7 @@ int ABT_eventual_set(ABT_eventual eventual, void *value, int nbytes)
 int ABT_eventual_reset(ABT_eventual eventual)
 {
     ABTI_CHECK(eventual, ABT_ERR_INV_EVENTUAL);
-    uint32_t bits = abti_bitlock_lock(&eventual->word);
-    abti_bitlock_unlock(&eventual->word, bits & ~READY);
+    if (is_ready(eventual)) /* nobody locks it while it is */
+        abti_store_release(&eventual->word, 0);
     return ABT_SUCCESS;
 }

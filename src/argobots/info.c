@@ -171,7 +171,7 @@ int ABT_info_print_thread_stack(FILE *fp, ABT_thread thread)
     ABTI_CHECK(thread, ABT_ERR_INV_THREAD);
     fprintf(fp, "stack of %p: [%p, %p), %zu bytes in use\n", (void *)thread, (void *)thread->stack_low,
             (void *)thread->stack_high,
-            abti_load(&thread->state) == ABT_THREAD_STATE_RUNNING || !thread->stack_high
+            abti_load(&thread->state) == ABT_THREAD_STATE_RUNNING || !thread->stack_high || !thread->sp
                 ? (size_t)0
                 : (size_t)(thread->stack_high - (char *)thread->sp));
     return ABT_SUCCESS;

@@ -287,11 +287,3 @@ long abti_pool_num_blocked(abti_pool *pool)
     long blocked = abti_load_acquire(&pool->own_blocked) + abti_load_acquire(&pool->others_blocked);
     return blocked + (long)abti_load_acquire(&pool->num_pushing);
 }
-
-void abti_pool_count_blocked(abti_xstream *es, abti_pool *pool, long change)
-{
-    if (es && abti_load(&pool->queue.owner) == es)
-        abti_store_release(&pool->own_blocked, abti_load(&pool->own_blocked) + change);
-    else
-        atomic_fetch_add_explicit(&pool->others_blocked, change, memory_order_release);
-}

@@ -82,7 +82,7 @@ int dango_abt_pool_num_scheds(ABT_pool pool)
 
 static ABT_unit unit_of(abti_thread *thread)
 {
-    return thread ? thread->unit : ABT_UNIT_NULL;
+    return thread ? abti_unit_of(thread) : ABT_UNIT_NULL;
 }
 
 int ABT_pool_pop_thread_ex(ABT_pool pool, ABT_thread *thread, ABT_pool_context context)
@@ -242,7 +242,7 @@ struct unit_printer {
 static void print_as_unit(void *arg, ABT_thread thread)
 {
     struct unit_printer *printer = arg;
-    printer->print(printer->arg, thread->unit);
+    printer->print(printer->arg, abti_unit_of(thread));
 }
 
 /* With the pool locked: the print function must not use the pool. */

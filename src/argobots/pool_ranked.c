@@ -161,7 +161,7 @@ static void earliest_push(abti_pool *pool, abti_thread *thread, ABT_pool_context
     struct ranked_pool *state = ranked(pool);
     (void)context;
     abti_bitlock_lock(&state->lock);
-    if (!thread->birth)
+    if (!thread->times_pushed)
         thread->birth = ++state->births;
     /* Without memory for the heap the unit queues up behind: late, but not lost. */
     if (thread->times_pushed++ < MAX_HEAP_PUSHES && (state->heap_size < state->heap_capacity || grow_heap(state)))

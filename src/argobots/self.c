@@ -99,7 +99,7 @@ int ABT_self_get_unit(ABT_unit *unit)
     abti_xstream *es = abti_self();
     *unit = ABT_UNIT_NULL;
     ABTI_CHECK(es, ABT_ERR_INV_XSTREAM);
-    *unit = es->current->unit;
+    *unit = abti_unit_of(es->current);
     return ABT_SUCCESS;
 }
 

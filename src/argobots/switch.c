@@ -11,6 +11,8 @@
  */
 #include "argobots/queue.h"
 
+static void thread_main(void);
+
 /* Publishes the end of a unit. Afterwards it may be gone: a joiner frees it, or it is unnamed. */
 static void publish_end(abti_xstream *es, abti_thread *thread)
 {
@@ -32,53 +34,64 @@ static void publish_end(abti_xstream *es, abti_thread *thread)
         abti_wake(handoff);
 }
 
-/* Does what the previous context could not do before it was saved. First thing in every context that goes on. */
-static void after_switch(void)
+static void do_post(abti_xstream *es)
 {
-    abti_xstream *es = abti_self();
-    struct abti_post post = es->post;
-    abti_fiber_enter(&es->current->fiber);
-    es->post.kind = ABTI_POST_NONE;
-    switch (post.kind) {
+    struct abti_post *post = &es->post;
+    abti_thread *prev = post->prev;
+    atomic_uint *word = post->word;
+    uint32_t bits = post->bits;
+    enum abti_post_kind kind = post->kind;
+    post->kind = ABTI_POST_NONE; /* what follows may switch again */
+    switch (kind) {
     case ABTI_POST_NONE:
         break;
     case ABTI_POST_PUSH:
-        abti_pool_push(es, abti_load(&post.prev->pool), post.prev, post.context, false);
+        abti_pool_push(es, abti_load(&prev->pool), prev, post->context, false);
         break;
     case ABTI_POST_BLOCK:
-        abti_store_release(&post.prev->state, ABT_THREAD_STATE_BLOCKED);
-        if (post.word)
-            abti_bitlock_unlock(post.word, post.bits);
+        abti_store_release(&prev->state, ABT_THREAD_STATE_BLOCKED);
+        if (word)
+            abti_bitlock_unlock(word, bits);
         break;
     case ABTI_POST_UNLOCK:
-        abti_bitlock_unlock(post.word, 0);
+        abti_bitlock_unlock(word, 0);
         break;
     case ABTI_POST_END:
-        abti_fiber_destroy(&post.prev->fiber);
-        publish_end(es, post.prev);
+        abti_fiber_destroy(&prev->fiber);
+        publish_end(es, prev);
         break;
     }
+}
+
+/* Does what the previous context could not do before it was saved. First thing in every context that goes on. */
+static inline void after_switch(void)
+{
+    abti_xstream *es = abti_self();
+    abti_fiber_enter(&es->current->fiber);
+    if (es->post.kind != ABTI_POST_NONE)
+        do_post(es);
+}
+
+/* `next` is going to run on this ES instead of the current context. */
+static inline void set_current(abti_xstream *es, abti_thread *next)
+{
+    es->current = next;
+    next->es = es;
+    abti_store(&next->state, ABT_THREAD_STATE_RUNNING);
 }
 
 static void switch_to(abti_xstream *es, abti_thread *next)
 {
     abti_thread *prev = es->current;
     assert(prev != next);
-    es->current = next;
-    next->es = es;
-    abti_store(&next->state, ABT_THREAD_STATE_RUNNING);
+    set_current(es, next);
     abti_fiber_leave(&prev->fiber, &next->fiber);
-    abti_context_switch(&prev->sp, next->sp);
+    if (next->sp)
+        abti_context_switch(&prev->sp, next->sp);
+    else
+        abti_context_start(&prev->sp, next->stack_low, next->stack_high,
+                           next->is_root ? abti_primary_root : thread_main);
     after_switch();
-}
-
-/* Where every ULT begins. */
-void abti_thread_main(void)
-{
-    after_switch();
-    abti_thread *self = abti_self()->current;
-    self->fn(self->arg);
-    abti_end(abti_self(), NULL);
 }
 
 /* The scheduler of the parent, if it is one that we can ask instead of returning to it. */
@@ -105,12 +118,6 @@ static abti_thread *pick_next(abti_xstream *es)
     }
     next->parent = parent;
     return next;
-}
-
-/* Whether the caller runs in a context that may be suspended. */
-bool abti_can_switch(abti_xstream *es)
-{
-    return es && !es->current->is_task && !es->current->is_root;
 }
 
 /* Runs a unit as the child of the calling context; returns when it, or one that followed it, gives the ES back. */
@@ -241,12 +248,19 @@ static abti_thread *take_handoff(abti_xstream *es, abti_thread *self)
     return joiner;
 }
 
-/* Ends the calling unit; `next` runs, or whoever is next if NULL. */
-void abti_end(abti_xstream *es, abti_thread *next)
+/* A context that has not run yet, for abti_context_resume, which cannot start one. */
+static void start_from_end(abti_thread *self, abti_thread *next)
+{
+    void (*entry)(void) = next->is_root ? abti_primary_root : thread_main;
+    abti_context_start(&self->sp, next->stack_low, next->stack_high, entry);
+}
+
+/* Inline in the main function of ULTs: see context.S about calls at the end. */
+static inline __attribute__((always_inline, noreturn)) void end_self(abti_xstream *es, abti_thread *next)
 {
     abti_thread *self = es->current;
     assert(!self->is_root && !self->is_primary);
-    if (!self->named && self->values) {
+    if (abti_unlikely(!self->named && self->values)) {
         abti_values_destroy(self); /* destructors may block */
         es = abti_self();
     }
@@ -256,13 +270,28 @@ void abti_end(abti_xstream *es, abti_thread *next)
         next = take_handoff(es, self);
     if (!next)
         next = pick_next(es);
-    es->post = (struct abti_post){.kind = ABTI_POST_END, .prev = self};
-    es->current = next;
-    next->es = es;
-    abti_store(&next->state, ABT_THREAD_STATE_RUNNING);
+    es->post.kind = ABTI_POST_END;
+    es->post.prev = self;
+    set_current(es, next);
     abti_fiber_leave(NULL, &next->fiber);
-    abti_context_switch(&self->sp, next->sp);
-    __builtin_unreachable();
+    if (abti_unlikely(!next->sp))
+        start_from_end(self, next);
+    abti_context_resume(next->sp);
+}
+
+/* Ends the calling unit; `next` runs, or whoever is next if NULL. */
+void abti_end(abti_xstream *es, abti_thread *next)
+{
+    end_self(es, next);
+}
+
+/* Where every ULT begins and ends. */
+static void thread_main(void)
+{
+    after_switch();
+    abti_thread *self = abti_self()->current;
+    self->fn(self->arg);
+    end_self(abti_self(), NULL);
 }
 
 /* Ends a unit that is in no pool and does not run: it was cancelled. */

@@ -22,7 +22,7 @@ void abti_thread_prepare(abti_thread *thread, void (*fn)(void *), void *arg)
     thread->handoff = NULL;
     thread->times_pushed = 0;
     abti_fiber_create(&thread->fiber, thread->stack_low, (size_t)(thread->stack_high - thread->stack_low));
-    thread->sp = abti_context_make(thread->stack_low, thread->stack_high, abti_thread_main);
+    thread->sp = NULL; /* starts when it is first switched to */
 }
 
 static void reset_identity(abti_thread *thread)
@@ -37,8 +37,6 @@ static void reset_identity(abti_thread *thread)
     thread->sched = NULL;
     thread->values = NULL;
     thread->migrate_cb = NULL;
-    abti_store(&thread->migrate_to, NULL);
-    thread->birth = 0;
     abti_store(&thread->pool, NULL);
     abti_store(&thread->id, 0);
 }
@@ -47,7 +45,6 @@ static int associate_new(abti_thread *thread, abti_pool *pool)
 {
     if (abti_unlikely(pool->ops != NULL))
         return abti_unit_associate(thread, pool);
-    thread->unit = (ABT_unit)(void *)thread;
     abti_store(&thread->pool, pool);
     return ABT_SUCCESS;
 }
@@ -111,7 +108,7 @@ static abti_thread *self_or_null(void)
     return es ? es->current : NULL;
 }
 
-bool abti_thread_is_joinable(abti_thread *thread)
+static bool is_joinable(abti_thread *thread)
 {
     return thread && !thread->is_primary && !thread->is_root && thread != self_or_null();
 }
@@ -230,7 +227,7 @@ int ABT_thread_revive_to(ABT_pool pool, void (*thread_func)(void *), void *arg, 
 
 int ABT_thread_free(ABT_thread *thread)
 {
-    ABTI_CHECK(thread && abti_thread_is_joinable(*thread), ABT_ERR_INV_THREAD);
+    ABTI_CHECK(thread && is_joinable(*thread), ABT_ERR_INV_THREAD);
     abti_thread_join(*thread);
     abti_thread_destroy(abti_self(), *thread);
     *thread = ABT_THREAD_NULL;
@@ -250,7 +247,7 @@ int ABT_thread_free_many(int num, ABT_thread *thread_list)
 
 int ABT_thread_join(ABT_thread thread)
 {
-    ABTI_CHECK(abti_thread_is_joinable(thread), ABT_ERR_INV_THREAD);
+    ABTI_CHECK(is_joinable(thread), ABT_ERR_INV_THREAD);
     return abti_thread_join(thread);
 }
 

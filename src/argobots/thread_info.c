@@ -60,7 +60,7 @@ int ABT_thread_get_unit(ABT_thread thread, ABT_unit *unit)
 {
     *unit = ABT_UNIT_NULL;
     ABTI_CHECK(thread, ABT_ERR_INV_THREAD);
-    *unit = thread->unit;
+    *unit = abti_unit_of(thread);
     return ABT_SUCCESS;
 }
 

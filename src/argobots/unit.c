@@ -76,8 +76,9 @@ static int enter_pool(abti_thread *thread, abti_pool *pool)
             return ABT_ERR_OTHER;
         }
     }
-    thread->unit = unit;
     abti_store(&thread->pool, pool);
+    if (thread->user_unit)
+        thread->unit = unit;
     if (unit != (ABT_unit)(void *)thread)
         map_insert(thread);
     return ABT_SUCCESS;
@@ -93,7 +94,6 @@ void abti_unit_dissociate(abti_thread *thread)
         abti_user_free_unit(pool, thread->unit);
     }
     thread->user_unit = false;
-    thread->unit = ABT_UNIT_NULL;
     abti_store(&thread->pool, NULL);
 }
 

@@ -16,12 +16,6 @@
 
 enum { WAITING, WOKEN, ASLEEP };
 
-void abti_waiter_init(struct abti_waiter *waiter)
-{
-    abti_xstream *es = abti_self();
-    *waiter = (struct abti_waiter){.thread = abti_can_switch(es) ? es->current : NULL};
-}
-
 void abti_waiters_append(struct abti_waiters *list, struct abti_waiter *waiter)
 {
     assert(!waiter->queued);

@@ -141,7 +141,7 @@ static void root_loop(abti_xstream *es)
 }
 
 /* The root context of the primary ES. */
-static void primary_root(void)
+void abti_primary_root(void)
 {
     abti_xstream *es = abti_self();
     abti_root_begin();
@@ -299,7 +299,7 @@ int abti_xstream_start_primary(void)
     es->root.stack_high = root_stack->stack_high;
     es->root.es = es;
     abti_fiber_create(&es->root.fiber, es->root.stack_low, (size_t)(es->root.stack_high - es->root.stack_low));
-    es->root.sp = abti_context_make(es->root.stack_low, es->root.stack_high, primary_root);
+    es->root.sp = NULL; /* not started */
     es->os_thread = pthread_self();
     abti_sched_attach(sched, es);
 
@@ -311,6 +311,7 @@ int abti_xstream_start_primary(void)
     abti_unit_associate(primary, sched->pools[0]);
     es->current = primary;
     es->root.sched = sched;
+    abti_sched_own_pools(sched, es);
     abti_global.primary = es;
     abti_current_xstream = es;
     return ABT_SUCCESS;

@@ -1,0 +1,1 @@
+dango_bench(ult ult.c USES argobots dango_bench_support)
