@@ -19,9 +19,9 @@
 
 #define TAG "margo"
 
-/* Environments that could not be ended where their last instance was; see env.h. */
-static pthread_mutex_t retired_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct list_node retired = {&retired, &retired};
+/* The environment that has started Argobots: a property of the process, as Argobots is. */
+static pthread_mutex_t owner_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct mg_env *owner;
 
 void mg_env_lock(struct mg_env *env)
 {
@@ -84,15 +84,19 @@ static void end_environment(struct mg_env *env)
         leave_primary(env);
     for (size_t i = 0; i < env->layout.num_pools; i++)
         free_pool_handle(env->layout.pools[i]);
-    if (env->owns_abt)
+    if (env->owns_abt) {
+        pthread_mutex_lock(&owner_mutex);
+        owner = NULL;
+        pthread_mutex_unlock(&owner_mutex);
         ABT_finalize();
+    }
     mg_layout_clear(&env->layout);
     free(env);
 }
 
-static bool may_end_here(const struct mg_env *env)
+bool mg_env_may_end_here(const struct mg_env *env)
 {
-    if (env->owns_abt)
+    if (env->owns_abt || env->base)
         return on_primary_ult();
     ABT_xstream self;
     if (ABT_xstream_self(&self) != ABT_SUCCESS)
@@ -102,20 +106,6 @@ static bool may_end_here(const struct mg_env *env)
             return false;
     }
     return true;
-}
-
-void mg_env_end_retired(void)
-{
-    if (!on_primary_ult())
-        return;
-    for (;;) {
-        pthread_mutex_lock(&retired_mutex);
-        struct list_node *node = list_pop(&retired);
-        pthread_mutex_unlock(&retired_mutex);
-        if (!node)
-            return;
-        end_environment(container_of(node, struct mg_env, link));
-    }
 }
 
 void mg_env_retain(struct mg_env *env)
@@ -133,13 +123,10 @@ void mg_env_release(struct mg_env *env)
     mg_env_unlock(env);
     if (!last)
         return;
-    if (may_end_here(env)) {
-        end_environment(env);
-        return;
-    }
-    pthread_mutex_lock(&retired_mutex);
-    list_append(&retired, &env->link);
-    pthread_mutex_unlock(&retired_mutex);
+    struct mg_env *base = env->base;
+    end_environment(env);
+    if (base)
+        mg_env_release(base);
 }
 
 /* ---- starting ---- */
@@ -271,6 +258,19 @@ static int make_all(struct mg_env *env, struct dango_error *err)
     return status;
 }
 
+/* Enters the environment as the one that runs Argobots, or finds that one. */
+static void find_base(struct mg_env *env)
+{
+    pthread_mutex_lock(&owner_mutex);
+    if (env->owns_abt)
+        owner = env;
+    else
+        env->base = owner;
+    pthread_mutex_unlock(&owner_mutex);
+    if (env->base)
+        mg_env_retain(env->base);
+}
+
 struct mg_env *mg_env_start(struct mg_layout *layout, bool owns_abt, struct dango_error *err)
 {
     struct mg_env *env = calloc(1, sizeof *env);
@@ -284,8 +284,9 @@ struct mg_env *mg_env_start(struct mg_layout *layout, bool owns_abt, struct dang
     *layout = (struct mg_layout){0};
     env->owns_abt = owns_abt;
     env->sharers = 1;
+    find_base(env);
     if (make_all(env, err) != 0) {
-        end_environment(env);
+        mg_env_release(env);
         return NULL;
     }
     return env;

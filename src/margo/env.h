@@ -6,25 +6,24 @@
  * held by an RPC (with a reference) is used without it. Where the caller must not block, it says so.
  *
  * Ending an environment joins execution streams (ESs). That cannot be done by a thread that runs on one of them, and
- * Argobots can be finalised by the main thread alone: in these cases the environment is retired. Its ESs sleep, and the
- * next start from the main thread, or the end of the process, cleans up.
+ * Argobots can be finalised by the main thread alone: mg_env_may_end_here tells, and finalize.c sees to it that the last
+ * release happens in the right place. The environment that started Argobots lives as long as any other that uses it.
  */
 #ifndef DANGO_MARGO_ENV_H
 #define DANGO_MARGO_ENV_H
 
 #include "margo/config.h"
-#include "util/list.h"
 
 struct mg_env {
     ABT_mutex_memory mutex;
     struct mg_layout layout;
     unsigned sharers;
-    bool owns_abt;         /* we initialised Argobots and run __primary__ */
-    struct list_node link; /* among the retired ones */
+    bool owns_abt;       /* we initialised Argobots and run __primary__ */
+    struct mg_env *base; /* the environment that does, if it is another of ours; held */
 };
 
-/* Ends the retired environments if this is the main thread. Before a start. */
-void mg_env_end_retired(void);
+/* Whether the calling thread may drop the last sharer. */
+bool mg_env_may_end_here(const struct mg_env *env);
 
 /* Starts Argobots unless it runs, with the stack settings of `options`, which are set to what is in force. */
 int mg_env_prepare(struct mg_options *options, bool *owns_abt, struct dango_error *err);

@@ -12,10 +12,16 @@
  * Otherwise the last waiter or the last release frees it. Among waiters the main thread stays until the others have
  * gone, because it alone can stop Argobots. A request from inside the progress loop is handed to a ULT, for the loop
  * cannot wait for itself.
+ *
+ * Retirement. A handler that ends an instance runs on one of its execution streams and cannot join them; and the main
+ * thread may be just about to call margo_wait_for_finalize. So an instance that is over elsewhere than in the main thread
+ * is put on a list. The main thread ends what is on the list when it comes by (mg_reap); the memory stays until somebody
+ * waits for the instance, or for good: a few hundred bytes.
  */
 #include "margo/instance.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 struct callback {
@@ -25,9 +31,63 @@ struct callback {
     void *arg;
 };
 
+static pthread_mutex_t retired_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct list_node retired = {&retired, &retired};
+
 static void broadcast(margo_instance_id mid)
 {
     ABT_cond_broadcast(ABT_COND_MEMORY_GET_HANDLE(&mid->changed));
+}
+
+/* ---- the end ---- */
+
+static bool on_primary_ult(void)
+{
+    ABT_bool primary = ABT_FALSE;
+    return ABT_self_is_primary(&primary) == ABT_SUCCESS && primary;
+}
+
+/* Takes the first instance that is not ended yet; it stays on the list. */
+static margo_instance_id next_to_end(void)
+{
+    margo_instance_id found = MARGO_INSTANCE_NULL;
+    pthread_mutex_lock(&retired_mutex);
+    list_for_each (node, &retired) {
+        margo_instance_id mid = container_of(node, struct margo_instance, retired);
+        if (!mid->ended && !found)
+            found = mid;
+    }
+    if (found)
+        found->ended = true;
+    pthread_mutex_unlock(&retired_mutex);
+    return found;
+}
+
+void mg_reap(void)
+{
+    margo_instance_id mid;
+    while (on_primary_ult() && (mid = next_to_end()))
+        mg_instance_end(mid);
+}
+
+/* Nobody waits, no reference is left. `unexpected`: the program did not ask for it here and now. */
+static void bury(margo_instance_id mid, bool unexpected)
+{
+    pthread_mutex_lock(&retired_mutex);
+    bool ended = mid->ended;
+    bool here = ended || on_primary_ult() || (!unexpected && mg_env_may_end_here(mid->env));
+    if (here) {
+        list_remove(&mid->retired);
+        mid->ended = true;
+    } else if (!list_linked(&mid->retired)) {
+        list_append(&retired, &mid->retired);
+    }
+    pthread_mutex_unlock(&retired_mutex);
+    if (!here)
+        return;
+    if (!ended)
+        mg_instance_end(mid);
+    free(mid);
 }
 
 /* ---- stages ---- */
@@ -46,7 +106,7 @@ static void run_callbacks(margo_instance_id mid, struct list_node *list)
     }
 }
 
-static void run_stages(margo_instance_id mid)
+static void run_stages(margo_instance_id mid, bool unexpected)
 {
     run_callbacks(mid, &mid->prefinalize);
     mg_progress_stop(mid);
@@ -61,19 +121,20 @@ static void run_stages(margo_instance_id mid)
     bool over = mid->refs == 0 && mid->waiters == 0;
     broadcast(mid);
     mg_unlock(mid);
+    mg_reap();
     if (over)
-        mg_instance_free(mid);
+        bury(mid, unexpected);
 }
 
 static void stages_ult(void *arg)
 {
-    run_stages(arg);
+    run_stages(arg, true);
 }
 
-static void start_stages(margo_instance_id mid)
+static void start_stages(margo_instance_id mid, bool unexpected)
 {
     if (!mg_progress_is_self(mid)) {
-        run_stages(mid);
+        run_stages(mid, unexpected);
         return;
     }
     if (ABT_thread_create(mid->rpc_pool->handle, stages_ult, mid, ABT_THREAD_ATTR_NULL, NULL) != ABT_SUCCESS)
@@ -97,7 +158,7 @@ void mg_handler_leave(margo_instance_id mid)
     uint64_t old = atomic_fetch_sub(&mid->handlers, 1);
     assert((old & ~MG_FINALISING) > 0);
     if (old == (MG_FINALISING | 1))
-        start_stages(mid);
+        start_stages(mid, true);
 }
 
 /* ---- requests ---- */
@@ -107,13 +168,7 @@ void margo_finalize(margo_instance_id mid)
     if (!mid)
         return;
     if (atomic_fetch_or(&mid->handlers, MG_FINALISING) == 0)
-        start_stages(mid);
-}
-
-static bool on_primary_ult(void)
-{
-    ABT_bool primary = ABT_FALSE;
-    return ABT_self_is_primary(&primary) == ABT_SUCCESS && primary;
+        start_stages(mid, false);
 }
 
 /* Called with the mutex and the caller counted as a waiter; releases the mutex. */
@@ -127,7 +182,8 @@ static void wait_and_free(margo_instance_id mid)
     broadcast(mid);
     mg_unlock(mid);
     if (over)
-        mg_instance_free(mid);
+        bury(mid, false);
+    mg_reap();
 }
 
 void margo_wait_for_finalize(margo_instance_id mid)
@@ -179,7 +235,7 @@ hg_return_t margo_instance_release(margo_instance_id mid)
         mid->initial_released = true;
     mg_unlock(mid);
     if (over)
-        mg_instance_free(mid);
+        bury(mid, false);
     else if (last && !finalised)
         margo_finalize(mid);
     return HG_SUCCESS;

@@ -181,7 +181,6 @@ static int start_environment(margo_instance_id mid, const struct margo_init_info
                              const char *path, struct dango_error *err)
 {
     const struct mg_options *options = &mid->options;
-    mg_env_end_retired();
     struct mg_layout_wishes wishes = {config->progress_pool, config->rpc_pool, options->use_progress_thread,
                                       options->rpc_thread_count, ABT_initialized() == ABT_SUCCESS};
     if (wishes.external_primary && mg_config_refuse_primary(config, path, err) != 0)
@@ -293,6 +292,7 @@ static margo_instance_id new_instance(const struct margo_init_info *info)
     mg_logger_init(&mid->logger, info->logger);
     list_init(&mid->prefinalize);
     list_init(&mid->finalize);
+    list_init(&mid->retired);
     list_init(&mid->rpcs);
     list_init(&mid->timers);
     mid->refs = 1;
@@ -307,23 +307,23 @@ void mg_close_context(margo_instance_id mid)
     mid->owns_context = false;
 }
 
-/* Releases what an instance holds, in whatever state its start has left it. */
+/* Releases what an instance holds, in whatever state its start has left it, but for its memory. */
 static void release(margo_instance_id mid)
 {
     if (mid->owns_context && mid->hg_context)
         mg_close_context(mid);
     if (mid->env)
         mg_env_release(mid->env);
+    mid->env = NULL;
     HG_Destroy(mid->keeper);
     if (mid->owns_class && HG_Finalize(mid->hg_class) != HG_SUCCESS)
         margo_warning(mid, "addresses or handles are still in use: the network could not be closed");
     if (mid->parent)
         margo_instance_release(mid->parent);
     dango_options_release(dango_margo_options, &mid->options);
-    free(mid);
 }
 
-void mg_instance_free(margo_instance_id mid)
+void mg_instance_end(margo_instance_id mid)
 {
     assert(list_empty(&mid->prefinalize) && atomic_load(&mid->stopped));
     mg_timer_end_all(mid);
@@ -347,6 +347,7 @@ margo_instance_id dango_margo_init_json(const char *address, int mode, const str
         dango_error_set(err, DANGO_ERR_INVALID, "%s: a context was given without its class", path);
         return MARGO_INSTANCE_NULL;
     }
+    mg_reap();
     margo_instance_id mid = new_instance(info);
     if (!mid) {
         dango_error_set(err, DANGO_ERR_NO_MEMORY, "%s: out of memory", path);
@@ -354,6 +355,7 @@ margo_instance_id dango_margo_init_json(const char *address, int mode, const str
     }
     if (start(mid, address, mode, info, config, path, err) != 0) {
         release(mid);
+        free(mid);
         return MARGO_INSTANCE_NULL;
     }
     return mid;

@@ -2,7 +2,7 @@
  * The instance, and what the files of Margo offer to each other.
  *
  * Life: created by init.c with one reference; finalize.c counts handlers, runs the stages of finalisation and frees it
- * when it is finalised, nobody waits, and no reference is left. `mutex` guards the fields that say so; where both are
+ * when it is finalised, nobody waits, and no reference is left, or later, where that cannot be done. `mutex` guards the fields that say so; where both are
  * taken, the instance's mutex comes before the environment's. Neither is held while a callback of the user runs.
  */
 #ifndef DANGO_MARGO_INSTANCE_H
@@ -60,6 +60,8 @@ struct margo_instance {
     bool finalised;               /* mutex */
     struct list_node prefinalize; /* mutex: struct callback */
     struct list_node finalize;    /* mutex: struct callback */
+    struct list_node retired;     /* in the list of finalize.c */
+    bool ended;                   /* its lock: nothing is left but the memory */
 
     /* registrations (rpc.c) and timers (timer.c) */
     struct list_node rpcs;   /* mutex: struct mg_rpc */
@@ -121,6 +123,9 @@ bool mg_handler_enter(margo_instance_id mid);
 /* Counts it out; the last one finalises if that was asked for. */
 void mg_handler_leave(margo_instance_id mid);
 
+/* Ends the instances that could not be ended where they were finalised, if this is the main thread. */
+void mg_reap(void);
+
 /* ---- progress.c ---- */
 
 int mg_progress_start(margo_instance_id mid, struct dango_error *err);
@@ -143,8 +148,8 @@ int mg_builtin_register(margo_instance_id mid, struct dango_error *err);
 /* Ends the context, if it is ours: whoever waits for the network wakes up with HG_CANCELED. */
 void mg_close_context(margo_instance_id mid);
 
-/* Releases everything of a finalised instance. */
-void mg_instance_free(margo_instance_id mid);
+/* Releases everything of a finalised instance but its memory. */
+void mg_instance_end(margo_instance_id mid);
 
 /* ---- logging.c ---- */
 
