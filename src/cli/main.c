@@ -1,0 +1,145 @@
+/*
+ * diaspora-ctl: topics and events from the command line. This file finds the command, parses its options and turns its
+ * result into an exit status; the commands are in files of their own.
+ */
+#include "cli/cli.h"
+
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/suggest.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const struct cli_command *const commands[] = {&cli_topic_create, &cli_topic_list, &cli_produce, &cli_consume};
+#define COMMAND_COUNT (sizeof commands / sizeof *commands)
+
+static void usage(FILE *out)
+{
+    fprintf(out, "usage: diaspora-ctl COMMAND [OPTIONS]\n\ncommands:\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  %-14s %s\n", commands[i]->name, commands[i]->summary);
+    fprintf(out, "\n\"diaspora-ctl COMMAND --help\" lists the options of a command.\n"
+                 "DIASPORA_CTL_DRIVER_OPTIONS may hold the --driver options.\n");
+}
+
+static void help(const struct cli_command *command)
+{
+    printf("usage: diaspora-ctl %s %s[OPTIONS]\n\n%s\noptions:\n", command->name, command->usage, command->details);
+    cli_args_document(command->options, stdout);
+}
+
+/* "[2025-01-31 12:00:00.123] [info] text" on standard error. */
+static void write_log(void *arg, enum dango_log_level level, const char *component, const char *text)
+{
+    (void)arg;
+    struct timespec now;
+    struct tm local;
+    char stamp[32], line[4400];
+    clock_gettime(CLOCK_REALTIME, &now);
+    localtime_r(&now.tv_sec, &local);
+    strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S", &local);
+    bool ours = strcmp(component, CLI_LOG) == 0;
+    int length = snprintf(line, sizeof line, "[%s.%03ld] [%s] %s%s%s\n", stamp, now.tv_nsec / DANGO_NS_PER_MS,
+                          dango_log_level_name(level), ours ? "" : component, ours ? "" : ": ", text);
+    if (length >= (int)sizeof line)
+        length = (int)sizeof line - 1;
+    if (write(STDERR_FILENO, line, (size_t)length) < 0)
+        return; /* standard error is closed: nobody to tell */
+}
+
+static int set_logging(const char *name, struct dango_error *err)
+{
+    enum dango_log_level level = DANGO_LOG_INFO;
+    int status = name ? dango_log_level_parse(name, &level, err) : 0;
+    if (status != 0)
+        return dango_error_prefix(err, "--logging");
+    dango_log_set_level(level);
+    dango_log_set_sink(write_log, NULL);
+    return 0;
+}
+
+static int complain(const char *command, const struct dango_error *err)
+{
+    fprintf(stderr, "diaspora-ctl %s: %s\nTry \"diaspora-ctl %s --help\".\n", command, err->text, command);
+    return 1;
+}
+
+static int run(const struct cli_command *command, int count, char *const *words)
+{
+    struct dango_error err = DIASPORA_ERROR_INIT;
+    void *fields = calloc(1, command->fields_size);
+    if (!fields)
+        return 1;
+    const struct cli_common *common = fields;
+    int status = cli_args_parse(command->options, count, words, fields, &err);
+    if (status == 0)
+        status = set_logging(common->logging, &err);
+    if (status != 0) {
+        status = complain(command->name, &err);
+    } else if (common->help) {
+        help(command);
+    } else if (common->version) {
+        printf("diaspora-ctl (dango) %s\n", DANGO_VERSION);
+    } else {
+        status = command->run(fields, &err);
+        if (status < 0) {
+            log_error(CLI_LOG, "%s", err.text);
+            status = 1;
+        }
+    }
+    cli_args_release(command->options, fields);
+    free(fields);
+    return status;
+}
+
+/* The command that the first words name; *used is how many. NULL after a message. */
+static const struct cli_command *find_command(int argc, char **argv, int *used)
+{
+    const char *names[COMMAND_COUNT];
+    char words[128];
+    bool is_group = strcmp(argv[1], "topic") == 0;
+    snprintf(words, sizeof words, "%s%s%s", argv[1], is_group && argc > 2 ? " " : "",
+             is_group && argc > 2 ? argv[2] : "");
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        names[i] = commands[i]->name;
+        if (strcmp(words, names[i]) == 0) {
+            *used = is_group ? 3 : 2;
+            return commands[i];
+        }
+    }
+    const char *best = dango_suggest(words, names, COMMAND_COUNT);
+    if (is_group && argc == 2)
+        fprintf(stderr, "diaspora-ctl: \"topic\" needs an action: create or list\n\n");
+    else
+        fprintf(stderr, "diaspora-ctl: unknown command \"%s\"%s%s%s\n\n", words, best ? " (did you mean \"" : "",
+                best ? best : "", best ? "\"?)" : "");
+    usage(stderr);
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    int used = 0;
+    if (argc < 2) {
+        fprintf(stderr, "diaspora-ctl: which command?\n\n");
+        usage(stderr);
+        return 1;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("diaspora-ctl (dango) %s\n", DANGO_VERSION);
+        return 0;
+    }
+    const struct cli_command *command = find_command(argc, argv, &used);
+    int status = command ? run(command, argc - used, argv + used) : 1;
+    /* Output that could not be written is a failure, too. */
+    if (fflush(stdout) != 0 && status == 0)
+        status = 1;
+    return status;
+}

@@ -1,0 +1,94 @@
+/*
+ * Progress (see cli.h): on a terminal one line that is written over again and again, with a bar when the end is known;
+ * elsewhere only the summary.
+ */
+#include "cli/cli.h"
+
+#include "util/clock.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SHOW_EVERY_NS (200 * DANGO_NS_PER_MS)
+#define BAR_WIDTH     30
+
+void cli_progress_start(struct cli_progress *progress, const char *verb)
+{
+    memset(progress, 0, sizeof *progress);
+    progress->verb = verb;
+    progress->start_ns = progress->shown_ns = dango_clock_ns();
+    progress->on_terminal = isatty(STDERR_FILENO);
+}
+
+/* 1234567 → "1.23 M"; with four significant digits at most. */
+static const char *scaled(double value, char *buffer, size_t size)
+{
+    static const char *const units[] = {"", " k", " M", " G", " T"};
+    size_t unit = 0;
+    while (value >= 999.5 && unit + 1 < sizeof units / sizeof *units) {
+        value /= 1000;
+        unit++;
+    }
+    snprintf(buffer, size, "%.*f%s", unit == 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2, value, units[unit]);
+    return buffer;
+}
+
+static void amounts(const struct cli_progress *progress, char *buffer, size_t size)
+{
+    char bytes[32], rate[32], speed[32];
+    double seconds = (double)(dango_clock_ns() - progress->start_ns) / (double)DANGO_NS_PER_S;
+    if (seconds < 1e-6)
+        seconds = 1e-6;
+    snprintf(buffer, size, "%" PRIu64 " event%s (%sB) in %.2f s: %s events/s, %sB/s", progress->events,
+             progress->events == 1 ? "" : "s", scaled((double)progress->bytes, bytes, sizeof bytes), seconds,
+             scaled((double)progress->events / seconds, rate, sizeof rate),
+             scaled((double)progress->bytes / seconds, speed, sizeof speed));
+}
+
+void cli_progress_show(struct cli_progress *progress)
+{
+    int64_t now = progress->on_terminal ? dango_clock_ns() : 0;
+    if (!progress->on_terminal || now - progress->shown_ns < SHOW_EVERY_NS)
+        return;
+    char text[256], bar[BAR_WIDTH + 4] = "";
+    progress->shown_ns = now;
+    amounts(progress, text, sizeof text);
+    if (progress->expected > 0) {
+        uint64_t done = progress->events < progress->expected ? progress->events : progress->expected;
+        size_t full = (size_t)((double)done / (double)progress->expected * BAR_WIDTH);
+        memset(bar, '-', BAR_WIDTH);
+        memset(bar, '#', full);
+        bar[BAR_WIDTH] = ' ';
+        bar[BAR_WIDTH + 1] = '\0';
+    }
+    fprintf(stderr, "\r\033[K%s%s", bar, text);
+    fflush(stderr);
+}
+
+int cli_progress_timeout_ms(const struct cli_progress *progress)
+{
+    return progress->on_terminal ? (int)(SHOW_EVERY_NS / DANGO_NS_PER_MS) : -1;
+}
+
+void cli_progress_hide(struct cli_progress *progress)
+{
+    if (!progress->on_terminal)
+        return;
+    fprintf(stderr, "\r\033[K");
+    fflush(stderr);
+}
+
+void cli_progress_summary(struct cli_progress *progress)
+{
+    char text[256];
+    cli_progress_hide(progress);
+    amounts(progress, text, sizeof text);
+    fprintf(stderr, "%s %s", progress->verb, text);
+    if (progress->skipped_links > 0)
+        fprintf(stderr, "; %" PRIu64 " symbolic link%s skipped", progress->skipped_links,
+                progress->skipped_links == 1 ? "" : "s");
+    if (progress->failed > 0)
+        fprintf(stderr, "; %" PRIu64 " failed", progress->failed);
+    fprintf(stderr, "\n");
+}
