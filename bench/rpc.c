@@ -1,7 +1,8 @@
 /*
- * Null RPCs over na+sm between two processes, at the level of Mercury: latency with both sides spinning, latency with both
- * sleeping, and rate with several calls in flight. The references, from the same run: a ping-pong of two spinning
- * processes over one shared word each way, and one with futexes.
+ * Null RPCs over na+sm between two processes, at the level of Mercury: latency with both sides polling, with both blocking
+ * in HG_Progress call after call, with a server that has been asleep for a while, and the rate with several calls in
+ * flight. The references, from the same run: a ping-pong of two spinning processes over one shared word each way, and
+ * one with futexes after the same pause.
  */
 #include "bench/peer.h"
 
@@ -60,34 +61,56 @@ static void futex_server(void *arg)
     }
 }
 
-/* Median time of a round trip, ns. */
-static double reference(int futex)
+/* Long enough for a server to fall asleep. */
+static void nap(void)
 {
-    int calls = futex ? SLEEP_CALLS : SPIN_CALLS;
-    double samples[BLOCKS];
-    uint32_t n = 0;
+    struct timespec pause = {.tv_nsec = 500000};
+    nanosleep(&pause, NULL);
+}
 
+static pid_t reference_start(void (*server)(void *))
+{
     atomic_store(&shared->ping, 0);
     atomic_store(&shared->pong, 0);
-    pid_t pid = bench_fork(futex ? futex_server : spin_server, NULL);
+    return bench_fork(server, NULL);
+}
+
+/* Median time of a round trip of two spinning processes, ns. */
+static double reference_spin(void)
+{
+    double samples[BLOCKS];
+    uint32_t n = 0;
+    pid_t pid = reference_start(spin_server);
+
     for (int block = 0; block < BLOCKS; block++) {
         int64_t start = dango_clock_ns();
-        for (int i = 0; i < calls; i++) {
-            n++;
-            if (futex) {
-                futex_set(&shared->ping, n);
-                while (atomic_load(&shared->pong) != n)
-                    futex_wait(&shared->pong, n - 1);
-                continue;
-            }
-            atomic_store_explicit(&shared->ping, n, memory_order_release);
+        for (int i = 0; i < SPIN_CALLS; i++) {
+            atomic_store_explicit(&shared->ping, ++n, memory_order_release);
             while (atomic_load_explicit(&shared->pong, memory_order_acquire) != n)
                 ;
         }
-        samples[block] = (double)(dango_clock_ns() - start) / calls;
+        samples[block] = (double)(dango_clock_ns() - start) / SPIN_CALLS;
     }
     bench_end(pid);
     return bench_quantile(samples, BLOCKS, 0.5);
+}
+
+/* Median time until a sleeping process has answered, ns. */
+static double reference_futex(void)
+{
+    double samples[SLEEP_CALLS];
+    pid_t pid = reference_start(futex_server);
+
+    for (uint32_t n = 1; n <= SLEEP_CALLS; n++) {
+        nap();
+        int64_t start = dango_clock_ns();
+        futex_set(&shared->ping, n);
+        while (atomic_load(&shared->pong) != n)
+            futex_wait(&shared->pong, n - 1);
+        samples[n - 1] = (double)(dango_clock_ns() - start);
+    }
+    bench_end(pid);
+    return bench_quantile(samples, SLEEP_CALLS, 0.5);
 }
 
 /* ---- RPC ---- */
@@ -161,8 +184,6 @@ static void latency(struct client *client, hg_handle_t handle, unsigned timeout,
     }
 }
 
-static hg_return_t again(const struct hg_cb_info *info);
-
 struct stream {
     struct client *client;
     unsigned left; /* calls to start */
@@ -208,8 +229,9 @@ int main(void)
     struct client client = {0};
     hg_handle_t handle;
 
+    setvbuf(stdout, NULL, _IOLBF, 0);
     shared = bench_shared(sizeof *shared);
-    double spin_ns = reference(0), futex_ns = reference(1);
+    double spin_ns = reference_spin(), futex_ns = reference_futex();
     pid_t pid = bench_fork(rpc_server, NULL);
     while (!atomic_load(&shared->ready))
         ;
@@ -228,8 +250,14 @@ int main(void)
     latency(&client, handle, 100, samples, 1, 100);
     latency(&client, handle, 100, samples, SINGLE, 1);
     double p99 = bench_quantile(samples, SINGLE, 0.99), sleep_ns = bench_quantile(samples, SINGLE, 0.5);
-    printf("null RPC, sleeping:        %8.0f ns   p99 %.0f ns (futex ping-pong %.0f ns, ratio %.2f)\n", sleep_ns, p99,
-           futex_ns, sleep_ns / futex_ns);
+    printf("null RPC, blocking:        %8.0f ns   p99 %.0f ns\n", sleep_ns, p99);
+    for (int i = 0; i < SLEEP_CALLS; i++) {
+        nap();
+        latency(&client, handle, 100, &samples[i], 1, 1);
+    }
+    p99 = bench_quantile(samples, SLEEP_CALLS, 0.99), sleep_ns = bench_quantile(samples, SLEEP_CALLS, 0.5);
+    printf("null RPC, server asleep:   %8.0f ns   p99 %.0f ns (futex ping-pong, server asleep: %.0f ns, ratio %.2f)\n",
+           sleep_ns, p99, futex_ns, sleep_ns / futex_ns);
     atomic_store(&shared->sleepy, 0);
     for (unsigned in_flight = 1; in_flight <= 64; in_flight *= 2)
         printf("null RPC, %2u in flight:    %8.0f k/s\n", in_flight, rate(&client, in_flight) / 1e3);

@@ -72,7 +72,7 @@ bool dango_hg_has_completions(hg_context_t *context);
 
 /* ---- peers ---- */
 
-/* Called from HG_Progress() when a connection ended, whoever ended it: the peer died, closed, or
+/* Called from HG_Progress() or dango_hg_try_wait() when a connection ended, whoever ended it: the peer died, closed, or
  * sent garbage. Pending calls to it have been completed (their callbacks are queued). `addr` is
  * borrowed for the time of the call. The callback must not block and must not call HG_Progress(),
  * HG_Trigger() or HG_Context_destroy(). Several may be registered (at most 8 per class): 0, or

@@ -361,6 +361,8 @@ struct hg_bulk {
 
 /* Registered local memory by key, with a reference; NULL if there is none. */
 struct hg_bulk *hgi_bulk_by_key(hg_class_t *hg_class, uint64_t key);
+/* Takes all memory out of the directory, so that bulk handles may be freed after their class. */
+void hgi_bulks_forget(hg_class_t *hg_class);
 /* Copies between [offset, offset + size) of local memory and a flat buffer. The range must have been checked. */
 void hgi_bulk_read(struct hg_bulk *bulk, uint64_t offset, void *to, uint64_t size);
 void hgi_bulk_write(struct hg_bulk *bulk, uint64_t offset, const void *from, uint64_t size);

@@ -259,6 +259,18 @@ static hg_return_t ensure_registered(struct hg_bulk *bulk)
     return registered ? HG_SUCCESS : HG_OTHER_ERROR;
 }
 
+void hgi_bulks_forget(hg_class_t *hg_class)
+{
+    struct hg_bulk *bulk, *next;
+
+    pthread_mutex_lock(&hg_class->bulks_lock);
+    HASH_ITER (hh, hg_class->bulks, bulk, next) {
+        HASH_DEL(hg_class->bulks, bulk);
+        bulk->registered = false;
+    }
+    pthread_mutex_unlock(&hg_class->bulks_lock);
+}
+
 struct hg_bulk *hgi_bulk_by_key(hg_class_t *hg_class, uint64_t key)
 {
     struct hg_bulk *bulk;

@@ -135,13 +135,7 @@ hg_return_t HG_Finalize(hg_class_t *hg_class)
         log_error("mercury", "%s: cannot finalize, %s are still in use", hg_class->domain->address, what);
         return HG_BUSY;
     }
-    pthread_mutex_lock(&hg_class->bulks_lock);
-    unsigned bulks = HASH_COUNT(hg_class->bulks);
-    pthread_mutex_unlock(&hg_class->bulks_lock);
-    if (bulks > 0) {
-        log_error("mercury", "%s: cannot finalize, %u bulk handles are still in use", hg_class->domain->address, bulks);
-        return HG_BUSY;
-    }
+    hgi_bulks_forget(hg_class);
     hgi_rpcs_clear(hg_class);
     hgi_addr_release(hg_class->self);
     na_domain_close(hg_class->domain);

@@ -115,6 +115,14 @@ static bool enlist(hg_class_t *hg_class, hg_context_t *context)
     return vacant;
 }
 
+static bool is_taken(hg_class_t *hg_class, uint8_t id)
+{
+    pthread_mutex_lock(&hg_class->contexts_lock);
+    bool taken = hg_class->contexts[id] != NULL;
+    pthread_mutex_unlock(&hg_class->contexts_lock);
+    return taken;
+}
+
 hg_context_t *HG_Context_create_id(hg_class_t *hg_class, uint8_t id)
 {
     hg_context_t *context;
@@ -125,19 +133,23 @@ hg_context_t *HG_Context_create_id(hg_class_t *hg_class, uint8_t id)
         log_error("mercury", "cannot create context %u: the class has max_contexts %u", id, hg_class->max_contexts);
         return NULL;
     }
+    if (is_taken(hg_class, id)) {
+        log_error("mercury", "context %u exists already", id);
+        return NULL;
+    }
     context = context_new(hg_class, id);
     if (!context)
         return NULL;
-    if (!enlist(hg_class, context)) {
-        log_error("mercury", "context %u exists already", id);
+    if (hg_class->domain->transport->context_open(hg_class->domain, id, &upcalls, context, &context->na) !=
+        HG_SUCCESS) {
         context_free(context);
         return NULL;
     }
-    if (hg_class->domain->transport->context_open(hg_class->domain, id, &upcalls, context, &context->na) == HG_SUCCESS)
+    /* Only now: calls within this process find it here. */
+    if (enlist(hg_class, context))
         return context;
-    pthread_mutex_lock(&hg_class->contexts_lock);
-    hg_class->contexts[id] = NULL;
-    pthread_mutex_unlock(&hg_class->contexts_lock);
+    log_error("mercury", "context %u exists already", id);
+    hg_class->domain->transport->context_close(context->na);
     context_free(context);
     return NULL;
 }
