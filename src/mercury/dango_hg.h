@@ -75,8 +75,8 @@ bool dango_hg_has_completions(hg_context_t *context);
 /* Called from HG_Progress() or dango_hg_try_wait() when a connection ended, whoever ended it: the peer died, closed, or
  * sent garbage. Pending calls to it have been completed (their callbacks are queued). `addr` is
  * borrowed for the time of the call. The callback must not block and must not call HG_Progress(),
- * HG_Trigger() or HG_Context_destroy(). Several may be registered (at most 8 per class): 0, or
- * HG_NOMEM. Removed with the same pair. */
+ * HG_Trigger() or HG_Context_destroy(). Any number may be registered: 0, or HG_NOMEM. Removed with
+ * the same pair; a call that is under way goes on. */
 typedef void (*dango_hg_peer_gone_cb_t)(void *arg, hg_context_t *context, hg_addr_t addr);
 hg_return_t dango_hg_set_peer_gone_cb(hg_class_t *hg_class, dango_hg_peer_gone_cb_t cb, void *arg);
 void dango_hg_unset_peer_gone_cb(hg_class_t *hg_class, dango_hg_peer_gone_cb_t cb, void *arg);

@@ -32,7 +32,6 @@
 #include <uthash.h>
 
 #define HGI_CONTEXTS_MAX    256
-#define HGI_PEER_GONE_MAX   8
 #define HGI_BUFFER_FIXED    256          /* bytes of payload that need no allocation */
 #define HGI_BUFFER_KEEP     (4u << 10)   /* larger buffers are freed when their handle is */
 #define HGI_MESSAGE_DEFAULT (256u << 20) /* largest input or output */
@@ -174,8 +173,9 @@ struct hg_class {
 
     pthread_mutex_t contexts_lock;
     hg_context_t *contexts[HGI_CONTEXTS_MAX];
-    struct hgi_peer_gone peer_gone[HGI_PEER_GONE_MAX]; /* under contexts_lock */
-    size_t zombies;                                    /* destroyed contexts whose handles are still held */
+    struct hgi_peer_gone *peer_gone; /* under contexts_lock; slots without a callback are free */
+    unsigned peer_gone_count;
+    size_t zombies; /* destroyed contexts whose handles are still held */
 
     pthread_mutex_t rpcs_lock;
     struct hgi_rpc *rpcs;

@@ -142,6 +142,7 @@ hg_return_t HG_Finalize(hg_class_t *hg_class)
     if (hg_class->free_data)
         hg_class->free_data(hg_class->data);
     locks_fini(hg_class);
+    free(hg_class->peer_gone);
     free(hg_class);
     return HG_SUCCESS;
 }
@@ -226,21 +227,34 @@ const struct dango_hg_protocol *dango_hg_protocols(void)
 
 /* ---- peers that went away ---- */
 
+/* A free slot; NULL without memory. contexts_lock held. */
+static struct hgi_peer_gone *peer_gone_slot(hg_class_t *hg_class)
+{
+    unsigned count = hg_class->peer_gone_count;
+
+    for (unsigned i = 0; i < count; i++)
+        if (!hg_class->peer_gone[i].callback)
+            return &hg_class->peer_gone[i];
+    unsigned more = count > 0 ? 2 * count : 4;
+    struct hgi_peer_gone *slots = realloc(hg_class->peer_gone, more * sizeof *slots);
+    if (!slots)
+        return NULL;
+    memset(slots + count, 0, (more - count) * sizeof *slots);
+    hg_class->peer_gone = slots;
+    hg_class->peer_gone_count = more;
+    return &slots[count];
+}
+
 hg_return_t dango_hg_set_peer_gone_cb(hg_class_t *hg_class, dango_hg_peer_gone_cb_t cb, void *arg)
 {
-    hg_return_t ret = HG_NOMEM;
-
     if (!hg_class || !cb)
         return HG_INVALID_ARG;
     pthread_mutex_lock(&hg_class->contexts_lock);
-    for (unsigned i = 0; i < HGI_PEER_GONE_MAX && ret != HG_SUCCESS; i++) {
-        if (hg_class->peer_gone[i].callback)
-            continue;
-        hg_class->peer_gone[i] = (struct hgi_peer_gone){.callback = cb, .arg = arg};
-        ret = HG_SUCCESS;
-    }
+    struct hgi_peer_gone *slot = peer_gone_slot(hg_class);
+    if (slot)
+        *slot = (struct hgi_peer_gone){.callback = cb, .arg = arg};
     pthread_mutex_unlock(&hg_class->contexts_lock);
-    return ret;
+    return slot ? HG_SUCCESS : HG_NOMEM;
 }
 
 void dango_hg_unset_peer_gone_cb(hg_class_t *hg_class, dango_hg_peer_gone_cb_t cb, void *arg)
@@ -248,7 +262,7 @@ void dango_hg_unset_peer_gone_cb(hg_class_t *hg_class, dango_hg_peer_gone_cb_t c
     if (!hg_class)
         return;
     pthread_mutex_lock(&hg_class->contexts_lock);
-    for (unsigned i = 0; i < HGI_PEER_GONE_MAX; i++)
+    for (unsigned i = 0; i < hg_class->peer_gone_count; i++)
         if (hg_class->peer_gone[i].callback == cb && hg_class->peer_gone[i].arg == arg)
             hg_class->peer_gone[i] = (struct hgi_peer_gone){0};
     pthread_mutex_unlock(&hg_class->contexts_lock);

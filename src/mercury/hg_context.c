@@ -30,18 +30,23 @@ static hg_return_t on_accepted(void *arg, struct na_conn *conn)
     return hgi_peer_accept(arg, conn);
 }
 
+/* The slots may move and change between two calls, but none is passed over. */
 static void tell_peer_gone(hg_context_t *context, struct hg_addr *addr)
 {
-    struct hgi_peer_gone listeners[HGI_PEER_GONE_MAX];
     hg_class_t *hg_class = context->hg_class;
 
-    pthread_mutex_lock(&hg_class->contexts_lock);
-    for (unsigned i = 0; i < HGI_PEER_GONE_MAX; i++)
-        listeners[i] = hg_class->peer_gone[i];
-    pthread_mutex_unlock(&hg_class->contexts_lock);
-    for (unsigned i = 0; i < HGI_PEER_GONE_MAX; i++)
-        if (listeners[i].callback)
-            listeners[i].callback(listeners[i].arg, context, addr);
+    for (unsigned i = 0;; i++) {
+        struct hgi_peer_gone listener = {0};
+        pthread_mutex_lock(&hg_class->contexts_lock);
+        bool more = i < hg_class->peer_gone_count;
+        if (more)
+            listener = hg_class->peer_gone[i];
+        pthread_mutex_unlock(&hg_class->contexts_lock);
+        if (!more)
+            return;
+        if (listener.callback)
+            listener.callback(listener.arg, context, addr);
+    }
 }
 
 static void on_closed(void *arg, struct na_conn *conn, hg_return_t why)
