@@ -17,6 +17,8 @@
 #define SEGMENT_SIZE     ((size_t)4 << 20)
 #define SEGMENT_SIZE_MAX ((size_t)64 << 20)
 #define INDEX_DISTANCE   ((size_t)64 << 10)
+/* From this size on of the batch that opens a segment, the segment has huge pages. */
+#define LARGE_BATCH ((size_t)256 << 10)
 
 int dango_mofka_partition_create(const struct mofka_partition_settings *settings, struct mofka_partition **partition,
                                  struct dango_error *err)
@@ -127,7 +129,7 @@ static int make_room(struct mofka_partition *partition, size_t size, struct dang
     if (capacity < size)
         capacity = size;
     struct mofka_segment *segment;
-    int code = mofka_segment_create(capacity, partition->settings.registrar, &segment, err);
+    int code = mofka_segment_create(capacity, size >= LARGE_BATCH, partition->settings.registrar, &segment, err);
     if (code != 0)
         return code;
     if (last)

@@ -1,6 +1,5 @@
 /*
- * Segments in anonymous memory: mapped without reservation of swap, in huge pages where the kernel has them (a batch
- * of a megabyte would otherwise cost 256 page faults).
+ * Segments in anonymous memory, mapped without reservation of swap.
  */
 #include "mofka/partition/segment.h"
 
@@ -8,8 +7,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-int mofka_segment_create(size_t size, const struct mofka_registrar *registrar, struct mofka_segment **segment,
-                         struct dango_error *err)
+int mofka_segment_create(size_t size, bool huge, const struct mofka_registrar *registrar,
+                         struct mofka_segment **segment, struct dango_error *err)
 {
     assert(size > 0);
     struct mofka_segment *new = calloc(1, sizeof *new);
@@ -21,7 +20,8 @@ int mofka_segment_create(size_t size, const struct mofka_registrar *registrar, s
         free(new);
         return code;
     }
-    (void)madvise(new->base, size, MADV_HUGEPAGE); /* a hint; kernels without it do without */
+    if (huge)
+        (void)madvise(new->base, size, MADV_HUGEPAGE); /* a hint; kernels without it do without */
     new->capacity = size;
     atomic_init(&new->committed, 0);
     atomic_init(&new->end, SIZE_MAX);

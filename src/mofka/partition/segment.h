@@ -39,9 +39,12 @@ struct mofka_segment {
     void *registration; /* made by the registrar; NULL without one */
 };
 
-/* Anonymous memory of at least `size` bytes, untouched pages taking none. `registrar` may be NULL. */
-int mofka_segment_create(size_t size, const struct mofka_registrar *registrar, struct mofka_segment **segment,
-                         struct dango_error *err);
+/*
+ * Anonymous memory of `size` bytes, untouched pages taking none. `huge`: in huge pages if the kernel has them; good for
+ * batches that fill many pages, bad for small ones, because clearing one takes long. `registrar` may be NULL.
+ */
+int mofka_segment_create(size_t size, bool huge, const struct mofka_registrar *registrar,
+                         struct mofka_segment **segment, struct dango_error *err);
 void mofka_segment_destroy(struct mofka_segment *segment, const struct mofka_registrar *registrar);
 
 /* No more frames are added; `next` is where they go. */

@@ -188,22 +188,6 @@ int dango_mofka_decode_fetch(const struct mofka_message *message, struct mofka_f
 
 /* ---- read ---- */
 
-struct mofka_read_item mofka_read_item(const struct mofka_read *read, uint32_t i)
-{
-    assert(i < read->item_count);
-    struct mofka_read_item item;
-    memcpy(&item, read->items + i * sizeof item, sizeof item);
-    return item;
-}
-
-diaspora_range mofka_read_range(const struct mofka_read *read, uint32_t i)
-{
-    assert(i < read->request.range_count);
-    diaspora_range range;
-    memcpy(&range, read->ranges + i * sizeof range, sizeof range);
-    return range;
-}
-
 /* Whether the items use all ranges and no more, and what they ask for in sum. */
 static int check_ranges(struct mofka_read *read, struct dango_error *err)
 {

@@ -31,8 +31,10 @@
 #include <diaspora/diaspora.h>
 #include <mercury_proc.h>
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define MOFKA_WIRE_VERSION 1u
 
@@ -200,8 +202,22 @@ int dango_mofka_decode_produce(const struct mofka_message *message, struct mofka
 int dango_mofka_decode_fetch(const struct mofka_message *message, struct mofka_fetch_request *fetch,
                              const unsigned char **flat, struct dango_error *err);
 int dango_mofka_decode_read(const struct mofka_message *message, struct mofka_read *read, struct dango_error *err);
-struct mofka_read_item mofka_read_item(const struct mofka_read *read, uint32_t i);
-diaspora_range mofka_read_range(const struct mofka_read *read, uint32_t i);
+
+static inline struct mofka_read_item mofka_read_item(const struct mofka_read *read, uint32_t i)
+{
+    assert(i < read->item_count);
+    struct mofka_read_item item;
+    memcpy(&item, read->items + i * sizeof item, sizeof item);
+    return item;
+}
+
+static inline diaspora_range mofka_read_range(const struct mofka_read *read, uint32_t i)
+{
+    assert(i < read->request.range_count);
+    diaspora_range range;
+    memcpy(&range, read->ranges + i * sizeof range, sizeof range);
+    return range;
+}
 
 /* Statuses and, if inside, bytes of a read's answer that belongs to a request of item_count items and size bytes. */
 int dango_mofka_decode_read_answer(const struct mofka_message *message, uint32_t item_count, uint64_t size,
