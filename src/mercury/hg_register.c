@@ -15,6 +15,9 @@ void hgi_rpc_release(struct hgi_rpc *rpc)
 {
     if (atomic_fetch_sub_explicit(&rpc->refs, 1, memory_order_acq_rel) > 1)
         return;
+    /* Not before: requests that arrived before the RPC was deregistered are still dispatched with the data. */
+    if (rpc->free_data)
+        rpc->free_data(atomic_load(&rpc->data));
     free(rpc);
 }
 
@@ -48,7 +51,7 @@ static void collect(const struct garbage *garbage)
         garbage->free_data(garbage->data);
 }
 
-/* Takes the data off an entry that leaves the table; rpcs_lock held. */
+/* Takes the data off an entry; rpcs_lock held. */
 static struct garbage take_data(struct hgi_rpc *rpc)
 {
     struct garbage garbage = {.data = atomic_load(&rpc->data), .free_data = rpc->free_data};
@@ -62,10 +65,8 @@ void hgi_rpcs_clear(hg_class_t *hg_class)
     struct hgi_rpc *rpc, *next;
 
     HASH_ITER (hh, hg_class->rpcs, rpc, next) {
-        struct garbage garbage = take_data(rpc);
         HASH_DEL(hg_class->rpcs, rpc);
         hgi_rpc_release(rpc);
-        collect(&garbage);
     }
 }
 
@@ -125,21 +126,17 @@ hg_id_t HG_Register_name(hg_class_t *hg_class, const char *func_name, hg_proc_cb
 hg_return_t HG_Deregister(hg_class_t *hg_class, hg_id_t id)
 {
     struct hgi_rpc *rpc;
-    struct garbage garbage = {0};
 
     if (!hg_class)
         return HG_INVALID_ARG;
     pthread_mutex_lock(&hg_class->rpcs_lock);
     rpc = find_locked(hg_class, id);
-    if (rpc) {
-        garbage = take_data(rpc);
+    if (rpc)
         HASH_DEL(hg_class->rpcs, rpc);
-    }
     pthread_mutex_unlock(&hg_class->rpcs_lock);
     if (!rpc)
         return HG_NOENTRY;
     hgi_rpc_release(rpc);
-    collect(&garbage);
     return HG_SUCCESS;
 }
 
