@@ -78,7 +78,7 @@ enum yokan_op {
 extern const char *const yokan_op_names[YOKAN_OP_COUNT];
 
 /* Limits on what one request may ask for; beyond them it is refused with YOKAN_ERR_INVALID_ARGS. */
-#define YOKAN_COUNT_MAX  (UINT64_C(1) << 24) /* items */
+#define YOKAN_COUNT_MAX  (UINT64_C(1) << 22) /* items */
 #define YOKAN_REGION_MAX (UINT64_C(1) << 30) /* bytes read, and bytes produced */
 #define YOKAN_INLINE_MAX (UINT64_C(1) << 27) /* bytes produced inside a message, which Mercury limits */
 

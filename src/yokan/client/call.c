@@ -3,6 +3,8 @@
  */
 #include "yokan/client/client.h"
 
+#include "util/log.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -145,8 +147,10 @@ static yk_return_t send_call(struct yokan_call *call)
         hret = margo_provider_forward_timed(dbh->provider_id, call->handle, &call->request, call->target.timeout_ms);
     if (hret == HG_SUCCESS)
         hret = margo_get_output(call->handle, &call->response);
-    if (hret != HG_SUCCESS)
+    if (hret != HG_SUCCESS) {
+        log_debug("yokan", "%s: %s", yokan_op_names[call->op], HG_Error_to_string(hret));
         return result_of(hret);
+    }
     call->has_output = true;
     /* A code that we do not know must not look like one of ours. */
     return call->response.ret >= 0 && call->response.ret <= YOKAN_ERR_OTHER ? (yk_return_t)call->response.ret

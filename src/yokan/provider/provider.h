@@ -78,6 +78,11 @@ YOKAN_OPERATIONS(X)
 void yokan_serve(hg_handle_t handle);
 DECLARE_MARGO_RPC_HANDLER(yokan_serve)
 
+/* The part of serving that needs no RPC: checks, the operation, its output as response (or pushed). */
+void yokan_job_run(struct yokan_job *job, enum yokan_op op, struct yokan_response *response);
+/* Releases everything of a job; the response must have been sent. */
+void yokan_job_release(struct yokan_job *job);
+
 /* Zeroed memory that lives until the job ends; NULL when there is none. */
 void *yokan_job_alloc(struct yokan_job *job, size_t count, size_t size);
 /* The same for memory that was allocated elsewhere. */

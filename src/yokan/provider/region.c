@@ -21,20 +21,13 @@ uint64_t yokan_region_size(const struct yokan_job *job)
     return r->bulk ? r->size : r->data.size;
 }
 
-/* The process that owns the bulk handle: `*addr` is to be freed if it is not the sender's. */
+/* The process that owns the bulk handle; to be freed. */
 static yk_return_t find_origin(struct yokan_job *job, hg_addr_t *addr)
 {
-    *addr = job->sender;
-    if (!job->request->origin)
-        return YOKAN_SUCCESS;
-    hg_return_t hret = margo_addr_lookup(job->provider->mid, job->request->origin, addr);
+    margo_instance_id mid = job->provider->mid;
+    hg_return_t hret = job->request->origin ? margo_addr_lookup(mid, job->request->origin, addr)
+                                            : margo_addr_dup(mid, job->sender, addr);
     return hret == HG_SUCCESS ? YOKAN_SUCCESS : YOKAN_ERR_FROM_MERCURY;
-}
-
-static void release_origin(struct yokan_job *job, hg_addr_t addr)
-{
-    if (addr != job->sender)
-        margo_addr_free(job->provider->mid, addr);
 }
 
 static yk_return_t transfer_result(hg_return_t hret)
@@ -62,7 +55,7 @@ static yk_return_t pull(struct yokan_job *job, uint64_t place, uint64_t size, co
         ret = transfer_result(margo_bulk_transfer_timed(p->mid, HG_BULK_PULL, origin, r->bulk, r->offset + place,
                                                         job->reads[i]->bulk, 0, size, job->transfer_timeout_ms));
     }
-    release_origin(job, origin);
+    margo_addr_free(p->mid, origin);
     return ret;
 }
 
@@ -144,7 +137,7 @@ yk_return_t yokan_push(struct yokan_job *job)
     if (ret == YOKAN_SUCCESS)
         ret = push_all(job, origin, local);
     margo_bulk_free(local);
-    release_origin(job, origin);
+    margo_addr_free(job->provider->mid, origin);
     return ret;
 }
 

@@ -89,7 +89,7 @@ static yk_return_t fill_response(struct yokan_job *job, struct yokan_response *r
     return YOKAN_SUCCESS;
 }
 
-static void run_job(struct yokan_job *job, enum yokan_op op, struct yokan_response *response)
+void yokan_job_run(struct yokan_job *job, enum yokan_op op, struct yokan_response *response)
 {
     yk_return_t ret = check_request(job, op);
     if (ret == YOKAN_SUCCESS)
@@ -101,7 +101,7 @@ static void run_job(struct yokan_job *job, enum yokan_op op, struct yokan_respon
     response->ret = ret;
 }
 
-static void release_job(struct yokan_job *job)
+void yokan_job_release(struct yokan_job *job)
 {
     yokan_region_release(job);
     for (size_t i = 0; i < job->memory_count; i++)
@@ -120,14 +120,14 @@ static void serve_inside(struct yokan_rpc *rpc, hg_handle_t handle)
     if (decoded) {
         /* Half of the client's time, so that a transfer that hangs still leaves time for an answer. */
         job.transfer_timeout_ms = request.timeout_ms > 0 ? request.timeout_ms / 2 : TRANSFER_TIMEOUT_MS;
-        run_job(&job, rpc->op, &response);
+        yokan_job_run(&job, rpc->op, &response);
     } else {
         response.ret = YOKAN_ERR_INVALID_ARGS;
     }
     hg_return_t hret = margo_respond(handle, &response);
     if (hret != HG_SUCCESS)
         log_debug("yokan", "%s: cannot respond: %s", yokan_op_names[rpc->op], HG_Error_to_string(hret));
-    release_job(&job);
+    yokan_job_release(&job);
     if (decoded)
         margo_free_input(handle, &request);
 }
