@@ -19,9 +19,6 @@
 
 #define TAG "margo"
 
-/* How often a thread yields in the hope that another execution stream goes on with it. */
-#define LEAVE_YIELDS 10000
-
 /* The environment that has started Argobots: a property of the process, as Argobots is. */
 static pthread_mutex_t owner_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct mg_env *owner;
@@ -57,21 +54,55 @@ static bool runs_on(ABT_xstream xstream)
     return ABT_xstream_self(&self) == ABT_SUCCESS && self == xstream;
 }
 
-/* A thread whose pool several ESs serve may find itself on the one that it wants to join: another one takes over. */
-static bool leave_xstream(ABT_xstream xstream)
+struct join {
+    ABT_xstream xstream;
+    ABT_eventual_memory done;
+};
+
+static void *join_from_outside(void *arg)
 {
-    for (int i = 0; i < LEAVE_YIELDS && runs_on(xstream); i++)
-        ABT_self_yield();
-    return !runs_on(xstream);
+    struct join *join = arg;
+    ABT_xstream_join(join->xstream);
+    ABT_xstream_free(&join->xstream);
+    ABT_eventual_set(ABT_EVENTUAL_MEMORY_GET_HANDLE(&join->done), NULL, 0);
+    return NULL;
 }
 
-static void join_xstream(struct mg_xstream *xstream)
+/* Where several ESs serve a pool, a thread may find itself on the one that it wants to end. It then waits aside, and
+ * another one goes on with it. */
+static void end_xstream(ABT_xstream xstream)
 {
-    if (!xstream->owned || xstream->handle == ABT_XSTREAM_NULL)
+    struct join join = {xstream, ABT_EVENTUAL_INITIALIZER};
+    pthread_t helper;
+    if (!runs_on(xstream)) {
+        join_from_outside(&join);
         return;
-    leave_xstream(xstream->handle);
-    ABT_xstream_join(xstream->handle);
-    ABT_xstream_free(&xstream->handle);
+    }
+    if (pthread_create(&helper, NULL, join_from_outside, &join) != 0) {
+        log_error(TAG, "no thread could be created to end an execution stream: it stays");
+        return;
+    }
+    ABT_eventual_wait(ABT_EVENTUAL_MEMORY_GET_HANDLE(&join.done), NULL);
+    pthread_join(helper, NULL);
+}
+
+/* Whether the calling thread could go on without this ES. */
+static bool may_end_xstream(const struct mg_layout *layout, const struct mg_xstream *xstream)
+{
+    ABT_thread self;
+    ABT_pool pool;
+    if (!runs_on(xstream->handle))
+        return true;
+    if (ABT_thread_self(&self) != ABT_SUCCESS || ABT_thread_get_last_pool(self, &pool) != ABT_SUCCESS)
+        return false;
+    for (size_t i = 0; i < layout->num_xstreams; i++) {
+        const struct mg_xstream *other = layout->xstreams[i];
+        for (size_t j = 0; other != xstream && j < other->num_pools; j++) {
+            if (other->pools[j]->handle == pool)
+                return true;
+        }
+    }
+    return false;
 }
 
 static void free_pool_handle(struct mg_pool *pool)
@@ -96,8 +127,10 @@ static void leave_primary(struct mg_env *env)
 
 static void end_environment(struct mg_env *env)
 {
-    for (size_t i = 0; i < env->layout.num_xstreams; i++)
-        join_xstream(env->layout.xstreams[i]);
+    for (size_t i = 0; i < env->layout.num_xstreams; i++) {
+        if (env->layout.xstreams[i]->owned)
+            end_xstream(env->layout.xstreams[i]->handle);
+    }
     if (env->owns_abt)
         leave_primary(env);
     for (size_t i = 0; i < env->layout.num_pools; i++)
@@ -410,7 +443,7 @@ int mg_env_remove_xstream(struct mg_env *env, struct mg_xstream *xstream, struct
     else if (xstream->refs > 0)
         status = dango_error_set(err, DANGO_ERR_PERMISSION, "xstream \"%s\" is in use (%u references)", xstream->name,
                                  xstream->refs);
-    else if (!leave_xstream(handle))
+    else if (!may_end_xstream(&env->layout, xstream))
         status = dango_error_set(err, DANGO_ERR_PERMISSION, "xstream \"%s\" cannot be removed by its own thread",
                                  xstream->name);
     if (status == 0)
@@ -418,11 +451,19 @@ int mg_env_remove_xstream(struct mg_env *env, struct mg_xstream *xstream, struct
     mg_env_unlock(env);
     /* Joining waits for threads, which may need the lock. */
     if (status == 0 && owned) {
-        leave_xstream(handle);
-        ABT_xstream_join(handle);
-        ABT_xstream_free(&handle);
+        ABT_mutex_lock(ABT_MUTEX_MEMORY_GET_HANDLE(&env->removal));
+        atomic_store(&env->leaving, handle);
+        end_xstream(handle);
+        atomic_store(&env->leaving, ABT_XSTREAM_NULL);
+        ABT_mutex_unlock(ABT_MUTEX_MEMORY_GET_HANDLE(&env->removal));
     }
     return status;
+}
+
+bool mg_env_must_leave(const struct mg_env *env)
+{
+    ABT_xstream leaving = atomic_load_explicit(&env->leaving, memory_order_relaxed);
+    return leaving != ABT_XSTREAM_NULL && runs_on(leaving);
 }
 
 /* ---- references ---- */
