@@ -59,8 +59,8 @@ static int teardown(void **state)
     struct fixture *f = *state;
     margo_bulk_free(f->bulk);
     margo_addr_free(f->attacker, f->address);
-    margo_finalize(f->attacker);
-    margo_finalize(f->server);
+    margo_finalize_and_wait(f->attacker);
+    margo_finalize_and_wait(f->server);
     free(f);
     return 0;
 }
