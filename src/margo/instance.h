@@ -93,7 +93,7 @@ struct mg_rpc {
     bool one_way;
     _Atomic(ABT_pool) pool;
     struct mg_pool *pool_entry; /* referenced; NULL if the instance does not know the pool */
-    void *data;
+    void *_Atomic data;         /* as mid */
     void (*free_data)(void *);
 };
 
