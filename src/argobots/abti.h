@@ -304,6 +304,12 @@ static inline bool abti_can_switch(abti_xstream *es)
     return es && !es->current->is_task && !es->current->is_root;
 }
 
+static inline bool abti_self_is_task(void)
+{
+    abti_xstream *es = abti_self();
+    return es && es->current->is_task;
+}
+
 static inline void abti_waiter_init(struct abti_waiter *waiter)
 {
     abti_xstream *es = abti_self();
@@ -354,7 +360,6 @@ void abti_block(struct abti_waiters *list, atomic_uint *word, uint32_t bits);
 void abti_wake(struct abti_waiter *waiter);
 void abti_wake_all(struct abti_waiter *first);
 int64_t abti_deadline_from_realtime(const struct timespec *abstime);
-bool abti_self_is_task(void);
 
 /* pool.c, queue.h */
 int abti_pool_alloc(const struct abti_pool_ops *ops, ABT_pool_access access, bool automatic, const char *kind_name,
