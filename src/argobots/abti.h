@@ -199,7 +199,6 @@ struct ABT_sched_opaque {
     struct abti_sleep_link *links; /* one per pool */
     bool automatic;
     bool stacked; /* runs in a pool: stops when it has no units */
-    unsigned event_freq;
     atomic_bool used;
     abti_xstream *es; /* where it is the main scheduler */
     ABT_sched_def def;
@@ -258,10 +257,10 @@ struct abti_settings { /* from the environment, at ABT_init */
     size_t thread_stack_size, sched_stack_size;
     unsigned max_stacks; /* kept for reuse */
     unsigned max_xstreams;
-    unsigned event_freq;
-    unsigned long sleep_nsec;
+    unsigned event_freq;      /* reported only: events are looked at after every unit */
+    unsigned long sleep_nsec; /* reported only: sleepers are woken */
     unsigned key_table_size;
-    bool affinity, print_config, debug;
+    bool affinity, print_config;
     unsigned num_cpus;
 };
 
