@@ -42,22 +42,33 @@ struct json_object *bdk_json_sorted(struct json_object *json)
     return result;
 }
 
-/* json-c indents by two spaces; its strings contain no raw line feeds, so that lines can be widened here. */
+/* Length of the white space between the brackets of an empty object or array that ends at `text`; 0 if it is none. */
+static size_t empty_inside(const char *start, const char *text)
+{
+    size_t space = strspn(text, " \n");
+    bool opened = text > start && (text[-1] == '{' || text[-1] == '[');
+    return opened && (text[space] == '}' || text[space] == ']') ? space : 0;
+}
+
+/*
+ * json-c indents by two spaces and breaks the line inside of empty brackets. Its strings contain no raw line feeds, so
+ * that every one of them is layout.
+ */
 static char *widen(const char *text)
 {
     char *wide = malloc(2 * strlen(text) + 1), *out = wide;
     if (!wide)
         abort();
-    while (*text) {
-        size_t spaces = strspn(text, " ");
-        memset(out, ' ', 2 * spaces);
-        out += 2 * spaces;
-        text += spaces;
-        const char *end = strchrnul(text, '\n');
-        size_t length = (size_t)(end - text) + (*end == '\n');
-        memcpy(out, text, length);
-        out += length;
-        text += length;
+    for (const char *at = text; *at;) {
+        size_t skip = *at == '\n' ? empty_inside(text, at) : 0;
+        at += skip;
+        *out++ = *at++;
+        if (at[-1] == '\n') {
+            size_t spaces = strspn(at, " ");
+            memset(out, ' ', 2 * spaces);
+            out += 2 * spaces;
+            at += spaces;
+        }
     }
     *out = '\0';
     return wide;

@@ -81,6 +81,7 @@ def test_query_shows_every_member(servers, workdir):
     assert sorted(document) == sorted(d.address for d in daemons)
     assert [document[d.address]["providers"][0]["name"] for d in daemons] == ["t0", "t1", "t2"]
     assert re.search(r'^    "na\+sm://', output, re.M) and re.search(r'^        "bedrock"', output, re.M)
+    assert '"dependencies": {},' in output and '"tags": [],' in output
     names = json.loads(query("-f", "group.json", "-e", "$__config__.providers[0].name").stdout)
     assert sorted(names.values()) == ["t0", "t1", "t2"]
 
