@@ -306,18 +306,19 @@ typedef enum {
 /* Structures with visible fields ---------------------------------------------------------------- */
 
 /*
- * Memory for a mutex, condition variable or eventual that the user places himself: in static
- * storage, on a stack, in a structure. Initialised with the macros below; needs no destruction.
+ * Memory for a mutex, condition variable or eventual that users place themselves: in static storage,
+ * on a stack, in a structure. Initialised with the macros below; needs no destruction.
  */
+#define ABT_OBJECT_ALIGNMENT __attribute__((aligned(8)))
 typedef struct {
     int dummy[16] __attribute__((aligned(8))); /* holds pointers */
-} ABT_mutex_memory;
+} ABT_OBJECT_ALIGNMENT ABT_mutex_memory;
 typedef struct {
     int dummy[16] __attribute__((aligned(8))); /* holds pointers */
-} ABT_cond_memory;
+} ABT_OBJECT_ALIGNMENT ABT_cond_memory;
 typedef struct {
     int dummy[16] __attribute__((aligned(8))); /* holds pointers */
-} ABT_eventual_memory;
+} ABT_OBJECT_ALIGNMENT ABT_eventual_memory;
 
 /* clang-format off */
 #define ABT_MUTEX_INITIALIZER           { { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } }
@@ -337,7 +338,7 @@ typedef struct {
 extern ABT_sched_config_var ABT_sched_config_var_end;   /* ends the list of ABT_sched_config_create */
 extern ABT_sched_config_var ABT_sched_config_access;    /* accepted and ignored */
 extern ABT_sched_config_var ABT_sched_config_automatic; /* int: free the scheduler with its ES */
-extern ABT_sched_config_var ABT_sched_basic_freq;       /* int: rounds between event checks */
+extern ABT_sched_config_var ABT_sched_basic_freq;       /* int: accepted; events are seen at once */
 
 typedef struct {
     int key;

@@ -199,7 +199,6 @@ struct ABT_sched_opaque {
     struct abti_sleep_link *links; /* one per pool */
     bool automatic;
     bool stacked; /* runs in a pool: stops when it has no units */
-    unsigned event_freq;
     atomic_bool used;
     abti_xstream *es; /* where it is the main scheduler */
     ABT_sched_def def;
@@ -258,10 +257,10 @@ struct abti_settings { /* from the environment, at ABT_init */
     size_t thread_stack_size, sched_stack_size;
     unsigned max_stacks; /* kept for reuse */
     unsigned max_xstreams;
-    unsigned event_freq;
-    unsigned long sleep_nsec;
+    unsigned event_freq;      /* reported only: events are looked at after every unit */
+    unsigned long sleep_nsec; /* reported only: sleepers are woken */
     unsigned key_table_size;
-    bool affinity, print_config, debug;
+    bool affinity, print_config;
     unsigned num_cpus;
 };
 
@@ -302,6 +301,12 @@ abti_xstream *abti_self(void);
 static inline bool abti_can_switch(abti_xstream *es)
 {
     return es && !es->current->is_task && !es->current->is_root;
+}
+
+static inline bool abti_self_is_task(void)
+{
+    abti_xstream *es = abti_self();
+    return es && es->current->is_task;
 }
 
 static inline void abti_waiter_init(struct abti_waiter *waiter)
@@ -354,7 +359,6 @@ void abti_block(struct abti_waiters *list, atomic_uint *word, uint32_t bits);
 void abti_wake(struct abti_waiter *waiter);
 void abti_wake_all(struct abti_waiter *first);
 int64_t abti_deadline_from_realtime(const struct timespec *abstime);
-bool abti_self_is_task(void);
 
 /* pool.c, queue.h */
 int abti_pool_alloc(const struct abti_pool_ops *ops, ABT_pool_access access, bool automatic, const char *kind_name,

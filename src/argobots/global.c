@@ -79,7 +79,6 @@ void abti_settings_load(struct abti_settings *settings)
         .key_table_size = (unsigned)lookup_size("KEY_TABLE_SIZE", DEFAULT_KEY_TABLE, 1, UINT32_MAX),
         .affinity = lookup_bool("SET_AFFINITY", true),
         .print_config = lookup_bool("PRINT_CONFIG", false),
-        .debug = lookup_bool("USE_DEBUG", false),
         .num_cpus = num_cpus,
     };
 }

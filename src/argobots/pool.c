@@ -205,17 +205,6 @@ void abti_pool_push(abti_xstream *es, abti_pool *pool, abti_thread *thread, ABT_
     }
 }
 
-static abti_thread *take(struct abti_list *list, atomic_size_t *size, bool from_tail)
-{
-    abti_thread *thread = from_tail ? list->tail : list->head;
-    if (!thread)
-        return NULL;
-    abti_list_remove(list, thread);
-    abti_store(&thread->linked, ABTI_LINK_NONE);
-    abti_size_add(size, -1);
-    return thread;
-}
-
 static abti_thread *pop_shared(abti_pool *pool, bool from_tail)
 {
     struct abti_queue *queue = &pool->queue;
@@ -224,7 +213,7 @@ static abti_thread *pop_shared(abti_pool *pool, bool from_tail)
     abti_bitlock_lock(&queue->lock);
     if (abti_load(&queue->owner))
         abti_queue_revoke(queue);
-    abti_thread *thread = take(&queue->shared, &queue->shared_size, from_tail);
+    abti_thread *thread = abti_queue_take(&queue->shared, &queue->shared_size, from_tail);
     abti_bitlock_unlock(&queue->lock, 0);
     return thread;
 }
@@ -236,7 +225,7 @@ abti_thread *abti_pool_pop(abti_xstream *es, abti_pool *pool, ABT_pool_context c
     bool from_tail = pool->lifo_create && (context & ABT_POOL_CONTEXT_OWNER_SECONDARY);
     if (!abti_queue_enter(&pool->queue, es))
         return pop_shared(pool, from_tail);
-    abti_thread *thread = take(&pool->queue.own, &pool->queue.own_size, from_tail);
+    abti_thread *thread = abti_queue_take(&pool->queue.own, &pool->queue.own_size, from_tail);
     abti_queue_leave(&pool->queue);
     return thread;
 }

@@ -114,4 +114,58 @@ static inline void abti_queue_leave(struct abti_queue *queue)
     abti_store_release(&queue->busy, false);
 }
 
+/* The first or last unit of a list, out of it; by the owner, or with the lock held. */
+static inline abti_thread *abti_queue_take(struct abti_list *list, atomic_size_t *size, bool from_tail)
+{
+    abti_thread *thread = from_tail ? list->tail : list->head;
+    if (!thread)
+        return NULL;
+    abti_list_remove(list, thread);
+    abti_store(&thread->linked, ABTI_LINK_NONE);
+    abti_size_add(size, (size_t)-1);
+    return thread;
+}
+
+/* abti_pool_push and abti_pool_pop with the most frequent case inline: the owner, in a pool of ours. */
+
+static inline void abti_pool_push_inline(abti_xstream *es, abti_pool *pool, abti_thread *thread,
+                                         ABT_pool_context context, bool unblocked)
+{
+    struct abti_queue *queue = &pool->queue;
+    if (abti_unlikely(pool->ops || pool->lifo_create || !abti_queue_enter(queue, es))) {
+        abti_pool_push(es, pool, thread, context, unblocked);
+        return;
+    }
+    abti_store(&thread->state, ABT_THREAD_STATE_READY);
+    abti_list_append(&queue->own, thread);
+    abti_store(&thread->linked, ABTI_LINK_OWN);
+    abti_size_add(&queue->own_size, 1);
+    if (unblocked)
+        abti_store(&pool->own_blocked, abti_load(&pool->own_blocked) - 1);
+    abti_queue_leave(queue); /* no sleepers to look for: only the owner serves the pool, and it is awake */
+}
+
+static inline abti_thread *abti_pool_pop_inline(abti_xstream *es, abti_pool *pool, ABT_pool_context context)
+{
+    if (abti_unlikely(pool->ops || pool->lifo_create || !abti_queue_enter(&pool->queue, es)))
+        return abti_pool_pop(es, pool, context);
+    abti_thread *thread = abti_queue_take(&pool->queue.own, &pool->queue.own_size, false);
+    abti_queue_leave(&pool->queue);
+    return thread;
+}
+
+/* abti_sched_pick with the most frequent case inline: the first pool of an ordered scheduler has something. */
+static inline abti_thread *abti_sched_pick_inline(abti_sched *sched, abti_xstream *es)
+{
+    if (abti_likely(abti_load(&sched->num_pools) > 0)) {
+        abti_pool *first = sched->serve[0];
+        if (!first->ops && !abti_queue_is_empty(&first->queue)) {
+            abti_thread *thread = abti_pool_pop_inline(es, first, ABT_POOL_CONTEXT_OWNER_PRIMARY);
+            if (thread)
+                return thread;
+        }
+    }
+    return abti_sched_pick(sched, es);
+}
+
 #endif

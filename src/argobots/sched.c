@@ -21,7 +21,6 @@ static int alloc_sched(int num_pools, abti_sched **newsched)
     sched->pools = calloc(capacity, sizeof *sched->pools);
     sched->serve = calloc(capacity, sizeof *sched->serve);
     sched->links = calloc(capacity, sizeof *sched->links);
-    sched->event_freq = abti_global.settings.event_freq;
     sched->random = (uint32_t)(uintptr_t)sched | 1u;
     if (!sched->pools || !sched->serve || !sched->links) {
         abti_sched_destroy(sched);
@@ -90,8 +89,6 @@ static void apply_config(abti_sched *sched, ABT_sched_config config)
     int value;
     if (abti_sched_config_int(config, ABT_sched_config_automatic.idx, &value))
         sched->automatic = value != 0;
-    if (abti_sched_config_int(config, ABT_sched_basic_freq.idx, &value) && value > 0)
-        sched->event_freq = (unsigned)value;
 }
 
 int abti_sched_create_basic(ABT_sched_predef predef, int num_pools, ABT_pool *pools, ABT_sched_config config,

@@ -34,7 +34,7 @@ static void publish_end(abti_xstream *es, abti_thread *thread)
         abti_wake(handoff);
 }
 
-static void do_post(abti_xstream *es)
+static inline void do_post(abti_xstream *es)
 {
     struct abti_post *post = &es->post;
     abti_thread *prev = post->prev;
@@ -46,7 +46,7 @@ static void do_post(abti_xstream *es)
     case ABTI_POST_NONE:
         break;
     case ABTI_POST_PUSH:
-        abti_pool_push(es, abti_load(&prev->pool), prev, post->context, false);
+        abti_pool_push_inline(es, abti_load(&prev->pool), prev, post->context, false);
         break;
     case ABTI_POST_BLOCK:
         abti_store_release(&prev->state, ABT_THREAD_STATE_BLOCKED);
@@ -108,7 +108,7 @@ static abti_thread *pick_next(abti_xstream *es)
 {
     abti_thread *parent = es->current->parent;
     abti_sched *sched = direct_sched(es, parent);
-    abti_thread *next = sched ? abti_sched_pick(sched, es) : NULL;
+    abti_thread *next = sched ? abti_sched_pick_inline(sched, es) : NULL;
     if (!next)
         return parent;
     if (abti_unlikely(abti_load(&next->request))) { /* needs callbacks, and the caller may hold a lock */
@@ -306,7 +306,7 @@ void abti_finish_unrun(abti_thread *thread)
 /* A blocked unit can go on: into its pool. */
 void abti_ready(abti_thread *thread)
 {
-    abti_pool_push(abti_self(), abti_load(&thread->pool), thread, ABT_POOL_CONTEXT_OP_THREAD_RESUME, true);
+    abti_pool_push_inline(abti_self(), abti_load(&thread->pool), thread, ABT_POOL_CONTEXT_OP_THREAD_RESUME, true);
 }
 
 /* The one schedule point for requests: returns the popped unit, or NULL if it was cancelled or went elsewhere. */

@@ -9,6 +9,8 @@
  */
 #include "argobots/thread.h"
 
+#include "argobots/queue.h"
+
 static atomic_ullong next_id = 1;
 
 /* Makes a unit with a stack and a pool ready for its (first or next) life. */
@@ -77,7 +79,7 @@ int abti_thread_create(abti_pool *pool, void (*fn)(void *), void *arg, ABT_threa
     if (newthread)
         *newthread = thread;
     if (push)
-        abti_pool_push(es, pool, thread, ABT_POOL_CONTEXT_OP_THREAD_CREATE, false);
+        abti_pool_push_inline(es, pool, thread, ABT_POOL_CONTEXT_OP_THREAD_CREATE, false);
     return ABT_SUCCESS;
 }
 

@@ -192,9 +192,3 @@ int64_t abti_deadline_from_realtime(const struct timespec *abstime)
         return DANGO_NEVER;
     return dango_clock_ns() + (int64_t)(left_s * (double)DANGO_NS_PER_S);
 }
-
-bool abti_self_is_task(void)
-{
-    abti_xstream *es = abti_self();
-    return es && es->current->is_task;
-}

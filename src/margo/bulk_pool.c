@@ -166,14 +166,16 @@ int margo_bulk_poolset_create(margo_instance_id mid, hg_size_t npools, hg_size_t
 {
     if (!mid || !poolset || npools == 0 || npools > POOLS_MAX || (npools > 1 && size_multiple < 2))
         return -1;
+    hg_size_t size = first_size;
+    for (hg_size_t i = 1; i < npools; i++) {
+        if (__builtin_mul_overflow(size, size_multiple, &size))
+            return -1;
+    }
     margo_bulk_poolset_t set = calloc(1, sizeof *set);
     if (!set)
         return -1;
-    hg_size_t size = first_size;
-    for (; set->num_pools < npools; set->num_pools++) {
+    for (size = first_size; set->num_pools < npools; size *= size_multiple, set->num_pools++) {
         if (margo_bulk_pool_create(mid, nbufs, size, flag, &set->pools[set->num_pools]) != 0)
-            break;
-        if (set->num_pools + 1 < npools && __builtin_mul_overflow(size, size_multiple, &size))
             break;
     }
     if (set->num_pools < npools) {

@@ -48,12 +48,61 @@ static bool on_primary_ult(void)
 
 /* ---- ending ---- */
 
-static void join_xstream(struct mg_xstream *xstream)
+static bool runs_on(ABT_xstream xstream)
 {
-    if (!xstream->owned || xstream->handle == ABT_XSTREAM_NULL)
+    ABT_xstream self;
+    return ABT_xstream_self(&self) == ABT_SUCCESS && self == xstream;
+}
+
+struct join {
+    ABT_xstream xstream;
+    ABT_eventual_memory done;
+};
+
+static void *join_from_outside(void *arg)
+{
+    struct join *join = arg;
+    ABT_xstream_join(join->xstream);
+    ABT_xstream_free(&join->xstream);
+    ABT_eventual_set(ABT_EVENTUAL_MEMORY_GET_HANDLE(&join->done), NULL, 0);
+    return NULL;
+}
+
+/* Where several ESs serve a pool, a thread may find itself on the one that it wants to end. It then waits aside, and
+ * another one goes on with it. */
+static void end_xstream(ABT_xstream xstream)
+{
+    struct join join = {xstream, ABT_EVENTUAL_INITIALIZER};
+    pthread_t helper;
+    if (!runs_on(xstream)) {
+        join_from_outside(&join);
         return;
-    ABT_xstream_join(xstream->handle);
-    ABT_xstream_free(&xstream->handle);
+    }
+    if (pthread_create(&helper, NULL, join_from_outside, &join) != 0) {
+        log_error(TAG, "no thread could be created to end an execution stream: it stays");
+        return;
+    }
+    ABT_eventual_wait(ABT_EVENTUAL_MEMORY_GET_HANDLE(&join.done), NULL);
+    pthread_join(helper, NULL);
+}
+
+/* Whether the calling thread could go on without this ES. */
+static bool may_end_xstream(const struct mg_layout *layout, const struct mg_xstream *xstream)
+{
+    ABT_thread self;
+    ABT_pool pool;
+    if (!runs_on(xstream->handle))
+        return true;
+    if (ABT_thread_self(&self) != ABT_SUCCESS || ABT_thread_get_last_pool(self, &pool) != ABT_SUCCESS)
+        return false;
+    for (size_t i = 0; i < layout->num_xstreams; i++) {
+        const struct mg_xstream *other = layout->xstreams[i];
+        for (size_t j = 0; other != xstream && j < other->num_pools; j++) {
+            if (other->pools[j]->handle == pool)
+                return true;
+        }
+    }
+    return false;
 }
 
 static void free_pool_handle(struct mg_pool *pool)
@@ -78,8 +127,10 @@ static void leave_primary(struct mg_env *env)
 
 static void end_environment(struct mg_env *env)
 {
-    for (size_t i = 0; i < env->layout.num_xstreams; i++)
-        join_xstream(env->layout.xstreams[i]);
+    for (size_t i = 0; i < env->layout.num_xstreams; i++) {
+        if (env->layout.xstreams[i]->owned)
+            end_xstream(env->layout.xstreams[i]->handle);
+    }
     if (env->owns_abt)
         leave_primary(env);
     for (size_t i = 0; i < env->layout.num_pools; i++)
@@ -98,11 +149,8 @@ bool mg_env_may_end_here(const struct mg_env *env)
 {
     if (env->owns_abt || env->base)
         return on_primary_ult();
-    ABT_xstream self;
-    if (ABT_xstream_self(&self) != ABT_SUCCESS)
-        return true;
     for (size_t i = 0; i < env->layout.num_xstreams; i++) {
-        if (env->layout.xstreams[i]->owned && env->layout.xstreams[i]->handle == self)
+        if (env->layout.xstreams[i]->owned && runs_on(env->layout.xstreams[i]->handle))
             return false;
     }
     return true;
@@ -161,16 +209,18 @@ int mg_env_prepare(struct mg_options *options, bool *owns_abt, struct dango_erro
     return code == ABT_SUCCESS ? 0 : abt_error(err, code, "could not start Argobots");
 }
 
-static int make_pool(struct mg_pool *pool, struct dango_error *err)
+/* `lent`: it will be served by an ES that outlives us, whose scheduler frees it. */
+static int make_pool(struct mg_pool *pool, bool lent, struct dango_error *err)
 {
     int code = ABT_SUCCESS;
     ABT_pool_access access = (ABT_pool_access)pool->access;
+    ABT_bool automatic = lent ? ABT_TRUE : ABT_FALSE;
     switch (pool->kind) {
     case MG_POOL_FIFO:
-        code = ABT_pool_create_basic(ABT_POOL_FIFO, access, ABT_FALSE, &pool->handle);
+        code = ABT_pool_create_basic(ABT_POOL_FIFO, access, automatic, &pool->handle);
         break;
     case MG_POOL_FIFO_WAIT:
-        code = ABT_pool_create_basic(ABT_POOL_FIFO_WAIT, access, ABT_FALSE, &pool->handle);
+        code = ABT_pool_create_basic(ABT_POOL_FIFO_WAIT, access, automatic, &pool->handle);
         break;
     case MG_POOL_PRIO_WAIT:
         code = dango_abt_pool_create_prio(access, &pool->handle);
@@ -182,8 +232,10 @@ static int make_pool(struct mg_pool *pool, struct dango_error *err)
         assert(pool->handle != ABT_POOL_NULL);
         return 0;
     }
-    pool->owned = code == ABT_SUCCESS;
-    return pool->owned ? 0 : abt_error(err, code, pool->name);
+    if (code != ABT_SUCCESS)
+        return abt_error(err, code, pool->name);
+    pool->owned = !lent;
+    return 0;
 }
 
 static void bind_xstream(const struct mg_xstream *xstream)
@@ -250,7 +302,7 @@ static int make_all(struct mg_env *env, struct dango_error *err)
     struct mg_layout *layout = &env->layout;
     int status = env->owns_abt ? 0 : find_external_primary(layout, err);
     for (size_t i = 0; i < layout->num_pools && status == 0; i++)
-        status = make_pool(layout->pools[i], err);
+        status = make_pool(layout->pools[i], !env->owns_abt && layout->pools[i]->adopted, err);
     for (size_t i = 0; i < layout->num_xstreams && status == 0; i++) {
         struct mg_xstream *xstream = layout->xstreams[i];
         status = xstream->sched == MG_SCHED_EXTERNAL ? lend_pools(xstream, err) : make_xstream(xstream, err);
@@ -303,7 +355,7 @@ int mg_env_add_pool(struct mg_env *env, struct json_object *json, const char *pa
     int status = DANGO_ERR_INVALID;
     struct mg_pool *added = mg_config_parse_pool(json, path, &env->layout, err);
     if (added) {
-        status = make_pool(added, err);
+        status = make_pool(added, false, err);
         if (status != 0)
             mg_layout_drop_pool(&env->layout, added);
         else
@@ -384,15 +436,14 @@ int mg_env_remove_pool(struct mg_env *env, struct mg_pool *pool, struct dango_er
 int mg_env_remove_xstream(struct mg_env *env, struct mg_xstream *xstream, struct dango_error *err)
 {
     int status = 0;
-    ABT_xstream self = ABT_XSTREAM_NULL, handle = xstream->handle;
+    ABT_xstream handle = xstream->handle;
     bool owned = xstream->owned;
-    ABT_xstream_self(&self);
     if (strcmp(xstream->name, MG_PRIMARY) == 0)
         status = dango_error_set(err, DANGO_ERR_PERMISSION, "xstream \"" MG_PRIMARY "\" cannot be removed");
     else if (xstream->refs > 0)
         status = dango_error_set(err, DANGO_ERR_PERMISSION, "xstream \"%s\" is in use (%u references)", xstream->name,
                                  xstream->refs);
-    else if (handle == self)
+    else if (!may_end_xstream(&env->layout, xstream))
         status = dango_error_set(err, DANGO_ERR_PERMISSION, "xstream \"%s\" cannot be removed by its own thread",
                                  xstream->name);
     if (status == 0)
@@ -400,10 +451,19 @@ int mg_env_remove_xstream(struct mg_env *env, struct mg_xstream *xstream, struct
     mg_env_unlock(env);
     /* Joining waits for threads, which may need the lock. */
     if (status == 0 && owned) {
-        ABT_xstream_join(handle);
-        ABT_xstream_free(&handle);
+        ABT_mutex_lock(ABT_MUTEX_MEMORY_GET_HANDLE(&env->removal));
+        atomic_store(&env->leaving, handle);
+        end_xstream(handle);
+        atomic_store(&env->leaving, ABT_XSTREAM_NULL);
+        ABT_mutex_unlock(ABT_MUTEX_MEMORY_GET_HANDLE(&env->removal));
     }
     return status;
+}
+
+bool mg_env_must_leave(const struct mg_env *env)
+{
+    ABT_xstream leaving = atomic_load_explicit(&env->leaving, memory_order_relaxed);
+    return leaving != ABT_XSTREAM_NULL && runs_on(leaving);
 }
 
 /* ---- references ---- */

@@ -14,12 +14,16 @@
 
 #include "margo/config.h"
 
+#include <stdatomic.h>
+
 struct mg_env {
     ABT_mutex_memory mutex;
     struct mg_layout layout;
     unsigned sharers;
-    bool owns_abt;       /* we initialised Argobots and run __primary__ */
-    struct mg_env *base; /* the environment that does, if it is another of ours; held */
+    ABT_mutex_memory removal;     /* one ES is removed at a time */
+    _Atomic(ABT_xstream) leaving; /* the one: progress loops keep away from it */
+    bool owns_abt;                /* we initialised Argobots and run __primary__ */
+    struct mg_env *base;          /* the environment that does, if it is another of ours; held */
 };
 
 /* Whether the calling thread may drop the last sharer. */
@@ -51,6 +55,9 @@ int mg_env_remove_xstream(struct mg_env *env, struct mg_xstream *xstream, struct
 
 /* The entry of a pool that an instance knows by handle; NULL if it does not. Takes the lock. */
 struct mg_pool *mg_env_find_handle(struct mg_env *env, ABT_pool handle);
+
+/* Whether the calling thread is on an ES that is being removed, which cannot end while it is kept busy. */
+bool mg_env_must_leave(const struct mg_env *env);
 
 /* References on entries of pools, NULL allowed. They take the lock. */
 void mg_env_ref_pool(struct mg_env *env, struct mg_pool *pool);

@@ -85,7 +85,7 @@ static inline void mg_unlock(margo_instance_id mid)
 /* What goes with a registered RPC; the data of Mercury's registration. */
 struct mg_rpc {
     struct list_node link;
-    margo_instance_id mid; /* NULL after deregistration */
+    _Atomic(margo_instance_id) mid; /* NULL after deregistration; requests being dispatched look at it */
     hg_id_t id;
     char *name;
     hg_proc_cb_t in_proc;
@@ -93,7 +93,7 @@ struct mg_rpc {
     bool one_way;
     _Atomic(ABT_pool) pool;
     struct mg_pool *pool_entry; /* referenced; NULL if the instance does not know the pool */
-    void *data;
+    void *_Atomic data;         /* as mid */
     void (*free_data)(void *);
 };
 

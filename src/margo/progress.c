@@ -17,6 +17,9 @@
 #include <assert.h>
 #include <limits.h>
 
+/* How long the loop steps aside for its execution stream to end; another one takes it up then. */
+#define LEAVE_MS 1
+
 /* Callbacks run in one go before others get their turn. */
 #define TRIGGER_BATCH 64
 
@@ -80,6 +83,8 @@ static void progress_loop(void *arg)
         if (yield) {
             atomic_store(&mid->attention, false);
             dango_abt_self_yield_last();
+        } else if (mg_env_must_leave(mid->env)) {
+            margo_thread_sleep(mid, LEAVE_MS);
         } else if (!active && !mg_spin_again(&mid->spin, dango_clock_ns())) {
             sleep_until_needed(mid);
         }

@@ -12,7 +12,7 @@ struct counter {
     margo_instance_id mid;
     margo_timer_t timer;
     atomic_int count;
-    int repeat;
+    atomic_int repeat;
     double work_ms; /* how long the callback sleeps */
     atomic_bool inside;
 };

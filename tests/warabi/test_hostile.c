@@ -59,8 +59,8 @@ static int teardown(void **state)
     struct fixture *f = *state;
     margo_bulk_free(f->bulk);
     margo_addr_free(f->attacker, f->address);
-    margo_finalize(f->attacker);
-    margo_finalize(f->server);
+    margo_finalize_and_wait(f->attacker);
+    margo_finalize_and_wait(f->server);
     free(f);
     return 0;
 }
@@ -150,6 +150,12 @@ static void valid_requests_are_answered(void **state)
     }
 }
 
+/* An error as answer; or none, because a peer that keeps sending nonsense loses its connection. */
+static void assert_refused(int code)
+{
+    assert_true(code == WARABI_ERR_INVALID || code == -1);
+}
+
 static void truncated_requests_are_refused(void **state)
 {
     struct fixture *f = *state;
@@ -161,11 +167,11 @@ static void truncated_requests_are_refused(void **state)
             raw.head_size = size;
             raw.bulk = HG_BULK_NULL;
             raw.tail_size = 0;
-            assert_int_equal(attack(f, rpc, &raw), WARABI_ERR_INVALID);
+            assert_refused(attack(f, rpc, &raw));
         }
         if (whole.bulk != HG_BULK_NULL) {
             whole.tail_size = 0;
-            assert_int_equal(attack(f, rpc, &whole), WARABI_ERR_INVALID);
+            assert_refused(attack(f, rpc, &whole));
         }
     }
     create_region(f);
@@ -224,7 +230,10 @@ static void mutated_requests_do_no_harm(void **state)
         }
     }
     struct raw raw = valid(f, WB_RPC_read_eager, &regions[WB_RPC_read_eager]);
-    assert_int_equal(attack(f, WB_RPC_read_eager, &raw), WARABI_ERR_OK);
+    int code = attack(f, WB_RPC_read_eager, &raw);
+    if (code == -1) /* the connection was just lost: there is a new one now */
+        code = attack(f, WB_RPC_read_eager, &raw);
+    assert_int_equal(code, WARABI_ERR_OK);
 }
 
 static void random_requests_do_no_harm(void **state)

@@ -74,6 +74,15 @@ static void stop_server(struct process *process)
     waitpid(process->pid, NULL, 0);
 }
 
+/* Returns when every thread of the process has stopped. */
+static void pause_server(const struct process *process)
+{
+    int status;
+    kill(process->pid, SIGSTOP);
+    assert_int_equal(waitpid(process->pid, &status, WUNTRACED), process->pid);
+    assert_true(WIFSTOPPED(status));
+}
+
 struct fixture {
     struct process server, third;
     char descriptor[1024]; /* of the text of the third process */
@@ -101,7 +110,7 @@ static int teardown(void **state)
     struct fixture *f = *state;
     warabi_target_handle_free(f->th);
     warabi_client_free(f->client);
-    margo_finalize(f->mid);
+    margo_finalize_and_wait(f->mid);
     stop_server(&f->server);
     stop_server(&f->third);
     free(f);
@@ -156,7 +165,7 @@ static void the_death_of_the_provider_is_reported_at_once(void **state)
     char *data = calloc(1, SIZE);
     assert_success(warabi_create(f->th, SIZE, &region, NULL));
     /* A stopped process keeps every request in flight until it is killed. */
-    kill(f->server.pid, SIGSTOP);
+    pause_server(&f->server);
     for (int i = 0; i < COUNT; i++)
         assert_success(warabi_create_write(f->th, data, i % 2 ? SIZE : 100, false, &created[i], &requests[i]));
     double start = now_s();
@@ -174,7 +183,7 @@ static void a_silent_provider_runs_into_the_deadline(void **state)
     warabi_region_t region;
     assert_success(warabi_create(f->th, 10, &region, NULL));
     assert_success(warabi_set_timeout(f->th, 50));
-    kill(f->server.pid, SIGSTOP);
+    pause_server(&f->server);
     assert_failure(warabi_create(f->th, 10, &region, NULL), WARABI_ERR_TIMEOUT);
     kill(f->server.pid, SIGCONT);
     assert_success(warabi_set_timeout(f->th, 0));

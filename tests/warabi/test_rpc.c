@@ -42,7 +42,7 @@ static int stop(void **state)
     struct fixture *f = *state;
     assert_success(warabi_target_handle_free(f->th));
     assert_success(warabi_client_free(f->client));
-    margo_finalize(f->mid);
+    margo_finalize_and_wait(f->mid);
     free(f);
     return 0;
 }
