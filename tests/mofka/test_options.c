@@ -61,6 +61,7 @@ static void mistakes_are_explained(void **state)
          "possible with one partition only"},
         {"{\"dependencies\": {\"pool\": 3}}", "topic.dependencies.pool: expected a string or a list of strings"},
         {"{\"dependencies\": {\"pool\": [\"a\", 3]}}", "topic.dependencies.pool"},
+        {"{\"dependencies\": {\"pol\": \"a\"}}", "topic.dependencies: partitions have no dependency \"pol\""},
         {"[1]", "topic"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

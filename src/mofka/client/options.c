@@ -111,6 +111,8 @@ static bool is_name_list(struct json_object *json)
 static int check(const struct mofka_topic_options *options, struct dango_error *err)
 {
     uuid_t uuid;
+    const struct mofka_partition_type *type = dango_mofka_partition_type(options->config.type, err);
+    assert(type); /* looked up before */
     if (options->config.uuid && uuid_parse(options->config.uuid, uuid) != 0)
         return dango_error_set(err, DANGO_ERR_INVALID, "topic.config.uuid: \"%s\" is not a UUID", options->config.uuid);
     if (options->config.uuid && options->num_partitions != 1)
@@ -118,6 +120,8 @@ static int check(const struct mofka_topic_options *options, struct dango_error *
                                "topic.config.uuid: possible with one partition only, not with num_partitions %lld",
                                (long long)options->num_partitions);
     json_object_object_foreach (options->dependencies, name, value) {
+        if (dango_mofka_partition_type_uses(type, name, err) < 0)
+            return dango_error_prefix(err, "topic.dependencies");
         if (!is_name_list(value))
             return dango_error_set(err, DANGO_ERR_INVALID,
                                    "topic.dependencies.%s: expected a string or a list of strings, got %s", name,

@@ -29,16 +29,18 @@ struct creation {
     } * partitions;
 };
 
-/* The first name of each dependency: built-in types use no more. */
+/* The first name of each dependency that the type uses. */
 static struct json_object *dependencies(const struct creation *creation)
 {
     struct json_object *result = json_object_new_object();
+    const struct mofka_partition_type *type = dango_mofka_partition_type(creation->options.config.type, NULL);
+    assert(type); /* the options were checked */
     json_object_object_add(result, "master_database",
                            json_object_new_string(mofka_registry_locator(creation->driver->registry)));
     json_object_object_foreach (creation->options.dependencies, name, value) {
         struct json_object *first =
             json_object_is_type(value, json_type_array) ? json_object_array_get_idx(value, 0) : value;
-        if (first)
+        if (first && dango_mofka_partition_type_uses(type, name, NULL) > 0)
             json_object_object_add(result, name, json_object_get(first));
     }
     return result;

@@ -12,8 +12,10 @@ static const struct dango_option memory_options[] = {
     DANGO_OPTION_END,
 };
 
+static const char *const memory_dependencies[] = {"pool", NULL};
+
 static const struct mofka_partition_type types[] = {
-    {"memory", memory_options, "events in the memory of the server; they end with it"},
+    {"memory", memory_options, memory_dependencies, "events in the memory of the server; they end with it"},
 };
 
 #define TYPE_COUNT (sizeof types / sizeof *types)
@@ -46,6 +48,24 @@ const struct mofka_partition_type *dango_mofka_partition_type(const char *name, 
     }
     dango_error_set(err, DANGO_ERR_INVALID, "unknown partition type \"%s\"%s", name, list);
     return NULL;
+}
+
+/* Dependencies of all types that there ever were: users may give them whatever the type. */
+static const char *const known_dependencies[] = {"pool", "io_controller", "metadata", "data"};
+#define KNOWN_COUNT (sizeof known_dependencies / sizeof *known_dependencies)
+
+int dango_mofka_partition_type_uses(const struct mofka_partition_type *type, const char *dependency,
+                                    struct dango_error *err)
+{
+    char list[256];
+    for (size_t i = 0; type->dependencies[i]; i++)
+        if (strcmp(type->dependencies[i], dependency) == 0)
+            return 1;
+    for (size_t i = 0; i < KNOWN_COUNT; i++)
+        if (strcmp(known_dependencies[i], dependency) == 0)
+            return 0;
+    dango_suggest_list("dependencies", dependency, known_dependencies, KNOWN_COUNT, list, sizeof list);
+    return dango_error_set(err, DANGO_ERR_INVALID, "partitions have no dependency \"%s\"%s", dependency, list);
 }
 
 int dango_mofka_check_topic_name(const char *name, struct dango_error *err)

@@ -16,6 +16,7 @@
 struct mofka_partition_type {
     const char *name;
     const struct dango_option *options; /* of "config.partition" */
+    const char *const *dependencies;    /* names that it uses, ended by NULL; the first of each list */
     const char *help;
 };
 
@@ -24,6 +25,10 @@ const struct mofka_partition_type *dango_mofka_partition_type(const char *name, 
 
 /* The i-th type; NULL beyond the last. */
 const struct mofka_partition_type *dango_mofka_partition_type_at(size_t i);
+
+/* Whether the type uses a dependency: 1, 0, or an error when no type does. */
+int dango_mofka_partition_type_uses(const struct mofka_partition_type *type, const char *dependency,
+                                    struct dango_error *err);
 
 /* Names of topics go into keys and paths: not empty, at most 256 bytes, no control characters, no ':' and '/', not
  * beginning with '.'. */
