@@ -1,0 +1,163 @@
+/*
+ * A producer or consumer for the scenarios of tests/scenario: a process over the public API that says on standard
+ * output what it does, one line each, so that a test can wait for it, kill it, and compare.
+ *
+ *     mofka-peer create  GROUP TOPIC OPTIONS
+ *     mofka-peer produce GROUP TOPIC COUNT BATCH DATA       COUNT events (0: for ever), DATA bytes of data each,
+ *                                                           batches of BATCH events (0: adaptive)
+ *     mofka-peer consume GROUP TOPIC NAME COUNT DATA        COUNT events (0: for ever), DATA: none | all
+ *
+ * Event i of a producer has the metadata {"i":<i>} and data in which byte k is (unsigned char)(i + k).
+ *
+ * Lines: "ready", "stored N" (after each flush), "got N" (every 1000 events and at the end), "error CODE: text".
+ * Exit status: 0, 1 after an error of the library (which is printed), 2 when content is wrong.
+ */
+#include <diaspora/diaspora.h>
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static diaspora_error err = DIASPORA_ERROR_INIT;
+
+static int failed(void)
+{
+    printf("error %d: %s\n", err.code, err.text);
+    return 1;
+}
+
+static diaspora_driver *open_driver(const char *group_file)
+{
+    char options[4200];
+    snprintf(options, sizeof options, "{\"group_file\": \"%s\"}", group_file);
+    return diaspora_driver_open("mofka", options, &err);
+}
+
+static int create(const char *group_file, const char *topic, const char *options)
+{
+    diaspora_driver *driver = open_driver(group_file);
+    int code = driver ? diaspora_topic_create(driver, topic, options, NULL, &err) : err.code;
+    diaspora_driver_close(driver);
+    return code == 0 ? 0 : failed();
+}
+
+/* ---- produce ---- */
+
+static int push_one(diaspora_producer *producer, uint64_t i, unsigned char *data, size_t size)
+{
+    char text[48];
+    int length = snprintf(text, sizeof text, "{\"i\":%" PRIu64 "}", i);
+    for (size_t k = 0; k < size; k++)
+        data[k] = (unsigned char)(i + k);
+    return diaspora_push(producer, text, (size_t)length, DIASPORA_DATA(data, size), NULL, &err);
+}
+
+static int push_all(diaspora_producer *producer, uint64_t count, uint64_t flush_every, size_t size)
+{
+    unsigned char *data = malloc(size * flush_every + 1); /* the library reads it until the flush */
+    int code = 0;
+    for (uint64_t i = 0; code == 0 && (count == 0 || i < count); i++) {
+        code = push_one(producer, i, data + (i % flush_every) * size, size);
+        if (code == 0 && ((i + 1) % flush_every == 0 || i + 1 == count)) {
+            code = diaspora_flush(producer, DIASPORA_FOREVER, &err);
+            if (code == 0)
+                printf("stored %" PRIu64 "\n", i + 1);
+        }
+    }
+    free(data);
+    return code;
+}
+
+static int produce(const char *group_file, const char *name, uint64_t count, uint64_t batch, size_t size)
+{
+    char options[64] = "{}";
+    if (batch > 0)
+        snprintf(options, sizeof options, "{\"batch_size\": %" PRIu64 "}", batch);
+    diaspora_driver *driver = open_driver(group_file);
+    diaspora_topic *topic = driver ? diaspora_topic_open(driver, name, &err) : NULL;
+    diaspora_producer *producer = topic ? diaspora_producer_open(topic, options, &err) : NULL;
+    int code = producer ? 0 : err.code;
+    if (code == 0) {
+        puts("ready");
+        code = push_all(producer, count, batch > 0 ? batch : 100, size);
+    }
+    int status = code == 0 ? 0 : failed();
+    diaspora_producer_close(producer);
+    diaspora_topic_close(topic);
+    diaspora_driver_close(driver);
+    return status;
+}
+
+/* ---- consume ---- */
+
+static int check_event(const diaspora_event *event, bool with_data)
+{
+    uint64_t i;
+    if (sscanf(diaspora_event_metadata(event), "{\"i\":%" SCNu64 "}", &i) != 1)
+        return 2;
+    if (!with_data)
+        return 0;
+    const unsigned char *data = diaspora_event_data(event);
+    uint64_t size = diaspora_event_data_size(event);
+    if (size != diaspora_event_data_total(event))
+        return 2;
+    for (uint64_t k = 0; k < size; k++)
+        if (data[k] != (unsigned char)(i + k))
+            return 2;
+    return 0;
+}
+
+static int pull_all(diaspora_consumer *consumer, uint64_t count, bool with_data)
+{
+    uint64_t got = 0;
+    int status = 0;
+    while (status == 0 && (count == 0 || got < count)) {
+        diaspora_event *event;
+        if (diaspora_pull(consumer, DIASPORA_FOREVER, &event, &err) != 0)
+            return failed();
+        status = check_event(event, with_data);
+        if (status != 0)
+            printf("wrong content in event %" PRIu64 ": %s\n", diaspora_event_id(event),
+                   diaspora_event_metadata(event));
+        if (++got % 1000 == 0 || got == count) {
+            if (diaspora_event_acknowledge(event, &err) != 0)
+                status = failed();
+            printf("got %" PRIu64 "\n", got);
+        }
+        diaspora_event_release(event);
+    }
+    return status;
+}
+
+static int consume(const char *group_file, const char *name, const char *consumer_name, uint64_t count,
+                   const char *data)
+{
+    char options[128];
+    snprintf(options, sizeof options, "{\"name\": \"%s\", \"data\": \"%s\"}", consumer_name, data);
+    diaspora_driver *driver = open_driver(group_file);
+    diaspora_topic *topic = driver ? diaspora_topic_open(driver, name, &err) : NULL;
+    diaspora_consumer *consumer = topic ? diaspora_consumer_open(topic, options, &err) : NULL;
+    int status = consumer ? 0 : failed();
+    if (status == 0) {
+        puts("ready");
+        status = pull_all(consumer, count, strcmp(data, "all") == 0);
+    }
+    diaspora_consumer_close(consumer);
+    diaspora_topic_close(topic);
+    diaspora_driver_close(driver);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (argc == 5 && strcmp(argv[1], "create") == 0)
+        return create(argv[2], argv[3], argv[4]);
+    if (argc == 7 && strcmp(argv[1], "produce") == 0)
+        return produce(argv[2], argv[3], strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10),
+                       strtoull(argv[6], NULL, 10));
+    if (argc == 7 && strcmp(argv[1], "consume") == 0)
+        return consume(argv[2], argv[3], argv[4], strtoull(argv[5], NULL, 10), argv[6]);
+    fprintf(stderr, "usage: see the head of peer.c\n");
+    return 2;
+}

@@ -1,0 +1,91 @@
+"""What the scenarios of the streaming service share: the first configuration of the user guide, and peers.
+
+Peers are tests/mofka/peer.c: processes over the public API that say what they do on standard output.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from support import wait_until
+
+# As in the user guide, word for word: all five libraries, flock, yokan, abt_io.
+FIRST_CONFIGURATION = """
+{
+    "libraries": [
+        "libflock-bedrock-module.so",
+        "libyokan-bedrock-module.so",
+        "libwarabi-bedrock-module.so",
+        "libabt-io-bedrock-module.so",
+        "libmofka-bedrock-module.so"
+    ],
+    "providers": [
+        {
+            "name" : "group_manager",
+            "type" : "flock",
+            "provider_id" : 1,
+            "config": {
+                "bootstrap": "self",
+                "file": "mofka.json",
+                "group": {
+                    "type": "static"
+                }
+            }
+        },
+        {
+            "name": "master_database",
+            "provider_id": 2,
+            "type": "yokan",
+            "tags" : [ "mofka:master" ],
+            "config" : {
+                "database" : {
+                    "type": "map"
+                }
+            }
+        },
+        {
+            "name" : "io_controller",
+            "type" : "abt_io",
+            "provider_id" : 3,
+            "config" : {},
+            "dependencies": {
+                "pool": "__primary__"
+            }
+        }
+    ]
+}
+"""
+
+GROUP_FILE = "mofka.json"
+
+
+def peer(*words):
+    return ["mofka-peer", words[0], GROUP_FILE, *words[1:]]
+
+
+def count_of(process, word):
+    """The last number after `word` ("stored", "got") in a peer's output; 0 before the first."""
+    found = re.findall(rf"^{word} (\d+)$", process.output(), re.MULTILINE)
+    return int(found[-1]) if found else 0
+
+
+def wait_for_count(process, word, count, timeout_s):
+    def reached():
+        assert process.running() or count_of(process, word) >= count, process.output()
+        return count_of(process, word) >= count
+
+    wait_until(reached, f"{process.name}: {word} {count}", timeout_s)
+
+
+def traces(pid):
+    """What a dead process could have left on the machine: sockets and shared memory that carry its number."""
+    names = [path for folder in ("/dev/shm", "/tmp") for path in Path(folder).glob(f"*{pid}*")]
+    with open("/proc/net/unix", encoding="ascii") as table:
+        names += [line for line in table if re.search(rf"\b{pid}\b", line.split(None, 7)[-1])]
+    return names
+
+
+def assert_gone(process):
+    process.wait()
+    wait_until(lambda: not traces(process.pid), f"traces of {process.name}: {traces(process.pid)}")
+    assert not os.path.exists(f"/proc/{process.pid}")
