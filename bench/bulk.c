@@ -2,18 +2,22 @@
  * Bulk pulls over na+sm between two processes, at the level of Mercury, beside a loop of process_vm_readv over the same
  * memory in the same run (the two alternate, block by block). With DANGO_SM_NO_DIRECT=1 the pulls go by messages.
  */
-#include "bench/peer.h"
+#include "bench/support/process.h"
+#include "bench/support/report.h"
 
 #include "mercury.h"
 #include "mercury/dango_hg.h"
 #include "mercury_bulk.h"
 #include "util/clock.h"
 
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/uio.h>
 
-#define BLOCKS      41
 #define MEMORY_SIZE (4u << 20)
-#define BLOCK_BYTES (64u << 20) /* moved per sample */
+#define BLOCK_BYTES (4 << 20) /* moved per measurement */
 
 struct shared {
     char address[256];
@@ -66,6 +70,9 @@ struct client {
     hg_addr_t server;
     hg_bulk_t origin, local;
     void *memory;
+    pid_t pid;    /* of the server */
+    size_t size;  /* of one transfer */
+    size_t times; /* transfers per measurement */
 };
 
 static void pull(struct client *client, size_t size)
@@ -81,59 +88,74 @@ static void pull(struct client *client, size_t size)
     }
 }
 
-/* GB/s of pulls and of bare system calls. */
-static void measure(struct client *client, pid_t pid, size_t size)
+static double rate(const struct client *client, int64_t start_ns)
 {
-    size_t times = BLOCK_BYTES / size / 16 + 1;
-    double pulls[BLOCKS], calls[BLOCKS];
-
-    for (int block = 0; block < BLOCKS; block++) {
-        int64_t start = dango_clock_ns();
-        for (size_t i = 0; i < times; i++)
-            pull(client, size);
-        int64_t middle = dango_clock_ns();
-        for (size_t i = 0; i < times; i++) {
-            struct iovec local = {.iov_base = client->memory, .iov_len = size};
-            struct iovec remote = {.iov_base = shared->memory, .iov_len = size};
-            if (process_vm_readv(pid, &local, 1, &remote, 1, 0) != (ssize_t)size) {
-                perror("process_vm_readv");
-                exit(1);
-            }
-        }
-        int64_t end = dango_clock_ns();
-        pulls[block] = (double)(times * size) / (double)(middle - start);
-        calls[block] = (double)(times * size) / (double)(end - middle);
-    }
-    double rate = bench_quantile(pulls, BLOCKS, 0.5), reference = bench_quantile(calls, BLOCKS, 0.5);
-    printf("bulk pull %8zu B: %6.2f GB/s   (process_vm_readv %.2f GB/s, ratio %.2f)\n", size, rate, reference,
-           rate / reference);
+    return (double)(client->times * client->size) * 1e9 / (double)(dango_clock_ns() - start_ns);
 }
 
-int main(void)
+/* Bytes per second by pulls. */
+static double pulls(void *arg)
 {
+    struct client *client = arg;
+    int64_t start = dango_clock_ns();
+    for (size_t i = 0; i < client->times; i++)
+        pull(client, client->size);
+    return rate(client, start);
+}
+
+/* Bytes per second by bare system calls. */
+static double system_calls(void *arg)
+{
+    struct client *client = arg;
+    int64_t start = dango_clock_ns();
+    for (size_t i = 0; i < client->times; i++) {
+        struct iovec local = {.iov_base = client->memory, .iov_len = client->size};
+        struct iovec remote = {.iov_base = shared->memory, .iov_len = client->size};
+        bench_require(process_vm_readv(client->pid, &local, 1, &remote, 1, 0) == (ssize_t)client->size,
+                      "process_vm_readv");
+    }
+    return rate(client, start);
+}
+
+static void measure(const struct bench_options *options, struct client *client, size_t size)
+{
+    char what[64];
+    client->size = size;
+    client->times = (size_t)bench_count(options, BLOCK_BYTES) / size + 1;
+    struct bench_pair pair = bench_run_paired(pulls, client, system_calls, client, options->rounds);
+    snprintf(what, sizeof what, "bulk pull, %zu KiB", size >> 10);
+    bench_print_pair(options, what, &pair, "B/s", "process_vm_readv", size == 1 << 20 ? ">= 0.9" : NULL);
+}
+
+int main(int argc, char **argv)
+{
+    struct bench_options options = bench_start(argc, argv, "bulk");
     struct client client = {0};
     hg_size_t length = MEMORY_SIZE;
 
+    if (options.rounds < 41 && !options.quick)
+        options.rounds = 41; /* the measurements are short */
     shared = bench_shared(sizeof *shared);
-    pid_t pid = bench_fork(serve, NULL);
+    client.pid = bench_fork(serve, NULL);
     while (!atomic_load(&shared->ready))
         ;
     client.hg_class = HG_Init("na+sm", HG_FALSE);
     client.context = HG_Context_create(client.hg_class);
     client.memory = malloc(length);
+    bench_require(client.memory != NULL, "malloc");
     memset(client.memory, 2, length);
     HG_Addr_lookup2(client.hg_class, shared->address, &client.server);
     HG_Bulk_create(client.hg_class, 1, &client.memory, &length, HG_BULK_WRITE_ONLY, &client.local);
     HG_Bulk_deserialize(client.hg_class, &client.origin, shared->descriptor, shared->descriptor_size);
     pull(&client, 1);
     for (size_t size = 4096; size <= MEMORY_SIZE; size *= 4)
-        measure(&client, pid, size);
+        measure(&options, &client, size);
     HG_Bulk_free(client.origin);
     HG_Bulk_free(client.local);
     HG_Addr_free(client.hg_class, client.server);
     HG_Context_destroy(client.context);
     HG_Finalize(client.hg_class);
     free(client.memory);
-    bench_end(pid);
+    bench_end(client.pid);
     return 0;
 }

@@ -5,6 +5,7 @@
  *
  * The server is forked for each arrangement before the client starts anything.
  */
+#include "bench/support/process.h"
 #include "bench/support/reference.h"
 #include "bench/support/report.h"
 
@@ -153,7 +154,9 @@ static void measure_latency(const struct bench_options *options, const char *con
     struct bench_ping ping = {.count = bench_count(options, 10000)};
     char title[96];
     bench_open(&b, config, config);
-    struct bench_pair pair = bench_run_paired(round_trips, &b, reference, &ping, options->rounds);
+    struct bench_peer peer = {b.server, round_trips, &b}; /* a server that polls would disturb the reference */
+    struct bench_pair pair = bench_run_paired(bench_with_peer, &peer, reference, &ping, options->rounds);
+    kill(b.server, SIGCONT);
     snprintf(title, sizeof title, "null RPC, %s", what);
     bench_print_pair(options, title, &pair, "ns", reference_name, target);
     print_distribution(options, &b, title, target_p99);

@@ -3,42 +3,31 @@
  * to stop or its parent is gone.
  */
 #include "bench/support/reference.h"
+#include "bench/support/process.h"
 
 #include "util/clock.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-static void require(bool condition, const char *what)
+static void *pages(size_t size)
 {
-    if (condition)
-        return;
-    fprintf(stderr, "%s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static void *pages(size_t size, int flags)
-{
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    require(memory != MAP_FAILED, "mmap");
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    bench_require(memory != MAP_FAILED, "mmap");
     return memory;
 }
 
@@ -47,34 +36,12 @@ static double seconds_since(int64_t start_ns)
     return (double)(dango_clock_ns() - start_ns) / (double)DANGO_NS_PER_S;
 }
 
-/* Forks a helper that runs `serve(arg)`; it dies with its parent. */
-static pid_t fork_helper(void (*serve)(void *), void *arg)
-{
-    fflush(NULL);
-    pid_t parent = getpid();
-    pid_t pid = fork();
-    require(pid >= 0, "fork");
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() == parent)
-            serve(arg);
-        _exit(0);
-    }
-    return pid;
-}
-
-static void end_helper(pid_t pid)
-{
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-}
-
 /* ---- copies ---- */
 
 double bench_memcpy(void *arg)
 {
     const struct bench_copy *copy = arg;
-    char *from = pages(copy->size, MAP_PRIVATE), *to = pages(copy->size, MAP_PRIVATE);
+    char *from = pages(copy->size), *to = pages(copy->size);
     memset(from, 1, copy->size);
     memset(to, 2, copy->size);
     int64_t start = dango_clock_ns();
@@ -98,22 +65,22 @@ static void serve_memory(void *arg)
 double bench_process_vm_readv(void *arg)
 {
     const struct bench_copy *copy = arg;
-    char *from = pages(copy->size, MAP_PRIVATE), *to = pages(copy->size, MAP_PRIVATE);
+    char *from = pages(copy->size), *to = pages(copy->size);
     memset(from, 1, copy->size);
     memset(to, 2, copy->size);
-    pid_t helper = fork_helper(serve_memory, NULL); /* has the same bytes at the same address */
-    memset(to, 3, copy->size);                      /* unshares what fork made common */
+    pid_t helper = bench_fork(serve_memory, NULL); /* has the same bytes at the same address */
+    memset(to, 3, copy->size);                     /* unshares what fork made common */
     int64_t start = dango_clock_ns();
     for (int i = 0; i < copy->count; i++) {
         for (size_t done = 0; done < copy->size;) {
             struct iovec local = {to + done, copy->size - done}, remote = {from + done, copy->size - done};
             ssize_t n = process_vm_readv(helper, &local, 1, &remote, 1, 0);
-            require(n > 0, "process_vm_readv");
+            bench_require(n > 0, "process_vm_readv");
             done += (size_t)n;
         }
     }
     double rate = (double)copy->size * copy->count / seconds_since(start);
-    end_helper(helper);
+    bench_end(helper);
     munmap(from, copy->size);
     munmap(to, copy->size);
     return rate;
@@ -127,17 +94,17 @@ static void connect_loopback(int ends[2])
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t length = sizeof address;
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    require(listener >= 0, "socket");
-    require(bind(listener, (struct sockaddr *)&address, sizeof address) == 0, "bind");
-    require(listen(listener, 1) == 0, "listen");
-    require(getsockname(listener, (struct sockaddr *)&address, &length) == 0, "getsockname");
+    bench_require(listener >= 0, "socket");
+    bench_require(bind(listener, (struct sockaddr *)&address, sizeof address) == 0, "bind");
+    bench_require(listen(listener, 1) == 0, "listen");
+    bench_require(getsockname(listener, (struct sockaddr *)&address, &length) == 0, "getsockname");
     ends[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    require(ends[0] >= 0, "socket");
-    require(connect(ends[0], (struct sockaddr *)&address, sizeof address) == 0, "connect");
+    bench_require(ends[0] >= 0, "socket");
+    bench_require(connect(ends[0], (struct sockaddr *)&address, sizeof address) == 0, "connect");
     ends[1] = accept(listener, NULL, NULL);
-    require(ends[1] >= 0, "accept");
+    bench_require(ends[1] >= 0, "accept");
     for (int i = 0; i < 2; i++)
-        require(setsockopt(ends[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0, "TCP_NODELAY");
+        bench_require(setsockopt(ends[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0, "TCP_NODELAY");
     close(listener);
 }
 
@@ -149,11 +116,11 @@ struct stream {
 static void serve_stream(void *arg)
 {
     const struct stream *stream = arg;
-    char *data = pages(stream->copy->size, MAP_PRIVATE);
+    char *data = pages(stream->copy->size);
     for (int i = 0; i < stream->copy->count; i++) {
         for (size_t done = 0; done < stream->copy->size;) {
             ssize_t n = write(stream->socket, data + done, stream->copy->size - done);
-            require(n > 0, "write to a socket");
+            bench_require(n > 0, "write to a socket");
             done += (size_t)n;
         }
     }
@@ -162,21 +129,21 @@ static void serve_stream(void *arg)
 double bench_socket_stream(void *arg)
 {
     const struct bench_copy *copy = arg;
-    char *to = pages(copy->size, MAP_PRIVATE);
+    char *to = pages(copy->size);
     int ends[2];
     connect_loopback(ends);
     struct stream stream = {copy, ends[1]};
-    pid_t helper = fork_helper(serve_stream, &stream);
+    pid_t helper = bench_fork(serve_stream, &stream);
     int64_t start = dango_clock_ns();
     for (int i = 0; i < copy->count; i++) {
         for (size_t done = 0; done < copy->size;) {
             ssize_t n = read(ends[0], to + done, copy->size - done);
-            require(n > 0, "read from a socket");
+            bench_require(n > 0, "read from a socket");
             done += (size_t)n;
         }
     }
     double rate = (double)copy->size * copy->count / seconds_since(start);
-    end_helper(helper);
+    bench_end(helper);
     close(ends[0]);
     close(ends[1]);
     munmap(to, copy->size);
@@ -196,16 +163,16 @@ double bench_socket_ping(void *arg)
     const struct bench_ping *ping = arg;
     int ends[2];
     connect_loopback(ends);
-    pid_t helper = fork_helper(serve_echo, &ends[1]);
+    pid_t helper = bench_fork(serve_echo, &ends[1]);
     char byte = 'x';
     int64_t start = 0;
     for (int i = 0; i <= ping->count; i++) {
-        require(write(ends[0], &byte, 1) == 1 && read(ends[0], &byte, 1) == 1, "socket ping");
+        bench_require(write(ends[0], &byte, 1) == 1 && read(ends[0], &byte, 1) == 1, "socket ping");
         if (i == 0) /* the helper has started */
             start = dango_clock_ns();
     }
     double ns = seconds_since(start) * 1e9 / ping->count;
-    end_helper(helper);
+    bench_end(helper);
     close(ends[0]);
     close(ends[1]);
     return ns;
@@ -245,20 +212,30 @@ static void serve_turns(void *arg)
     }
 }
 
+static void nap(long ns)
+{
+    struct timespec pause = {.tv_nsec = ns};
+    if (ns > 0)
+        nanosleep(&pause, NULL);
+}
+
 static double ping_in_memory(const struct bench_ping *ping, bool sleep)
 {
-    struct table *table = pages(sizeof *table, MAP_SHARED);
+    struct table *table = bench_shared(sizeof *table);
     table->sleep = sleep;
-    pid_t helper = fork_helper(serve_turns, table);
-    int64_t start = 0;
-    for (uint32_t turn = 0; turn <= (uint32_t)ping->count; turn++) {
-        send_turn(table, &table->ping, turn + 1);
-        await_turn(table, &table->pong, turn + 1);
-        if (turn == 0) /* the helper has started */
-            start = dango_clock_ns();
+    pid_t helper = bench_fork(serve_turns, table);
+    struct bench_series trips = {0};
+    for (uint32_t turn = 1; turn <= (uint32_t)ping->count + 1; turn++) {
+        nap(ping->pause_ns);
+        int64_t start = dango_clock_ns();
+        send_turn(table, &table->ping, turn);
+        await_turn(table, &table->pong, turn);
+        if (turn > 1) /* in the first one the helper starts */
+            bench_series_add(&trips, (double)(dango_clock_ns() - start));
     }
-    double ns = seconds_since(start) * 1e9 / ping->count;
-    end_helper(helper);
+    double ns = ping->pause_ns ? bench_median(&trips) : bench_mean(&trips);
+    bench_series_free(&trips);
+    bench_end(helper);
     munmap(table, sizeof *table);
     return ns;
 }
@@ -281,15 +258,15 @@ double bench_append(void *arg)
     char path[4096];
     snprintf(path, sizeof path, "%s/bench-append-XXXXXX", append->directory ? append->directory : ".");
     int fd = mkstemp(path);
-    require(fd >= 0, path);
+    bench_require(fd >= 0, path);
     unlink(path);
     char *data = calloc(1, append->size);
     assert(data);
     int64_t start = dango_clock_ns();
     for (int i = 0; i < append->count; i++) {
-        require(write(fd, data, append->size) == (ssize_t)append->size, "append");
+        bench_require(write(fd, data, append->size) == (ssize_t)append->size, "append");
         if (append->sync)
-            require(fdatasync(fd) == 0, "fdatasync");
+            bench_require(fdatasync(fd) == 0, "fdatasync");
     }
     double ns = seconds_since(start) * 1e9 / append->count;
     close(fd);

@@ -89,10 +89,12 @@ void bench_print_series(const struct bench_options *options, const char *what, s
 {
     double p50 = bench_percentile(series, 50), p90 = bench_percentile(series, 90);
     double p99 = bench_percentile(series, 99), maximum = bench_percentile(series, 100);
+    char text[4][32];
     if (options->json)
         printf("{\"what\":\"%s\",\"unit\":\"%s\",\"p50\":%.6g,\"p90\":%.6g,\"p99\":%.6g,\"max\":%.6g}\n", what, unit,
                p50, p90, p99, maximum);
     else
-        printf("%-44s p50 %.4g p90 %.4g p99 %.4g max %.4g %s %s%s\n", what, p50, p90, p99, maximum, unit,
-               target ? "target " : "", target ? target : "");
+        printf("%-44s %14s  p90 %s  p99 %s  max %s %s%s\n", what, scaled(p50, unit, text[0], sizeof text[0]),
+               scaled(p90, unit, text[1], sizeof text[1]), scaled(p99, unit, text[2], sizeof text[2]),
+               scaled(maximum, unit, text[3], sizeof text[3]), target ? "target " : "", target ? target : "");
 }

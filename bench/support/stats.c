@@ -28,6 +28,14 @@ void bench_series_free(struct bench_series *series)
     *series = (struct bench_series){0};
 }
 
+double bench_mean(const struct bench_series *series)
+{
+    double sum = 0;
+    for (size_t i = 0; i < series->count; i++)
+        sum += series->values[i];
+    return series->count > 0 ? sum / (double)series->count : NAN;
+}
+
 static int compare(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;

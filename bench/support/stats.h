@@ -24,6 +24,7 @@ void bench_series_free(struct bench_series *series);
 /* The value below which `percent` (0 to 100) of the samples lie, interpolated; NaN without samples. Sorts. */
 double bench_percentile(struct bench_series *series, double percent);
 double bench_median(struct bench_series *series);
+double bench_mean(const struct bench_series *series);
 
 /* One complete measurement; returns its result, for instance nanoseconds per operation. */
 typedef double (*bench_measure_fn)(void *arg);
