@@ -85,12 +85,17 @@ static const char *method_at(struct json_object *bootstrap, size_t i)
 {
     if (json_object_is_type(bootstrap, json_type_string))
         return i == 0 ? json_object_get_string(bootstrap) : NULL;
-    struct json_object *name = i < json_object_array_length(bootstrap) ? json_object_array_get_idx(bootstrap, i) : NULL;
+    if (!json_object_is_type(bootstrap, json_type_array) || i >= json_object_array_length(bootstrap))
+        return NULL;
+    struct json_object *name = json_object_array_get_idx(bootstrap, i);
     return json_object_is_type(name, json_type_string) ? json_object_get_string(name) : NULL;
 }
 
 static int check_list(struct json_object *bootstrap, struct dango_error *err)
 {
+    if (!json_object_is_type(bootstrap, json_type_array))
+        return dango_error_set(err, DANGO_ERR_INVALID, "expected the name of a method or a list of names, found %s",
+                               dango_json_kind(bootstrap));
     size_t count = json_object_array_length(bootstrap);
     for (size_t i = 0; i < count; i++) {
         if (!json_object_is_type(json_object_array_get_idx(bootstrap, i), json_type_string))
@@ -102,7 +107,7 @@ static int check_list(struct json_object *bootstrap, struct dango_error *err)
 static int check_methods(struct json_object *bootstrap, struct json_object *view, struct dango_error *err)
 {
     const struct bootstrap_args args = {.view = view};
-    int status = json_object_is_type(bootstrap, json_type_array) ? check_list(bootstrap, err) : 0;
+    int status = json_object_is_type(bootstrap, json_type_string) ? 0 : check_list(bootstrap, err);
     for (size_t i = 0; status == 0 && method_at(bootstrap, i); i++) {
         size_t index = 0;
         status = find_method(method_at(bootstrap, i), &index, err);
