@@ -269,7 +269,7 @@ static yk_return_t count_absent(void *uargs, size_t index, const void *key, size
 static void fetch(void **state)
 {
     struct fixture *f = *state;
-    static char keys[N][8], packed[N * 5];
+    static char keys[N][16], packed[N * 5];
     const void *pointers[N];
     size_t sizes[N];
     for (int i = 0; i < N; i++) {
@@ -307,7 +307,7 @@ static void fetch_from_a_bulk(void **state)
     uint64_t *sizes = (uint64_t *)(void *)(region + 8);
     for (int i = 0; i < N; i++) {
         sizes[i] = 5;
-        char key[8];
+        char key[16];
         sprintf(key, "p/%03d", i);
         memcpy(region + 8 + N * 8 + i * 5, key, 5);
     }
