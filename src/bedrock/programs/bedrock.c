@@ -13,11 +13,13 @@
 
 #include <bedrock/server.h>
 
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static bool from_stdin, is_jx9, is_toml;
@@ -68,11 +70,15 @@ static void *wait_for_signals(void *arg)
     return NULL;
 }
 
-/* Before any other thread exists, so that all of them inherit the mask. */
+/*
+ * Before any other thread exists, so that all of them inherit the mask. For the same reason the thread runtime's
+ * registration for membarrier is made here: once there is a second thread, it takes the kernel some 10 ms.
+ */
 static int start_signal_thread(void)
 {
     pthread_attr_t attributes;
     pthread_t thread;
+    syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&stop.signals);
     sigaddset(&stop.signals, SIGINT);
