@@ -1,0 +1,1 @@
+dango_bench(stream stream.c USES dango dango_bench_support)

@@ -1,0 +1,314 @@
+"""diaspora-ctl against a real server: topics, lines, files, and everything that goes wrong."""
+
+import filecmp
+import json
+import os
+import signal
+import stat
+import subprocess
+import time
+
+import pytest
+
+from support import die_with_parent, program, run, wait_until
+
+CONFIG = {
+    "libraries": [
+        "libflock-bedrock-module.so",
+        "libyokan-bedrock-module.so",
+        "libmofka-bedrock-module.so",
+    ],
+    "providers": [
+        {
+            "name": "group",
+            "type": "flock",
+            "provider_id": 1,
+            "config": {"bootstrap": "self", "file": "mofka.json", "group": {"type": "static"}},
+        },
+        {
+            "name": "master",
+            "type": "yokan",
+            "provider_id": 2,
+            "tags": ["mofka:master"],
+            "config": {"database": {"type": "map"}},
+        },
+    ],
+}
+
+
+class Ctl:
+    """diaspora-ctl with the driver options in the environment, as the manual has it."""
+
+    def __init__(self, workdir):
+        self.env = {"DIASPORA_CTL_DRIVER_OPTIONS": f"--driver mofka --driver.group_file '{workdir}/mofka.json'"}
+
+    def __call__(self, *words, **options):
+        return run(["diaspora-ctl", *words], env=self.env, **options)
+
+    def start(self, *words, **options):
+        return subprocess.Popen(
+            [program("diaspora-ctl"), *words],
+            env={**os.environ, **self.env},
+            stdin=options.pop("stdin", subprocess.DEVNULL),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=die_with_parent,
+            **options,
+        )
+
+
+@pytest.fixture
+def server(servers):
+    return servers.bedrock(CONFIG)
+
+
+@pytest.fixture
+def ctl(server, workdir):
+    return Ctl(workdir)
+
+
+def lines(count):
+    return "".join(f'{{"n":{i}}}\n' for i in range(count))
+
+
+def create(ctl, name="t", partitions=1):
+    ctl("topic", "create", "--name", name, "--topic.num_partitions", str(partitions))
+
+
+def test_topics_are_created_and_listed(ctl):
+    assert ctl("topic", "list").stdout == ""
+    result = ctl("topic", "create", "--name", "b", "--topic.num_partitions", "2", "--topic.config.type", "memory")
+    assert result.stdout == ""
+    assert 'topic "b" created' in result.stderr
+    create(ctl, "a")
+    assert ctl("topic", "list").stdout == "a\nb\n"
+    name, description = ctl("topic", "list", "-v").stdout.splitlines()[1].split(" ", 1)
+    description = json.loads(description)
+    assert name == "b"
+    assert description["num_partitions"] == 2
+    assert description["validator"] == {"type": "default"}
+
+
+def test_topic_options_come_from_a_file(ctl, workdir):
+    (workdir / "topic.json").write_text('{"num_partitions": 3, "config": {"type": "memory"}}')
+    ctl("topic", "create", "--name", "t", "--topic-config", "topic.json")
+    ctl("topic", "create", "--name", "u", "--topic-config", "topic.json", "--topic.num_partitions", "4")
+    listed = dict(line.split(" ", 1) for line in ctl("topic", "list", "--verbose").stdout.splitlines())
+    assert json.loads(listed["t"])["num_partitions"] == 3
+    assert json.loads(listed["u"])["num_partitions"] == 4
+
+
+@pytest.mark.parametrize(
+    "words, text",
+    [
+        (["topic", "create", "--name", "t"], "exists"),
+        (["topic", "create", "--name", "a/b"], 'must not contain "/"'),
+        (["topic", "create", "--name", "x", "--validator", "schema"], "not built in (built in: default)"),
+        (["topic", "create", "--name", "x", "--validator.schema", "s"], "add --validator TYPE"),
+        (["topic", "create", "--name", "x", "--topic-config", "missing.json"], "missing.json"),
+        (["topic", "create", "--name", "x", "--topic.num_partition", "2"], "num_partitions"),
+        (["topic", "create"], "--name NAME is required"),
+        (["produce", "--topic", "nowhere"], "nowhere"),
+        (["consume", "--topic", "nowhere"], "nowhere"),
+        (["consume", "--topic", "t", "--from", "middle"], "from: expected"),
+        (["consume", "--topic", "t", "--from", "saved"], "needs --name"),
+        (["produce", "--topic", "t", "--files", "missing"], "missing"),
+        (["produce", "--topic", "t", "--driver.group_file", "stale.json"], "stale.json"),
+    ],
+)
+def test_mistakes_are_one_error(ctl, words, text):
+    create(ctl)
+    result = ctl(*words, check=False, stdin="")
+    assert result.returncode == 1
+    assert text in result.stderr
+    assert result.stdout == ""
+    assert ctl("topic", "list").stdout == "t\n"
+
+
+def test_lines_go_through(ctl):
+    create(ctl)
+    text = lines(10000)
+    result = ctl("produce", "--topic", "t", stdin=text)
+    assert result.stdout == ""
+    assert "sent 10000 events" in result.stderr
+    result = ctl("consume", "--topic", "t")
+    assert result.stdout == text
+    assert "received 10000 events" in result.stderr
+
+
+def test_nothing_goes_through_an_empty_topic(ctl):
+    create(ctl, partitions=3)
+    assert ctl("consume", "--topic", "t").stdout == ""
+    ctl("produce", "--topic", "t", stdin="")
+    assert ctl("consume", "--topic", "t", "--name", "c").stdout == ""
+
+
+def test_all_partitions_are_read(ctl):
+    create(ctl, partitions=3)
+    ctl("produce", "--topic", "t", "--batch-size", "7", stdin=lines(1000))
+    received = ctl("consume", "--topic", "t").stdout.splitlines(keepends=True)
+    assert sorted(received) == sorted(lines(1000).splitlines(keepends=True))
+
+
+def test_a_named_consumer_goes_on_where_it_stopped(ctl):
+    create(ctl)
+    ctl("produce", "--topic", "t", stdin=lines(10))
+    assert ctl("consume", "--topic", "t", "--name", "c", "--count", "4").stdout == lines(4)
+    rest = lines(10)[len(lines(4)) :]
+    assert ctl("consume", "--topic", "t", "--name", "c").stdout == rest
+    assert ctl("consume", "--topic", "t", "--name", "c").stdout == ""
+    assert ctl("consume", "--topic", "t", "--name", "c", "--from", "first").stdout == lines(10)
+    assert ctl("consume", "--topic", "t", "--name", "d", "--from", "4").stdout == rest
+    # Without a name nothing is remembered.
+    assert ctl("consume", "--topic", "t").stdout == lines(10)
+    assert ctl("consume", "--topic", "t").stdout == lines(10)
+
+
+def test_lines_that_are_no_json_are_skipped_and_counted(ctl):
+    create(ctl)
+    result = ctl("produce", "--topic", "t", stdin='{"a":1}\nnonsense\n\n  null \n[1, 2]\n{"b":\n"last"', check=False)
+    assert result.returncode == 1
+    assert "line 2: column 1: invalid JSON" in result.stderr
+    assert "line 6" in result.stderr
+    assert "sent 4 events" in result.stderr and "2 failed" in result.stderr
+    assert ctl("consume", "--topic", "t").stdout == '{"a":1}\n  null \n[1, 2]\n"last"\n'
+
+
+def test_raw_lines_are_text(ctl):
+    create(ctl)
+    text = 'plain "quoted" \\ back\tslash ü\nsecond\n'
+    ctl("produce", "--topic", "t", "--raw", stdin=text)
+    assert ctl("consume", "--topic", "t", "--raw").stdout == text
+    assert [json.loads(line) for line in ctl("consume", "--topic", "t").stdout.splitlines()] == text.splitlines()
+
+
+def make_tree(root):
+    (root / "sub/deeper").mkdir(parents=True)
+    (root / "empty").write_bytes(b"")
+    (root / "sub/small").write_bytes(os.urandom(1000))
+    (root / "sub/deeper/large").write_bytes(os.urandom(6 << 20))
+    (root / "sub/name with blanks and ü").write_text("x")
+    for i in range(200):
+        (root / f"sub/{i}").write_bytes(os.urandom(i * 100))
+    (root / "sub/small").chmod(0o751)
+    os.utime(root / "sub/small", ns=(0, 1_700_000_000_123_456_789))
+    (root / "link").symlink_to("empty")
+
+
+def assert_same_tree(a, b):
+    names = sorted(p.relative_to(a) for p in a.rglob("*") if p.is_file() and not p.is_symlink())
+    assert names == sorted(p.relative_to(b) for p in b.rglob("*") if p.is_file())
+    for name in names:
+        assert filecmp.cmp(a / name, b / name, shallow=False), name
+        assert stat.S_IMODE((a / name).stat().st_mode) == stat.S_IMODE((b / name).stat().st_mode)
+        assert (a / name).stat().st_mtime_ns == (b / name).stat().st_mtime_ns
+
+
+@pytest.mark.parametrize("partitions", [1, 2])
+def test_files_come_back_identical(ctl, workdir, partitions):
+    make_tree(workdir / "from")
+    create(ctl, partitions=partitions)
+    result = ctl("produce", "--topic", "t", "--files", "from")
+    assert "sent 204 events" in result.stderr
+    assert "1 symbolic link skipped" in result.stderr
+    ctl("consume", "--topic", "t", "--into", "into")
+    assert_same_tree(workdir / "from", workdir / "into")
+    event = json.loads(ctl("consume", "--topic", "t", "--count", "1").stdout)
+    assert set(event) == {"name", "size", "mode", "mtime"}
+
+
+def test_a_consumer_writes_files_while_they_are_sent(ctl, workdir):
+    make_tree(workdir / "from")
+    create(ctl, partitions=2)
+    consumer = ctl.start("consume", "--topic", "t", "--into", "into", "--count", "204")
+    ctl("produce", "--topic", "t", "--files", "from")
+    assert consumer.wait(60) == 0
+    assert_same_tree(workdir / "from", workdir / "into")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_files_are_reported(ctl, workdir):
+    make_tree(workdir / "from")
+    (workdir / "from/sub/small").chmod(0)
+    create(ctl)
+    result = ctl("produce", "--topic", "t", "--files", "from", check=False)
+    assert result.returncode == 1
+    assert "sub/small: cannot be opened: Permission denied" in result.stderr
+    assert "sent 203 events" in result.stderr and "1 failed" in result.stderr
+
+
+def test_names_cannot_leave_the_directory(ctl, workdir):
+    create(ctl)
+    evil = ["../evil", "/tmp/evil", "a/../../evil", "", "."]
+    ctl("produce", "--topic", "t", stdin="".join(json.dumps({"name": name}) + "\n" for name in evil + ["good"]))
+    result = ctl("consume", "--topic", "t", "--into", "sand/box", check=False)
+    assert result.returncode == 1
+    (workdir / "sand").mkdir()
+    result = ctl("consume", "--topic", "t", "--into", "sand/box", check=False)
+    assert result.returncode == 1
+    assert "5 failed" in result.stderr
+    assert sorted(str(p.relative_to(workdir)) for p in (workdir / "sand").rglob("*")) == ["sand/box", "sand/box/good"]
+    assert not (workdir / "evil").exists()
+
+
+def read_lines(process, count):
+    return [process.stdout.readline().decode() for _ in range(count)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_following_goes_on_until_it_is_stopped(ctl, number):
+    create(ctl)
+    ctl("produce", "--topic", "t", stdin=lines(3))
+    consumer = ctl.start("consume", "--topic", "t", "--follow", "--name", "c")
+    assert read_lines(consumer, 3) == lines(3).splitlines(keepends=True)
+    ctl("produce", "--topic", "t", stdin=lines(2))
+    assert read_lines(consumer, 2) == lines(2).splitlines(keepends=True)
+    consumer.send_signal(number)
+    assert consumer.wait(10) == 0
+    assert ctl("consume", "--topic", "t", "--name", "c").stdout == ""
+
+
+def test_an_interrupted_producer_stores_what_it_read(ctl):
+    create(ctl)
+    producer = ctl.start("produce", "--topic", "t", stdin=subprocess.PIPE)
+    producer.stdin.write(lines(5).encode())
+    producer.stdin.flush()
+    wait_until(lambda: ctl("consume", "--topic", "t").stdout == lines(5), "five events")
+    producer.send_signal(signal.SIGTERM)
+    assert producer.wait(10) == 128 + signal.SIGTERM
+
+
+def test_a_reader_that_leaves_ends_the_consumer(ctl):
+    create(ctl)
+    ctl("produce", "--topic", "t", stdin=lines(100000))
+    consumer = ctl.start("consume", "--topic", "t", "--follow")
+    assert read_lines(consumer, 1) == ['{"n":0}\n']
+    consumer.stdout.close()
+    assert consumer.wait(10) == 0
+
+
+def test_a_reader_that_does_not_read_does_not_hold_up_the_end(ctl):
+    create(ctl)
+    ctl("produce", "--topic", "t", stdin=lines(100000))
+    consumer = ctl.start("consume", "--topic", "t", "--follow")
+    read_lines(consumer, 1)
+    consumer.send_signal(signal.SIGTERM)
+    consumer.wait(10)
+
+
+def test_a_server_that_dies_is_reported_at_once(ctl, server):
+    create(ctl)
+    consumer = ctl.start("consume", "--topic", "t", "--follow")
+    producer = ctl.start("produce", "--topic", "t", stdin=subprocess.PIPE)
+    producer.stdin.write(lines(5).encode())
+    producer.stdin.flush()
+    assert read_lines(consumer, 5) == lines(5).splitlines(keepends=True)
+    server.kill()
+    started = time.monotonic()
+    producer.stdin.write(lines(5).encode())
+    producer.stdin.flush()
+    assert consumer.wait(10) == 1
+    assert producer.wait(10) == 1
+    assert time.monotonic() - started < 2
+    for process in (consumer, producer):
+        assert b"[error]" in process.stderr.read()
