@@ -4,12 +4,16 @@
  */
 #include "cli/cli.h"
 
+#include "diaspora/driver.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/suggest.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -95,6 +99,41 @@ static int run(const struct cli_command *command, int count, char *const *words)
     return status;
 }
 
+static int document_table(const char *directory, const char *name, const struct dango_option *table, const char *title)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s.md", directory, name);
+    FILE *out = fopen(path, "w");
+    if (out)
+        dango_options_document(table, title, out);
+    if (!out || fclose(out) != 0) {
+        perror(path);
+        return 1;
+    }
+    return 0;
+}
+
+/* Writes the reference pages of what applications give as options. */
+static int document(const char *directory)
+{
+    struct dango_error err = DIASPORA_ERROR_INIT;
+    const struct diaspora_driver_ops *mofka = dango_diaspora_find_driver("mofka", &err);
+    if (mkdir(directory, 0777) != 0 && errno != EEXIST) {
+        perror(directory);
+        return 1;
+    }
+    int status =
+        document_table(directory, "diaspora-producer", dango_diaspora_producer_options, "Options of producers");
+    if (status == 0)
+        status =
+            document_table(directory, "diaspora-consumer", dango_diaspora_consumer_options, "Options of consumers");
+    if (status == 0 && mofka)
+        status = document_table(directory, "diaspora-driver-mofka", mofka->options, "Options of the driver `mofka`");
+    if (status == 0 && !mofka)
+        return complain("--document", &err);
+    return status;
+}
+
 /* The command that the first words name; *used is how many. NULL after a message. */
 static const struct cli_command *find_command(int argc, char **argv, int *used)
 {
@@ -134,6 +173,12 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("diaspora-ctl (dango) %s\n", DANGO_VERSION);
+        return 0;
+    }
+    if (strcmp(argv[1], "--document") == 0 && argc == 3)
+        return document(argv[2]);
+    if (strcmp(argv[1], "topic") == 0 && argc == 3 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0)) {
+        usage(stdout);
         return 0;
     }
     const struct cli_command *command = find_command(argc, argv, &used);

@@ -45,7 +45,7 @@ struct settings {
 
 static const char *const data_modes[] = {"none", "all", NULL};
 
-static const struct dango_option consumer_options[] = {
+const struct dango_option dango_diaspora_consumer_options[] = {
     DANGO_OPTION_STRING_REQUIRED("name", struct settings, name, "identifies the saved positions"),
     DANGO_OPTION_CHOICE("data", struct settings, data, 0, data_modes, "whether events come with their data"),
     DANGO_OPTION_JSON("from", struct settings, from, DANGO_JSON_STRING | DANGO_JSON_INT, "\"saved\"",
@@ -180,7 +180,7 @@ diaspora_consumer *diaspora_consumer_open(diaspora_topic *topic, const char *opt
     int status = dsp_options_text(options, "consumer options", &json, err);
     if (status != 0)
         return NULL;
-    status = dango_options_parse(consumer_options, json, "", &settings, err);
+    status = dango_options_parse(dango_diaspora_consumer_options, json, "", &settings, err);
     json_object_put(json);
     if (status != 0)
         goto out;
@@ -200,7 +200,7 @@ diaspora_consumer *diaspora_consumer_open(diaspora_topic *topic, const char *opt
 out:
     if (status != 0)
         dango_error_prefix(err, "consumer");
-    dango_options_release(consumer_options, &settings);
+    dango_options_release(dango_diaspora_consumer_options, &settings);
     return consumer;
 }
 

@@ -180,4 +180,8 @@ int dango_diaspora_register_driver(const struct diaspora_driver_ops *ops, struct
 /* The driver of that name: registered, or found in "name:library.so" or libdango-<name>.so. */
 const struct diaspora_driver_ops *dango_diaspora_find_driver(const char *type, struct dango_error *err);
 
+/* The option tables of producers and consumers, for the reference pages. */
+extern const struct dango_option dango_diaspora_producer_options[];
+extern const struct dango_option dango_diaspora_consumer_options[];
+
 #endif

@@ -23,7 +23,7 @@ struct settings {
 static const char *const orderings[] = {"strict", "loose", NULL};
 
 /* Order within a partition is always kept, so "loose" asks for nothing that costs anything here. */
-static const struct dango_option producer_options[] = {
+const struct dango_option dango_diaspora_producer_options[] = {
     DANGO_OPTION_STRING("name", struct settings, name, "", "identifies the producer in logs and statistics"),
     DANGO_OPTION_JSON("batch_size", struct settings, batch_size, DANGO_JSON_STRING | DANGO_JSON_INT, "\"adaptive\"",
                       "events per batch, or \"adaptive\": what gathers while the partition is busy"),
@@ -57,7 +57,7 @@ static int parse_settings(const char *options, struct settings *settings, size_t
     int status = dsp_options_text(options, "producer options", &json, err);
     if (status != 0)
         return status;
-    status = dango_options_parse(producer_options, json, "", settings, err);
+    status = dango_options_parse(dango_diaspora_producer_options, json, "", settings, err);
     json_object_put(json);
     if (status == 0)
         status = dsp_batch_size(settings->batch_size, batch_size, err);
@@ -123,7 +123,7 @@ diaspora_producer *diaspora_producer_open(diaspora_topic *topic, const char *opt
         producer = NULL;
     }
 out:
-    dango_options_release(producer_options, &settings);
+    dango_options_release(dango_diaspora_producer_options, &settings);
     return producer;
 }
 
