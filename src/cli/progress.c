@@ -21,16 +21,18 @@ void cli_progress_start(struct cli_progress *progress, const char *verb)
     progress->on_terminal = isatty(STDERR_FILENO);
 }
 
-/* 1234567 → "1.23 M"; with four significant digits at most. */
-static const char *scaled(double value, char *buffer, size_t size)
+/* Three significant digits and a prefix: 1234567 is "1.23 MB" with unit "B", "1.23 M events/s" with " events/s". */
+static const char *scaled(double value, const char *unit, char *buffer, size_t size)
 {
-    static const char *const units[] = {"", " k", " M", " G", " T"};
-    size_t unit = 0;
-    while (value >= 999.5 && unit + 1 < sizeof units / sizeof *units) {
+    static const char *const prefixes[] = {"", "k", "M", "G", "T"};
+    size_t p = 0;
+    while (value >= 999.5 && p + 1 < sizeof prefixes / sizeof *prefixes) {
         value /= 1000;
-        unit++;
+        p++;
     }
-    snprintf(buffer, size, "%.*f%s", unit == 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2, value, units[unit]);
+    int decimals = p == 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
+    const char *blank = p == 0 && *unit == ' ' ? "" : " ";
+    snprintf(buffer, size, "%.*f%s%s%s", decimals, value, blank, prefixes[p], unit);
     return buffer;
 }
 
@@ -40,10 +42,10 @@ static void amounts(const struct cli_progress *progress, char *buffer, size_t si
     double seconds = (double)(dango_clock_ns() - progress->start_ns) / (double)DANGO_NS_PER_S;
     if (seconds < 1e-6)
         seconds = 1e-6;
-    snprintf(buffer, size, "%" PRIu64 " event%s (%sB) in %.2f s: %s events/s, %sB/s", progress->events,
-             progress->events == 1 ? "" : "s", scaled((double)progress->bytes, bytes, sizeof bytes), seconds,
-             scaled((double)progress->events / seconds, rate, sizeof rate),
-             scaled((double)progress->bytes / seconds, speed, sizeof speed));
+    snprintf(buffer, size, "%" PRIu64 " event%s (%s) in %.2f s: %s, %s", progress->events,
+             progress->events == 1 ? "" : "s", scaled((double)progress->bytes, "B", bytes, sizeof bytes), seconds,
+             scaled((double)progress->events / seconds, " events/s", rate, sizeof rate),
+             scaled((double)progress->bytes / seconds, "B/s", speed, sizeof speed));
 }
 
 void cli_progress_show(struct cli_progress *progress)

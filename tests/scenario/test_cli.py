@@ -168,7 +168,7 @@ def test_lines_that_are_no_json_are_skipped_and_counted(ctl):
     create(ctl)
     result = ctl("produce", "--topic", "t", stdin='{"a":1}\nnonsense\n\n  null \n[1, 2]\n{"b":\n"last"', check=False)
     assert result.returncode == 1
-    assert "line 2: column 1: invalid JSON" in result.stderr
+    assert "line 2: column 2: invalid JSON" in result.stderr
     assert "line 6" in result.stderr
     assert "sent 4 events" in result.stderr and "2 failed" in result.stderr
     assert ctl("consume", "--topic", "t").stdout == '{"a":1}\n  null \n[1, 2]\n"last"\n'
