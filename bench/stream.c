@@ -118,7 +118,7 @@ static diaspora_topic *new_topic(void)
     static int number;
     char name[64];
     diaspora_error err = DIASPORA_ERROR_INIT;
-    snprintf(name, sizeof name, "bench-%d-%d", (int)getpid(), number++);
+    snprintf(name, sizeof name, "bench_%d_%d", (int)getpid(), number++);
     check(diaspora_topic_create(driver, name, "{\"num_partitions\":1,\"config\":{\"type\":\"memory\"}}", NULL, &err),
           &err);
     diaspora_topic *topic = diaspora_topic_open(driver, name, &err);
