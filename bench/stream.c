@@ -251,7 +251,7 @@ static void measure_latency(const struct bench_options *options)
     diaspora_consumer_close(consumer);
     diaspora_producer_close(producer);
     diaspora_topic_close(topic);
-    struct bench_ping ping = {bench_count(options, 20000)};
+    struct bench_ping ping = {.count = bench_count(options, 20000)};
     bench_print(options, "reference: futex ping-pong, two processes",
                 bench_run(bench_futex_ping, &ping, options->rounds), "ns", NULL);
 }
