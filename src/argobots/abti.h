@@ -81,20 +81,20 @@ struct ABT_thread_opaque {
     _Atomic(abti_pool *) pool; /* the associated pool: where it goes when READY */
     abti_thread *parent;       /* the scheduler context that runs it */
     abti_xstream *es;          /* the ES that ran it last */
-    abti_sched *sched;         /* the scheduler that this context runs, if any */
+    atomic_uchar linked;       /* abti_link: in which list of a built-in pool; see queue.h */
+    bool named;                /* freed by its owner, not when it ends */
+    bool is_task;              /* a tasklet: must not block */
+    bool is_root;              /* the root context of an ES, which runs the main scheduler */
+    bool is_primary;           /* the flow of control that called ABT_init */
+    bool migratable;
+    bool user_unit;     /* its pool is user-defined and made a unit for it */
+    bool default_stack; /* of the default size: goes back to the cache */
 
     /* Used by creation and end. */
+    abti_sched *sched; /* the scheduler that this context runs, if any */
     void (*fn)(void *);
     void *arg;
     atomic_uint join_word; /* bit lock, ABTI_JOIN_ */
-    atomic_uchar linked;   /* abti_link: in which list of a built-in pool; see queue.h */
-    bool named;            /* freed by its owner, not when it ends */
-    bool is_task;          /* a tasklet: must not block */
-    bool is_root;          /* the root context of an ES, which runs the main scheduler */
-    bool is_primary;       /* the flow of control that called ABT_init */
-    bool migratable;
-    bool user_unit;        /* its pool is user-defined and made a unit for it */
-    bool default_stack;    /* of the default size: goes back to the cache */
     unsigned times_pushed; /* for prio and earliest_first pools */
     struct abti_waiters joiners;
     struct abti_waiter *handoff; /* a joiner that lent us its place on its ES: goes on when we end */
@@ -142,16 +142,23 @@ struct abti_list {
 
 /* See queue.h. */
 struct abti_queue {
+    /* Seldom changed. */
     _Alignas(64) _Atomic(abti_xstream *) owner;
-    atomic_bool busy;
     bool revoked;
+
+    /* The owner's. */
+    _Alignas(64) atomic_bool busy;
     struct abti_list own;
     atomic_size_t own_size;
+    atomic_long own_blocked; /* blocked units that the owner counted… */
+
+    /* Everybody's. */
     _Alignas(64) atomic_uint lock;
+    atomic_uint num_sleepers;
     struct abti_list shared;
     atomic_size_t shared_size;
     struct abti_sleep_link *sleepers; /* under `lock`; most recent first */
-    atomic_uint num_sleepers;
+    atomic_long others_blocked;       /* …and that others did; only the sum has a meaning */
 };
 
 struct abti_pool_ops {
@@ -171,13 +178,11 @@ struct ABT_pool_opaque {
     ABT_pool_access access;
     int id;
     const char *kind_name;
-    void *data;                 /* the user's */
-    void *state;                /* of the implementation (user definition, heap…) */
-    atomic_int num_refs;        /* schedulers that list it */
-    atomic_int num_scheds;      /* of those, the ones that run on an ES or in a pool */
-    atomic_long own_blocked;    /* blocked units: counted by the owner of the queue… */
-    atomic_long others_blocked; /* …and by all others; only the sum has a meaning */
-    atomic_uint num_pushing;    /* user-defined: pushes in progress */
+    void *data;              /* the user's */
+    void *state;             /* of the implementation (user definition, heap…) */
+    atomic_int num_refs;     /* schedulers that list it */
+    atomic_int num_scheds;   /* of those, the ones that run on an ES or in a pool */
+    atomic_uint num_pushing; /* user-defined: pushes in progress */
 };
 
 /* Schedulers ------------------------------------------------------------------------------------ */
@@ -225,6 +230,8 @@ struct abti_post {
     ABT_pool_context context;
 };
 
+#define ABTI_MIN_SPIN_NS 500
+
 struct ABT_xstream_opaque {
     abti_thread *current;
     struct abti_post post;
@@ -237,8 +244,10 @@ struct ABT_xstream_opaque {
     abti_thread root;
     abti_thread *root_stack; /* whose stack the root context of the primary ES uses */
     struct abti_sleeper sleeper;
-    int64_t spin_ns; /* how long to look for work before sleeping; adapts */
-    int epoll_fd;    /* covers sleeper.event_fd and transport_fd; -1: not made yet */
+    int64_t spin_ns;      /* how long to look for work before sleeping; adapts */
+    int64_t quick_ns;     /* time in which work came when it hardly span */
+    unsigned wary_sleeps; /* how many more sleeps do not lengthen it */
+    int epoll_fd;         /* covers sleeper.event_fd and transport_fd; -1: not made yet */
     atomic_int transport_fd;
     atomic_uint transport_lock;
     bool primary;
@@ -318,9 +327,9 @@ static inline void abti_waiter_init(struct abti_waiter *waiter)
 static inline void abti_pool_count_blocked(abti_xstream *es, abti_pool *pool, long change)
 {
     if (abti_likely(es && abti_load(&pool->queue.owner) == es))
-        abti_store_release(&pool->own_blocked, abti_load(&pool->own_blocked) + change);
+        abti_store_release(&pool->queue.own_blocked, abti_load(&pool->queue.own_blocked) + change);
     else
-        atomic_fetch_add_explicit(&pool->others_blocked, change, memory_order_release);
+        atomic_fetch_add_explicit(&pool->queue.others_blocked, change, memory_order_release);
 }
 
 /* stack.c: descriptors with stacks. */

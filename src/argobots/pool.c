@@ -166,7 +166,7 @@ static void push_shared(abti_pool *pool, abti_thread *thread, ABT_pool_context c
     abti_store(&thread->linked, ABTI_LINK_SHARED);
     abti_size_add(&queue->shared_size, 1);
     if (unblocked)
-        atomic_fetch_sub_explicit(&pool->others_blocked, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&pool->queue.others_blocked, 1, memory_order_relaxed);
     if (queue->sleepers)
         sleeper = take_sleeper(queue, &was);
     abti_bitlock_unlock(&queue->lock, 0);
@@ -182,7 +182,7 @@ static void push_other_kind(abti_pool *pool, abti_thread *thread, ABT_pool_conte
     if (abti_load(&pool->queue.num_sleepers))
         wake_sleeper(pool);
     if (unblocked)
-        atomic_fetch_sub(&pool->others_blocked, 1);
+        atomic_fetch_sub(&pool->queue.others_blocked, 1);
     atomic_fetch_sub_explicit(&pool->num_pushing, 1, memory_order_release);
 }
 
@@ -198,7 +198,7 @@ void abti_pool_push(abti_xstream *es, abti_pool *pool, abti_thread *thread, ABT_
         abti_store(&thread->linked, ABTI_LINK_OWN);
         abti_size_add(&queue->own_size, 1);
         if (unblocked)
-            abti_store(&pool->own_blocked, abti_load(&pool->own_blocked) - 1);
+            abti_store(&pool->queue.own_blocked, abti_load(&pool->queue.own_blocked) - 1);
         abti_queue_leave(queue); /* no sleepers to look for: only the owner serves the pool, and it is awake */
     } else {
         push_shared(pool, thread, context, unblocked);
@@ -273,6 +273,6 @@ size_t abti_pool_size(abti_pool *pool)
 /* Blocked units that belong to the pool, and units on their way into it. */
 long abti_pool_num_blocked(abti_pool *pool)
 {
-    long blocked = abti_load_acquire(&pool->own_blocked) + abti_load_acquire(&pool->others_blocked);
+    long blocked = abti_load_acquire(&pool->queue.own_blocked) + abti_load_acquire(&pool->queue.others_blocked);
     return blocked + (long)abti_load_acquire(&pool->num_pushing);
 }

@@ -141,7 +141,7 @@ static inline void abti_pool_push_inline(abti_xstream *es, abti_pool *pool, abti
     abti_store(&thread->linked, ABTI_LINK_OWN);
     abti_size_add(&queue->own_size, 1);
     if (unblocked)
-        abti_store(&pool->own_blocked, abti_load(&pool->own_blocked) - 1);
+        abti_store(&pool->queue.own_blocked, abti_load(&pool->queue.own_blocked) - 1);
     abti_queue_leave(queue); /* no sleepers to look for: only the owner serves the pool, and it is awake */
 }
 

@@ -4,13 +4,15 @@
  * ORDERED (basic, basic_wait, prio): the first unit of the first pool that is not empty, then again from the start.
  * STEALING (randws): the own pool is the first; when it is empty, the others from a random one on.
  *
- * When all pools are empty the ES spins for a moment and then sleeps (sleep.c). How long it spins it learns:
- * work that came while spinning, or soon after falling asleep, makes the next spin long; a long sleep halves it.
+ * When all pools are empty the ES spins for a moment and then sleeps (sleep.c). How long it spins it learns: success,
+ * or a sleep so short that a longer spin would have paid, doubles the next spin; a long sleep halves it. But when a spin
+ * of twice the time in which work comes to an ES that hardly spins was in vain, then whoever had to make that work was
+ * waiting for this CPU: the ES returns to the shortest spin, and stays there for a while.
  */
 #include "argobots/abti.h"
 #include "util/clock.h"
 
-#define MIN_SPIN_NS     500
+#define WARY_SLEEPS     64
 #define FINISH_NAP_NS   DANGO_NS_PER_MS
 #define LOOKS_PER_CLOCK 16
 
@@ -69,11 +71,34 @@ static bool spin(abti_xstream *es, abti_sched *sched)
     return false;
 }
 
+static void learn_from_spin(abti_xstream *es, int64_t max_ns)
+{
+    es->spin_ns = es->spin_ns < max_ns / 2 ? 2 * es->spin_ns : max_ns;
+}
+
+static void learn_from_sleep(abti_xstream *es, int64_t slept_ns, int64_t max_ns)
+{
+    if (slept_ns > max_ns) {
+        es->spin_ns = es->spin_ns > 2 * ABTI_MIN_SPIN_NS ? es->spin_ns / 2 : ABTI_MIN_SPIN_NS;
+        return;
+    }
+    if (es->spin_ns == ABTI_MIN_SPIN_NS)
+        es->quick_ns = es->spin_ns + slept_ns;
+    if (es->wary_sleeps > 0) {
+        es->wary_sleeps--;
+    } else if (es->spin_ns >= 2 * es->quick_ns || es->spin_ns == max_ns) {
+        es->spin_ns = ABTI_MIN_SPIN_NS;
+        es->wary_sleeps = WARY_SLEEPS;
+    } else {
+        learn_from_spin(es, max_ns);
+    }
+}
+
 static void idle(abti_xstream *es, abti_sched *sched)
 {
     int64_t max_ns = abti_xstream_max_spin_ns();
     if (spin(es, sched)) {
-        es->spin_ns = max_ns;
+        learn_from_spin(es, max_ns);
         return;
     }
     if (sched->stacked && abti_sched_has_ready(es->main_sched)) {
@@ -84,10 +109,7 @@ static void idle(abti_xstream *es, abti_sched *sched)
     bool finishing = abti_load(&sched->request) & ABTI_SCHED_FINISH;
     int64_t start = dango_clock_ns();
     abti_sched_sleep(es, sched, finishing || sched->stacked ? FINISH_NAP_NS : -1);
-    if (dango_clock_ns() - start <= max_ns)
-        es->spin_ns = max_ns;
-    else
-        es->spin_ns = es->spin_ns > 2 * MIN_SPIN_NS ? es->spin_ns / 2 : MIN_SPIN_NS;
+    learn_from_sleep(es, dango_clock_ns() - start, max_ns);
 }
 
 static abti_thread *next_unit(abti_sched *sched, abti_xstream *es)

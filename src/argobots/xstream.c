@@ -62,7 +62,8 @@ static int alloc_xstream(int rank, abti_xstream **newes)
         abti_store(&es->transport_fd, -1);
     }
     es->root.is_root = true;
-    es->spin_ns = MAX_SPIN_NS;
+    es->spin_ns = ABTI_MIN_SPIN_NS;
+    es->wary_sleeps = 0;
     abti_store(&es->join_word, 0);
     abti_store(&es->attention, false);
 
