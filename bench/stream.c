@@ -178,11 +178,11 @@ static double consume(void *arg)
     return result;
 }
 
-/* Copies what the events consist of, one after the other, into a buffer of some megabytes. */
+/* Copies what the events consist of, one after the other, into a buffer that no cache holds. */
 static double copy(void *arg)
 {
     const struct load *load = arg;
-    enum { BUFFER = 4 << 20 };
+    enum { BUFFER = 64 << 20 };
     static char buffer[BUFFER];
     size_t used = 0, size = METADATA + load->data_size;
     int64_t start = dango_clock_ns();
