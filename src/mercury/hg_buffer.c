@@ -32,6 +32,7 @@ bool hgi_buffer_reserve(struct hgi_buffer *buffer, size_t size)
 {
     char *data;
 
+    assert(buffer->data && buffer->capacity >= sizeof buffer->fixed);
     if (size <= buffer->capacity)
         return true;
     data = malloc(size);
@@ -45,6 +46,7 @@ bool hgi_buffer_reserve(struct hgi_buffer *buffer, size_t size)
 
 bool hgi_buffer_move(struct hgi_buffer *to, struct hgi_buffer *from)
 {
+    assert(to != from && from->size <= from->capacity);
     if (from->data == from->fixed) {
         if (!hgi_buffer_reserve(to, from->size))
             return false;

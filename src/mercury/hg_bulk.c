@@ -29,6 +29,7 @@ struct descriptor {
 
 static struct hg_bulk *bulk_new(hg_class_t *hg_class, uint32_t count, uint64_t extra)
 {
+    assert(count > 0);
     struct hg_bulk *bulk = calloc(1, sizeof *bulk + count * sizeof(struct na_segment) + extra);
 
     if (!bulk)
@@ -352,6 +353,7 @@ static void attach_copy(struct hg_bulk *bulk, const char *data)
 {
     char *memory = (char *)&bulk->segments[bulk->count];
 
+    assert(bulk->kind == HGI_BULK_COPY);
     memcpy(memory, data, bulk->size);
     for (uint32_t i = 0; i < bulk->count; i++) {
         bulk->segments[i].address = (uint64_t)(uintptr_t)memory;

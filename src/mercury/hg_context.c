@@ -54,6 +54,7 @@ static void on_closed(void *arg, struct na_conn *conn, hg_return_t why)
     hg_context_t *context = arg;
     struct hg_addr *addr = conn->user;
 
+    assert(addr && na_conn_is_closed(conn));
     hgi_addr_ref(addr);
     hgi_peer_forget(context, conn);
     hgi_handles_fail(context, conn, why);
@@ -168,11 +169,15 @@ void hgi_context_release(hg_context_t *context)
 {
     hg_class_t *hg_class = context->hg_class;
 
-    if (atomic_fetch_sub_explicit(&context->users, 1, memory_order_acq_rel) > 1)
+    unsigned before = atomic_fetch_sub_explicit(&context->users, 1, memory_order_acq_rel);
+    assert(before > 0);
+    if (before > 1)
         return;
+    assert(atomic_load(&context->closing));
     /* The last handle of a destroyed context. */
     context_free(context);
     pthread_mutex_lock(&hg_class->contexts_lock);
+    assert(hg_class->zombies > 0);
     hg_class->zombies--;
     pthread_mutex_unlock(&hg_class->contexts_lock);
 }

@@ -37,6 +37,7 @@ static hg_return_t send_chunk(struct hgi_op *op, uint64_t cookie)
     struct iovec pieces[2] = {{.iov_base = &range, .iov_len = sizeof range}};
     int count = 1;
 
+    assert(range.size > 0);
     if (transfer->op == HG_BULK_PUSH) {
         hgi_bulk_read(transfer->local, transfer->local_offset + op->sent, op->context->scratch, range.size);
         pieces[count++] = (struct iovec){.iov_base = op->context->scratch, .iov_len = range.size};

@@ -116,6 +116,7 @@ static hg_return_t send_request(struct hg_handle *handle, uint64_t cookie)
 
 static hg_return_t forward_remote(struct hg_handle *handle)
 {
+    assert(handle->info.addr != handle->info.hg_class->self);
     bool more = handle->in.size > handle->info.hg_class->eager_size;
     struct na_conn *conn = handle->conn;
     uint64_t cookie;

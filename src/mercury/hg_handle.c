@@ -61,6 +61,7 @@ static void recycle(struct hg_handle *handle)
 {
     hg_context_t *context = handle->context;
 
+    assert(atomic_load(&handle->slot.pending) == 0 && !atomic_load(&handle->in_flight));
     if (handle->free_data)
         handle->free_data(handle->data);
     drop_more(handle);
@@ -206,6 +207,7 @@ void hgi_handle_complete(struct hg_handle *handle, hg_return_t ret)
 {
     hg_context_t *context = handle->context;
 
+    assert(atomic_load(&handle->slot.pending) == 0 && atomic_load(&handle->refs) > 0);
     handle->ret = ret;
     hgi_queue_push(&context->queue, &handle->done);
     na_wait_wake(&context->na->wait);

@@ -34,6 +34,7 @@ hg_return_t hgi_more_offer(struct hg_handle *handle, struct hgi_buffer *buffer, 
 /* The payload is here, or will not come. */
 static void fetched(struct hg_handle *handle, struct na_conn *conn, uint64_t ack_cookie, hg_return_t ret)
 {
+    assert(ret != HG_AGAIN);
     if (!handle->incoming) {
         hgi_send(conn, HGI_ACK, 0, HG_SUCCESS, ack_cookie, 0, NULL, 0);
         hgi_forward_finish(handle, ret);

@@ -25,6 +25,8 @@ static struct hgi_peer *find(hg_context_t *context, struct hg_addr *addr, uint64
     struct hgi_peer_key key = {.addr = addr, .context_id = context_id};
     struct hgi_peer *peer;
 
+    assert(addr);
+    /* NOLINTNEXTLINE(clang-analyzer-core.*): the analyser loses track in the hash function */
     HASH_FIND(hh, context->peers, &key, sizeof key, peer);
     return peer;
 }
@@ -62,6 +64,7 @@ static hg_return_t add(hg_context_t *context, struct hg_addr *addr, struct na_co
 
 static void drop(hg_context_t *context, struct hgi_peer *peer)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the analyser does not see that deleting unlinks */
     HASH_DEL(context->peers, peer);
     na_conn_release(peer->conn);
     hgi_addr_release(peer->key.addr);
@@ -116,6 +119,7 @@ hg_return_t hgi_peer_accept(hg_context_t *context, struct na_conn *conn)
     struct hg_addr *addr = hgi_addr_intern(context->hg_class, conn->peer);
     hg_return_t ret = HG_SUCCESS;
 
+    assert(conn->incoming && !conn->user);
     if (!addr)
         return HG_NOMEM;
     pthread_mutex_lock(&context->peers_lock);
@@ -136,6 +140,7 @@ void hgi_peer_forget(hg_context_t *context, struct na_conn *conn)
     struct hg_addr *addr = conn->user;
     struct hgi_peer *peer;
 
+    assert(na_conn_is_closed(conn));
     pthread_mutex_lock(&context->peers_lock);
     peer = find(context, addr, conn->peer_context_id);
     if (peer && peer->conn == conn)

@@ -52,6 +52,7 @@ static void free_retired(hg_proc_t proc)
 
 static void save_finish(hg_proc_t proc, const struct save *save)
 {
+    assert(save->offset + save->size <= proc->used);
     char *home = proc->buffer->data + save->offset;
     if (home != save->at)
         memcpy(home, save->at, save->size);
@@ -117,6 +118,7 @@ static hg_return_t grow(hg_proc_t proc, size_t size)
         free(data);
         return fail(proc, HG_NOMEM);
     }
+    assert(capacity >= need && proc->used <= buffer->capacity);
     memcpy(data, buffer->data, proc->used);
     if (buffer->data != buffer->fixed && proc->save_count > 0)
         proc->retired[proc->retired_count++] = buffer->data;

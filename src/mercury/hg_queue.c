@@ -29,6 +29,7 @@ void hgi_queue_fini(struct hgi_queue *queue)
 
 void hgi_queue_push(struct hgi_queue *queue, struct hgi_entry *entry)
 {
+    assert(entry->run);
     entry->next = NULL;
     pthread_mutex_lock(&queue->lock);
     if (queue->last)
@@ -63,6 +64,7 @@ struct hgi_entry *hgi_queue_pop(struct hgi_queue *queue, int64_t deadline_ns)
     if (!queue->first && deadline_ns != 0)
         wait_filled(queue, deadline_ns);
     entry = queue->first;
+    assert(!entry == (atomic_load_explicit(&queue->count, memory_order_relaxed) == 0));
     if (entry) {
         queue->first = entry->next;
         if (!queue->first)

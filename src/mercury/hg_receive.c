@@ -45,6 +45,7 @@ static hg_return_t receive_request(hg_context_t *context, struct na_conn *conn, 
     struct hgi_rpc *rpc = hgi_rpc_find(context->hg_class, header->id);
     struct hg_handle *handle;
 
+    assert(conn->user);
     if (!rpc || !rpc->callback) {
         if (rpc)
             hgi_rpc_release(rpc);

@@ -13,7 +13,10 @@ void hgi_rpc_ref(struct hgi_rpc *rpc)
 
 void hgi_rpc_release(struct hgi_rpc *rpc)
 {
-    if (atomic_fetch_sub_explicit(&rpc->refs, 1, memory_order_acq_rel) > 1)
+    unsigned before = atomic_fetch_sub_explicit(&rpc->refs, 1, memory_order_acq_rel);
+
+    assert(before > 0);
+    if (before > 1)
         return;
     /* Not before: requests that arrived before the RPC was deregistered are still dispatched with the data. */
     if (rpc->free_data)
@@ -65,6 +68,7 @@ void hgi_rpcs_clear(hg_class_t *hg_class)
     struct hgi_rpc *rpc, *next;
 
     HASH_ITER (hh, hg_class->rpcs, rpc, next) {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the analyser does not see that deleting unlinks */
         HASH_DEL(hg_class->rpcs, rpc);
         hgi_rpc_release(rpc);
     }

@@ -27,7 +27,7 @@ static void run_dispatch(struct hgi_entry *entry)
 
 void hgi_handle_dispatch(struct hg_handle *handle)
 {
-    assert(handle->incoming);
+    assert(handle->incoming && handle->rpc && handle->info.addr);
     handle->dispatch.run = run_dispatch;
     hgi_queue_push(&handle->context->queue, &handle->dispatch);
 }
@@ -49,6 +49,7 @@ hg_return_t hgi_respond_self(struct hg_handle *handle, hg_return_t ret)
     struct hgi_slot *slot = NULL;
     bool violation;
 
+    assert(handle->incoming && !handle->conn);
     pthread_mutex_lock(&hg_class->contexts_lock);
     hg_context_t *context = hg_class->contexts[handle->origin_context_id];
     if (context)

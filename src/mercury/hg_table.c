@@ -72,6 +72,7 @@ void hgi_table_put(struct hgi_table *table, struct hgi_slot *slot)
     assert(atomic_load_explicit(&slot->pending, memory_order_relaxed) == 0);
     pthread_mutex_lock(&table->lock);
     assert(slot->used);
+    assert(hgi_table_at(table, slot->index) == slot);
     slot->used = false;
     slot->next_free = table->free;
     table->free = slot;

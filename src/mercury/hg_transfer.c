@@ -20,6 +20,7 @@ static void op_finish(struct hgi_op *op)
 {
     hg_context_t *context = op->context;
 
+    assert(atomic_load(&op->slot.pending) == 0);
     hgi_queue_push(&context->queue, &op->entry);
     na_wait_wake(&context->na->wait);
 }

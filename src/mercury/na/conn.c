@@ -15,7 +15,7 @@
 
 /* A message that waits for room. */
 struct na_queued {
-    struct list_node link;
+    struct na_queued *next;
     size_t size;
     char bytes[];
 };
@@ -55,7 +55,7 @@ hg_return_t na_conn_init(struct na_conn *conn, struct na_context *context, bool 
     atomic_init(&conn->state, NA_CONN_CONNECTING);
     atomic_init(&conn->broken, HG_SUCCESS);
     atomic_init(&conn->has_backlog, false);
-    list_init(&conn->backlog);
+    conn->backlog = conn->backlog_last = NULL;
     list_init(&conn->link);
     pthread_mutex_lock(&context->conns_lock);
     full = context->conn_count >= NA_CONNECTIONS_MAX;
@@ -81,7 +81,7 @@ void na_conn_release(struct na_conn *conn)
 {
     if (atomic_fetch_sub_explicit(&conn->refs, 1, memory_order_acq_rel) > 1)
         return;
-    assert(atomic_load(&conn->state) == NA_CONN_CLOSED && list_empty(&conn->backlog));
+    assert(atomic_load(&conn->state) == NA_CONN_CLOSED && !conn->backlog);
     pthread_mutex_destroy(&conn->lock);
     conn->transport->conn_free(conn);
 }
@@ -112,11 +112,15 @@ static hg_return_t backlog_add(struct na_conn *conn, const struct iovec *pieces,
         memcpy(to, pieces[i].iov_base, pieces[i].iov_len);
         to += pieces[i].iov_len;
     }
-    if (list_empty(&conn->backlog)) {
+    queued->next = NULL;
+    if (conn->backlog) {
+        conn->backlog_last->next = queued;
+    } else {
+        conn->backlog = queued;
         atomic_store_explicit(&conn->has_backlog, true, memory_order_release);
         atomic_fetch_add_explicit(&conn->context->attention, 1, memory_order_release);
     }
-    list_append(&conn->backlog, &queued->link);
+    conn->backlog_last = queued;
     conn->backlog_bytes += size;
     return HG_SUCCESS;
 }
@@ -124,11 +128,13 @@ static hg_return_t backlog_add(struct na_conn *conn, const struct iovec *pieces,
 /* Drops the front of the backlog; send lock held. */
 static void backlog_drop(struct na_conn *conn)
 {
-    struct na_queued *queued = container_of(list_pop(&conn->backlog), struct na_queued, link);
+    struct na_queued *queued = conn->backlog;
 
+    assert(queued && conn->backlog_bytes >= queued->size);
+    conn->backlog = queued->next;
     conn->backlog_bytes -= queued->size;
     free(queued);
-    if (list_empty(&conn->backlog)) {
+    if (!conn->backlog) {
         atomic_store_explicit(&conn->has_backlog, false, memory_order_release);
         atomic_fetch_sub_explicit(&conn->context->attention, 1, memory_order_release);
     }
@@ -146,7 +152,7 @@ hg_return_t na_conn_send(struct na_conn *conn, const struct iovec *pieces, int c
         goto out;
     }
     assert(pieces_size(pieces, count) <= conn->context->domain->message_max);
-    if (state == NA_CONN_OPEN && list_empty(&conn->backlog))
+    if (state == NA_CONN_OPEN && !conn->backlog)
         ret = conn->transport->conn_write(conn, pieces, count);
     if (ret == HG_AGAIN)
         ret = backlog_add(conn, pieces, count);
@@ -175,9 +181,8 @@ bool na_conn_attend(struct na_conn *conn)
 
     if (ret == HG_SUCCESS && atomic_load_explicit(&conn->has_backlog, memory_order_acquire)) {
         pthread_mutex_lock(&conn->lock);
-        while (na_conn_is_open(conn) && !list_empty(&conn->backlog) && ret == HG_SUCCESS) {
-            struct na_queued *queued = container_of(conn->backlog.next, struct na_queued, link);
-            struct iovec piece = {.iov_base = queued->bytes, .iov_len = queued->size};
+        while (na_conn_is_open(conn) && conn->backlog && ret == HG_SUCCESS) {
+            struct iovec piece = {.iov_base = conn->backlog->bytes, .iov_len = conn->backlog->size};
             ret = conn->transport->conn_write(conn, &piece, 1);
             if (ret == HG_SUCCESS) {
                 backlog_drop(conn);
@@ -211,7 +216,7 @@ void na_conn_close(struct na_conn *conn, hg_return_t why)
         return;
     pthread_mutex_lock(&conn->lock);
     atomic_store_explicit(&conn->state, NA_CONN_CLOSED, memory_order_release);
-    while (!list_empty(&conn->backlog))
+    while (conn->backlog)
         backlog_drop(conn);
     conn->transport->conn_shutdown(conn);
     pthread_mutex_unlock(&conn->lock);
@@ -220,6 +225,7 @@ void na_conn_close(struct na_conn *conn, hg_return_t why)
         atomic_fetch_sub_explicit(&context->attention, 1, memory_order_release);
 
     pthread_mutex_lock(&context->conns_lock);
+    assert(context->conn_count > 0);
     list_remove(&conn->link);
     context->conn_count--;
     pthread_mutex_unlock(&context->conns_lock);

@@ -41,6 +41,8 @@ struct na_context {
     _Atomic unsigned attention; /* connections with a backlog or marked broken */
 };
 
+struct na_queued;
+
 struct na_conn {
     struct na_context *context; /* valid until the connection is closed */
     const struct na_transport *transport;
@@ -52,10 +54,10 @@ struct na_conn {
     _Atomic unsigned bad_inputs; /* payloads that did not decode; counted by the core */
     void *user;                  /* the core's; set by `accepted` or after connecting */
 
-    pthread_mutex_t lock;     /* the send lock: guards everything below, and the link's sending side */
-    _Atomic int state;        /* enum na_conn_state; written under the lock */
-    _Atomic int broken;       /* an hg_return_t found by a sender; the progress loop closes */
-    struct list_node backlog; /* of struct na_queued */
+    pthread_mutex_t lock;                     /* the send lock: guards everything below, and the link's sending side */
+    _Atomic int state;                        /* enum na_conn_state; written under the lock */
+    _Atomic int broken;                       /* an hg_return_t found by a sender; the progress loop closes */
+    struct na_queued *backlog, *backlog_last; /* oldest and newest message that waits for room */
     size_t backlog_bytes;
     _Atomic bool has_backlog; /* readable without the lock */
 };

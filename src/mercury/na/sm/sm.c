@@ -60,7 +60,7 @@ static hg_return_t address_normalise(const char *host, char *canonical, size_t s
         if (!isalnum((unsigned char)host[i]) && !strchr("-_.", host[i]))
             return HG_INVALID_ARG;
     memset(canonical, 0, size);
-    memcpy(canonical, host, length);
+    memcpy(canonical, host, length + 1);
     return HG_SUCCESS;
 }
 

@@ -192,6 +192,7 @@ static bool start_polling(struct sm_conn *conn)
 {
     struct sm_context *context = context_of(conn);
 
+    assert(!conn->in_open && context->open_count <= context->open_capacity);
     if (context->open_count == context->open_capacity) {
         size_t capacity = context->open_capacity ? 2 * context->open_capacity : 8;
         struct sm_conn **grown = realloc(context->open, capacity * sizeof *grown);
@@ -472,6 +473,7 @@ void sm_conn_event(struct sm_conn *conn)
 /* Rings the peer's doorbell if it sleeps and we have not rung for this sleep yet. Send lock held. */
 static void wake_peer(struct sm_conn *conn)
 {
+    assert(conn->peer_doorbell && conn->peer_event_fd >= 0);
     /* The message must be visible before we look whether the peer sleeps. */
     na_full_fence();
     uint32_t epoch = atomic_load_explicit((_Atomic uint32_t *)conn->peer_doorbell, memory_order_relaxed);
@@ -544,6 +546,6 @@ void sm_conn_shutdown(struct na_conn *base)
 
 void sm_conn_free(struct na_conn *base)
 {
-    assert(!((struct sm_conn *)base)->map);
+    assert(!((struct sm_conn *)base)->map && ((struct sm_conn *)base)->sock < 0);
     free(base);
 }

@@ -51,6 +51,7 @@ static unsigned long trim(struct iovec *vectors, unsigned long count, uint64_t s
 static void advance(struct cursor *cursor, uint64_t size)
 {
     while (size > 0) {
+        assert(cursor->index < cursor->count);
         uint64_t rest = cursor->segments[cursor->index].size - cursor->offset;
         if (size < rest) {
             cursor->offset += size;
