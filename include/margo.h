@@ -197,7 +197,8 @@ const char *margo_rpc_get_name(margo_instance_id mid, hg_id_t id);
 const char *margo_handle_get_name(hg_handle_t handle);
 
 /* A text by which clients check what kind of service a provider is. Local: NULL if there is none. Remote: *bufsize is
- * the size of `buf` and then the length with the final NUL; HG_NOENTRY (no such provider), HG_NOMEM (too small). */
+ * the size of `buf` and then the length with the final NUL; HG_NOENTRY (no such provider), HG_NOMEM (too small),
+ * HG_TIMEOUT (no answer for 30 s). */
 hg_return_t margo_provider_register_identity(margo_instance_id mid, uint16_t provider_id, const char *identity);
 hg_return_t margo_provider_deregister_identity(margo_instance_id mid, uint16_t provider_id);
 const char *margo_provider_registered_identity(margo_instance_id mid, uint16_t provider_id);

@@ -12,6 +12,9 @@
 #define SHUTDOWN "__shutdown__"
 #define IDENTITY "__identity__"
 
+/* Nobody waits longer than this for an instance that hangs. */
+#define TIMEOUT_MS 30000.0
+
 MERCURY_GEN_PROC(mg_shutdown_out_t, ((int32_t)(ret)))
 MERCURY_GEN_PROC(mg_identity_out_t, ((hg_string_t)(identity)))
 
@@ -42,7 +45,7 @@ int margo_shutdown_remote_instance(margo_instance_id mid, hg_addr_t remote_addr)
         return -1;
     int result = -1;
     mg_shutdown_out_t out;
-    if (margo_forward(handle, NULL) == HG_SUCCESS && margo_get_output(handle, &out) == HG_SUCCESS) {
+    if (margo_forward_timed(handle, NULL, TIMEOUT_MS) == HG_SUCCESS && margo_get_output(handle, &out) == HG_SUCCESS) {
         result = out.ret;
         margo_free_output(handle, &out);
     }
@@ -108,7 +111,7 @@ hg_return_t margo_provider_get_identity(margo_instance_id mid, hg_addr_t address
     if (ret != HG_SUCCESS)
         return ret;
     mg_identity_out_t out;
-    ret = margo_provider_forward(provider_id, handle, NULL);
+    ret = margo_provider_forward_timed(provider_id, handle, NULL, TIMEOUT_MS);
     if (ret == HG_SUCCESS)
         ret = margo_get_output(handle, &out);
     if (ret == HG_SUCCESS) {
