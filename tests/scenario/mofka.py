@@ -78,11 +78,12 @@ def wait_for_count(process, word, count, timeout_s):
 
 
 def traces(pid):
-    """What a dead process could have left on the machine: sockets and shared memory that carry its number."""
-    names = [path for folder in ("/dev/shm", "/tmp") for path in Path(folder).glob(f"*{pid}*")]
-    with open("/proc/net/unix", encoding="ascii") as table:
-        names += [line for line in table if re.search(rf"\b{pid}\b", line.split(None, 7)[-1])]
-    return names
+    """What a dead process could have left on the machine: files and sockets whose name carries its number."""
+    ours = re.compile(rf"dango.*\b{pid}\b")
+    with open("/proc/net/unix", encoding="ascii", errors="replace") as table:
+        names = [line.split()[-1] for line in table]
+    names += [str(path) for folder in ("/dev/shm", "/tmp") for path in Path(folder).glob("dango*")]
+    return [name for name in names if ours.search(name)]
 
 
 def assert_gone(process):

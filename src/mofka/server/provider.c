@@ -105,6 +105,8 @@ int mofka_provider_create(const struct mofka_provider_settings *settings, struct
     if (!new)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     new->settings = *settings;
+    if (new->settings.lease_ms == 0)
+        new->settings.lease_ms = MOFKA_LEASE_MS;
     new->registrar = (struct mofka_registrar){attach_segment, detach_segment, new};
     pthread_mutex_init(&new->lock, NULL);
     list_init(&new->free_requests);

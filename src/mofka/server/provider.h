@@ -38,6 +38,7 @@ struct mofka_provider_settings {
     uint16_t provider_id;
     ABT_pool pool; /* where work that waits is done */
     uint8_t uuid[16];
+    int64_t lease_ms; /* silence after which a client is forgotten; 0: MOFKA_LEASE_MS */
 };
 
 int mofka_provider_create(const struct mofka_provider_settings *settings, struct mofka_provider **provider,

@@ -28,7 +28,7 @@ void mofka_session_release(struct mofka_session *session)
 static void arm_sweep(struct mofka_provider *provider)
 {
     if (!atomic_load(&provider->closing))
-        dango_abt_timer_arm(&provider->sweep, dango_clock_ns() + MOFKA_LEASE_MS * DANGO_NS_PER_MS);
+        dango_abt_timer_arm(&provider->sweep, dango_clock_ns() + provider->settings.lease_ms * DANGO_NS_PER_MS);
 }
 
 static int add_to_table(struct mofka_provider *provider, struct mofka_session *session, struct dango_error *err)
@@ -99,8 +99,8 @@ int mofka_session_find_any(struct mofka_request *request, uint64_t token, struct
     pthread_mutex_unlock(&provider->lock);
     if (!session)
         return dango_error_set(err, DANGO_ERR_DISCONNECTED,
-                               "the partition does not know this client any more (silent for more than %d s?)",
-                               MOFKA_LEASE_MS / 1000);
+                               "the partition does not know this client any more (silent for more than %.0f s?)",
+                               (double)provider->settings.lease_ms / 1000);
     atomic_store_explicit(&session->seen_ns, dango_clock_ns(), memory_order_relaxed);
     request->session = session;
     if (atomic_fetch_add(&session->in_flight, 1) >= 2 * MOFKA_WINDOW_MAX)
@@ -213,7 +213,7 @@ static void serve_notice(void *arg)
         mofka_sessions_close(provider, belongs_to, notice->peer);
         margo_addr_free(provider->settings.mid, notice->peer);
     } else {
-        int64_t limit_ns = dango_clock_ns() - MOFKA_LEASE_MS * DANGO_NS_PER_MS;
+        int64_t limit_ns = dango_clock_ns() - provider->settings.lease_ms * DANGO_NS_PER_MS;
         mofka_sessions_close(provider, lease_is_over, &limit_ns);
         pthread_mutex_lock(&provider->lock);
         if (provider->sessions)

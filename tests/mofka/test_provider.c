@@ -1,0 +1,271 @@
+/*
+ * A partition provider in a process of its own, and clients that do not behave: garbage, lies about sizes, wrong order,
+ * silence. The server answers with an error and goes on; whoever behaves is not disturbed.
+ */
+#include "tests/mofka/events.h"
+#include "tests/margo/peer.h"
+#include "tests/mofka/random.h"
+
+#include "diaspora/driver.h"
+#include "mofka/client/engine.h"
+#include "mofka/client/frames.h"
+#include "mofka/server/provider.h"
+#include "mofka/wire/wire.h"
+
+#include <unistd.h>
+
+#define PROVIDER_ID 7
+#define LEASE_MS    300
+#define ROOM        65536
+
+static struct peer server;
+static struct mofka_engine *engine;
+static struct mofka_target target;
+static struct mofka_provider *provider; /* in the server's process */
+static struct dango_error err;
+
+static void destroy_provider(void *arg)
+{
+    (void)arg;
+    mofka_provider_destroy(provider);
+}
+
+static void serve(margo_instance_id mid)
+{
+    struct mofka_provider_settings settings = {
+        .mid = mid, .provider_id = PROVIDER_ID, .uuid = {9}, .lease_ms = LEASE_MS};
+    margo_get_handler_pool(mid, &settings.pool);
+    if (mofka_provider_create(&settings, &provider, NULL) != 0)
+        abort();
+    margo_push_prefinalize_callback(mid, destroy_provider, NULL);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    peer_start(&server, NULL, serve);
+    assert_int_equal(mofka_engine_get("na+sm", NULL, &engine, &err), 0);
+    assert_int_equal(mofka_target_init(&target, engine, server.address, PROVIDER_ID, &err), 0);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    peer_stop(&server, mofka_engine_instance(engine));
+    mofka_target_fini(&target);
+    mofka_engine_put(engine);
+    return 0;
+}
+
+/* ---- well-behaved requests ---- */
+
+static uint64_t attach(void)
+{
+    struct mofka_attach_request request = {.producer = 5};
+    struct mofka_attach_answer answer;
+    mofka_request_head_init(&request.head, 0);
+    diaspora_segment part = {&request, sizeof request};
+    assert_int_equal(mofka_call(&target, MOFKA_RPC_ATTACH, &part, 1, &answer, sizeof answer, &err), 0);
+    return answer.token;
+}
+
+static struct mofka_subscribe_answer subscribe(enum diaspora_start start)
+{
+    struct mofka_subscribe_request request = {0};
+    struct mofka_subscribe_answer answer;
+    mofka_request_head_init(&request.head, 0);
+    request.head.flags = (uint16_t)start;
+    diaspora_segment part = {&request, sizeof request};
+    assert_int_equal(mofka_call(&target, MOFKA_RPC_SUBSCRIBE, &part, 1, &answer, sizeof answer, &err), 0);
+    return answer;
+}
+
+static int plain(enum mofka_rpc rpc, uint64_t token)
+{
+    struct mofka_request_head head;
+    struct mofka_answer answer;
+    mofka_request_head_init(&head, token);
+    diaspora_segment part = {&head, sizeof head};
+    return mofka_call(&target, rpc, &part, 1, &answer, sizeof answer, &err);
+}
+
+/* A batch of one event without data; `id` may be NULL. */
+static int produce(uint64_t token, uint32_t attempt, uint64_t sequence, const char *metadata, uint64_t *id)
+{
+    unsigned char records[256];
+    struct mofka_produce_request request = {.attempt = attempt, .sequence = sequence};
+    struct mofka_produce_answer answer;
+    mofka_request_head_init(&request.head, token);
+    request.head.extra = 1;
+    request.head.flags = MOFKA_RECORDS_INSIDE | MOFKA_DATA_INSIDE;
+    request.records_size = diaspora_record_put(records, metadata, strlen(metadata), 0);
+    diaspora_segment parts[] = {{&request, sizeof request}, {records, (size_t)request.records_size}};
+    int code = mofka_call(&target, MOFKA_RPC_PRODUCE, parts, 2, &answer, sizeof answer, &err);
+    if (code == 0 && id)
+        *id = answer.first_id;
+    return code;
+}
+
+/* A fetch whose room is described by the given bytes. */
+static int fetch(uint64_t token, uint64_t room, const void *flat, size_t flat_size, struct mofka_fetch_answer *answer)
+{
+    struct mofka_fetch_request request = {.room = room, .frames_max = 100, .flat = (uint32_t)flat_size};
+    mofka_request_head_init(&request.head, token);
+    request.head.extra = 1000;
+    diaspora_segment parts[] = {{&request, sizeof request}, {(void *)(uintptr_t)flat, flat_size}};
+    return mofka_call(&target, MOFKA_RPC_FETCH, parts, 2, answer, sizeof *answer, &err);
+}
+
+/* ---- tests ---- */
+
+static void tokens_open_only_what_they_are_for(void **state)
+{
+    (void)state;
+    uint64_t token = attach(), consumer = subscribe(DIASPORA_START_LAST).token;
+    struct mofka_fetch_answer answer;
+    assert_int_equal(produce(token + 1, 1, 0, "x", NULL), DANGO_ERR_DISCONNECTED);
+    assert_contains(err.text, "does not know this client");
+    assert_int_equal(produce(consumer, 1, 0, "x", NULL), DANGO_ERR_PROTOCOL);
+    assert_contains(err.text, "a consumer asked what only a producer may");
+    assert_int_equal(fetch(token, ROOM, "", 0, &answer), DANGO_ERR_PROTOCOL);
+    assert_int_equal(plain(MOFKA_RPC_RENEW, token), 0);
+    assert_int_equal(plain(MOFKA_RPC_CLOSE, token), 0);
+    assert_int_equal(plain(MOFKA_RPC_CLOSE, token), DANGO_ERR_DISCONNECTED);
+    assert_int_equal(plain(MOFKA_RPC_CLOSE, consumer), 0);
+}
+
+static void batches_keep_their_order_whatever_fails(void **state)
+{
+    (void)state;
+    uint64_t token = attach(), first, second;
+    assert_int_equal(produce(token, 1, 0, "a", &first), 0);
+    assert_int_equal(produce(token, 1, 2, "c", NULL), DANGO_ERR_PROTOCOL);
+    assert_int_equal(produce(token, 1, 1, "b", NULL), DANGO_ERR_CANCELED);
+    assert_int_equal(produce(token, 2, 1, "b", &second), 0);
+    assert_int_equal(second, first + 1);
+    assert_int_equal(plain(MOFKA_RPC_CLOSE, token), 0);
+}
+
+/* Sizes, counts and bulk handles that do not fit together. */
+static void lies_about_batches_store_nothing(void **state)
+{
+    (void)state;
+    uint64_t token = attach(), before, after;
+    assert_int_equal(produce(token, 1, 0, "a", &before), 0);
+    unsigned char records[64] = {0}, garbage[48];
+    uint64_t seed = 4;
+    random_fill(&seed, garbage, sizeof garbage);
+    size_t size = diaspora_record_put(records, "meta", 4, 0);
+    uint32_t attempt = 2;
+    for (int kind = 0; kind < 4; kind++, attempt++) {
+        struct mofka_produce_request request = {.attempt = attempt, .records_size = size};
+        struct mofka_produce_answer answer;
+        diaspora_segment parts[] = {{&request, sizeof request}, {records, size}};
+        mofka_request_head_init(&request.head, token);
+        request.head.flags = MOFKA_RECORDS_INSIDE | MOFKA_DATA_INSIDE;
+        request.head.extra = kind == 0 ? 2 : 1; /* one record is not two */
+        if (kind == 1)
+            records[0] = 60; /* metadata longer than the batch */
+        if (kind >= 2) {     /* a handle that is none, for a batch of reasonable or of enormous size */
+            request.head.flags = 0;
+            request.records_size = kind == 2 ? 100 : MOFKA_CONTENT_MAX;
+            request.records_flat = sizeof garbage;
+            parts[1] = (diaspora_segment){garbage, sizeof garbage};
+        }
+        assert_true(mofka_call(&target, MOFKA_RPC_PRODUCE, parts, 2, &answer, sizeof answer, &err) < 0);
+        assert_true(strlen(err.text) > 0);
+    }
+    assert_int_equal(produce(token, attempt, 0, "b", &after), 0);
+    assert_int_equal(after, before + 1);
+    assert_int_equal(plain(MOFKA_RPC_CLOSE, token), 0);
+}
+
+static void rooms_that_are_none_end_the_subscription(void **state)
+{
+    (void)state;
+    uint64_t token = attach();
+    struct mofka_subscribe_answer consumer = subscribe(DIASPORA_START_LAST);
+    struct mofka_fetch_answer answer;
+    char metadata[200], garbage[40];
+    memset(metadata, 'm', sizeof metadata - 1);
+    metadata[sizeof metadata - 1] = '\0';
+    memset(garbage, 'g', sizeof garbage);
+    for (uint64_t i = 0; i < 60; i++)
+        assert_int_equal(produce(token, 1, i, metadata, NULL), 0);
+    assert_int_equal(fetch(consumer.token, 50, garbage, sizeof garbage, &answer), 0);
+    assert_int_equal(answer.size, 0);
+    assert_true(answer.needed > 200 && answer.needed < 400);
+    assert_int_equal(fetch(consumer.token, 1000, garbage, sizeof garbage, &answer), 0); /* travels inside */
+    assert_true(answer.flags & MOFKA_FRAMES_INSIDE && answer.size <= 1000);
+    assert_int_equal(fetch(consumer.token, ROOM, garbage, sizeof garbage, &answer), DANGO_ERR_PROTOCOL);
+    assert_int_equal(fetch(consumer.token, 1000, garbage, sizeof garbage, &answer), DANGO_ERR_CANCELED);
+    assert_int_equal(plain(MOFKA_RPC_CLOSE, consumer.token), 0);
+    assert_int_equal(plain(MOFKA_RPC_CLOSE, token), 0);
+}
+
+static void acknowledgements_of_the_future_are_refused(void **state)
+{
+    (void)state;
+    struct mofka_subscribe_answer consumer = subscribe(DIASPORA_START_FIRST);
+    struct mofka_acknowledge_request request = {.event_id = consumer.end};
+    struct mofka_answer answer;
+    mofka_request_head_init(&request.head, consumer.token);
+    diaspora_segment part = {&request, sizeof request};
+    assert_int_equal(mofka_call(&target, MOFKA_RPC_ACKNOWLEDGE, &part, 1, &answer, sizeof answer, &err),
+                     DANGO_ERR_RANGE);
+    request.event_id = 0;
+    assert_int_equal(mofka_call(&target, MOFKA_RPC_ACKNOWLEDGE, &part, 1, &answer, sizeof answer, &err), 0);
+    assert_int_equal(plain(MOFKA_RPC_CLOSE, consumer.token), 0);
+    assert_int_equal(subscribe(DIASPORA_START_SAVED).position, 1);
+}
+
+static void random_messages_disturb_nobody(void **state)
+{
+    (void)state;
+    uint64_t token = attach(), seed = 6, before, after;
+    assert_int_equal(produce(token, 1, 0, "a", &before), 0);
+    for (int round = 0; round < 20000; round++) {
+        unsigned char bytes[300];
+        size_t size = random_below(&seed, sizeof bytes);
+        enum mofka_rpc rpc = (enum mofka_rpc)random_below(&seed, MOFKA_RPC_COUNT);
+        struct mofka_answer answer;
+        random_fill(&seed, bytes, size);
+        if (size >= sizeof(struct mofka_request_head)) {
+            struct mofka_request_head head;
+            mofka_request_head_init(&head, rpc == MOFKA_RPC_CLOSE ? token + 1 : token);
+            head.extra = (uint32_t)random_below(&seed, 300);
+            memcpy(bytes, &head, sizeof head);
+        }
+        diaspora_segment part = {bytes, size};
+        int code = mofka_call(&target, rpc, &part, 1, &answer, sizeof answer, &err);
+        assert_true(code == 0 || strlen(err.text) > 0);
+    }
+    assert_int_equal(produce(token, UINT32_MAX, 1, "b", &after), 0);
+    assert_true(after > before);
+}
+
+/* A session that is renewed stays, one that is not is gone after two leases at the latest. */
+static void silent_clients_are_forgotten(void **state)
+{
+    (void)state;
+    uint64_t silent = attach(), kept = attach();
+    for (double end = now_s() + 2.5 * LEASE_MS / 1000; now_s() < end; usleep(LEASE_MS * 1000 / 10))
+        assert_int_equal(plain(MOFKA_RPC_RENEW, kept), 0);
+    assert_int_equal(plain(MOFKA_RPC_RENEW, silent), DANGO_ERR_DISCONNECTED);
+    assert_int_equal(plain(MOFKA_RPC_CLOSE, kept), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tokens_open_only_what_they_are_for),
+        cmocka_unit_test(batches_keep_their_order_whatever_fails),
+        cmocka_unit_test(lies_about_batches_store_nothing),
+        cmocka_unit_test(rooms_that_are_none_end_the_subscription),
+        cmocka_unit_test(acknowledgements_of_the_future_are_refused),
+        cmocka_unit_test(random_messages_disturb_nobody),
+        cmocka_unit_test(silent_clients_are_forgotten),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
