@@ -112,9 +112,10 @@ static void send(struct dsp_lane *lane)
         return; /* whoever does it looks again before it stops */
     lane->sending = true;
     while ((batch = next_to_send(lane))) {
-        bool had_been_full = lane->waiting_count + 1 >= producer->waiting_max;
+        /* Whoever waits for room gets a good piece of it, instead of a wake-up for each batch. */
+        bool has_room = lane->room_waiters > 0 && lane->waiting_count <= producer->waiting_max / 2;
         pthread_mutex_unlock(&lane->lock);
-        if (had_been_full)
+        if (has_room)
             dsp_gate_open(&lane->gate);
         producer->topic->ops->sink_submit(lane->sink, &batch->wire);
         pthread_mutex_lock(&lane->lock);
@@ -133,9 +134,11 @@ static int make_room(struct dsp_lane *lane, const struct dsp_push *push, struct 
             return open_batch(lane, err);
         } else {
             uint32_t ticket = dsp_gate_ticket(&lane->gate);
+            lane->room_waiters++;
             pthread_mutex_unlock(&lane->lock);
             dsp_gate_wait(&lane->gate, ticket, DANGO_NEVER);
             pthread_mutex_lock(&lane->lock);
+            lane->room_waiters--;
         }
     }
     return 0;
@@ -211,9 +214,12 @@ bool dsp_lane_wait(struct dsp_lane *lane, uint64_t sealed, int64_t deadline_ns)
     pthread_mutex_lock(&lane->lock);
     while (oldest(lane) < sealed && in_time) {
         uint32_t ticket = dsp_gate_ticket(&lane->gate);
+        if (lane->flush_waiters++ == 0 || sealed < lane->flush_target)
+            lane->flush_target = sealed;
         pthread_mutex_unlock(&lane->lock);
         in_time = dsp_gate_wait(&lane->gate, ticket, deadline_ns);
         pthread_mutex_lock(&lane->lock);
+        lane->flush_waiters--;
     }
     bool all_done = oldest(lane) >= sealed;
     pthread_mutex_unlock(&lane->lock);
@@ -267,7 +273,9 @@ static void batch_done(struct diaspora_batch *wire, uint64_t first_id, const str
         dsp_batch_destroy(batch);
     }
     send(lane);
+    bool flushed = lane->flush_waiters > 0 && oldest(lane) >= lane->flush_target;
     pthread_mutex_unlock(&lane->lock);
-    dsp_gate_open(&lane->gate);
+    if (flushed)
+        dsp_gate_open(&lane->gate);
     dsp_producer_release(producer);
 }

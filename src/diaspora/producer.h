@@ -83,7 +83,9 @@ struct dsp_lane {
     size_t free_count;
     struct list_node free_completions;
     size_t free_completion_count;
-    struct dsp_gate gate;        /* opened when a batch leaves or is done */
+    struct dsp_gate gate; /* opened when there is room again, and when what a flush waits for is done */
+    unsigned room_waiters, flush_waiters;
+    uint64_t flush_target;       /* the lowest that a flush waits for, if any does */
     struct dango_error *failure; /* first one since the last flush that took it */
     uint64_t failure_sequence;
 };
