@@ -252,10 +252,10 @@ void dango_mofka_partition_commit(struct mofka_partition *partition, struct mofk
     bool grown = atomic_load_explicit(&partition->next_id, memory_order_relaxed) != before;
     pthread_mutex_unlock(&partition->lock);
 
+    if (grown && partition->settings.grown) /* first: whoever waits for an event is in a greater hurry */
+        partition->settings.grown(partition->settings.arg);
     for (struct list_node *node; (node = list_pop(&finished));) {
         struct mofka_reception *done = container_of(node, struct mofka_reception, link);
         done->done(done, done->first_id, done->code);
     }
-    if (grown && partition->settings.grown)
-        partition->settings.grown(partition->settings.arg);
 }
