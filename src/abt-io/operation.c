@@ -151,7 +151,7 @@ static struct abt_io_op *run_at_once(struct abt_io_op *op)
     op->result = run(op->instance, &op->call);
     store_result(op->ret, op->ret_size, op->result);
     ABT_eventual_set(completion_of(op), NULL, 0);
-    release(op);
+    op->references = 1; /* the user's; no engine has seen it */
     return op;
 }
 

@@ -31,6 +31,11 @@ void warabi_err_free(warabi_err_t err)
         free(err);
 }
 
+static void format_text(char *text, size_t size, const char *format, va_list args)
+{
+    vsnprintf(text, size, format, args);
+}
+
 warabi_err_t wb_err_new(int code, const char *format, ...)
 {
     assert(code != WARABI_ERR_OK);
@@ -39,7 +44,7 @@ warabi_err_t wb_err_new(int code, const char *format, ...)
         return &out_of_memory;
     va_list args;
     va_start(args, format);
-    vsnprintf(err->text, sizeof err->text, format, args);
+    format_text(err->text, sizeof err->text, format, args);
     va_end(args);
     err->code = code;
     return err;

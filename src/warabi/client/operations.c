@@ -95,7 +95,7 @@ warabi_err_t warabi_write_multi(warabi_target_handle_t th, warabi_region_t regio
                                 const size_t *regionOffsets, const size_t *regionSizes, const char *data, bool persist,
                                 warabi_async_request_t *req)
 {
-    uint64_t total;
+    uint64_t total = 0;
     struct wb_segments segments = segments_of(count, regionOffsets, regionSizes);
     warabi_err_t err = check(__func__, th, &segments, &total);
     if (err)
@@ -124,7 +124,7 @@ warabi_err_t warabi_write_multi_bulk(warabi_target_handle_t th, warabi_region_t 
                                      const size_t *regionOffsets, const size_t *regionSizes, hg_bulk_t bulk,
                                      const char *address, size_t bulkOffset, bool persist, warabi_async_request_t *req)
 {
-    uint64_t total;
+    uint64_t total = 0;
     struct wb_segments segments = segments_of(count, regionOffsets, regionSizes);
     warabi_err_t err = check(__func__, th, &segments, &total);
     return err ? err
@@ -144,7 +144,7 @@ warabi_err_t warabi_write_bulk(warabi_target_handle_t th, warabi_region_t region
 warabi_err_t warabi_persist_multi(warabi_target_handle_t th, warabi_region_t region, size_t count,
                                   const size_t *regionOffsets, const size_t *regionSizes, warabi_async_request_t *req)
 {
-    uint64_t total;
+    uint64_t total = 0;
     wb_in_t in = {.region = region, .segments = segments_of(count, regionOffsets, regionSizes)};
     warabi_err_t err = check(__func__, th, &in.segments, &total);
     return err ? err : wb_call(th, WB_RPC_persist, &in, HG_BULK_NULL, total, nothing, req);
@@ -202,7 +202,7 @@ warabi_err_t warabi_read_multi(warabi_target_handle_t th, warabi_region_t region
                                const size_t *regionOffsets, const size_t *regionSizes, char *data,
                                warabi_async_request_t *req)
 {
-    uint64_t total;
+    uint64_t total = 0;
     struct wb_segments segments = segments_of(count, regionOffsets, regionSizes);
     warabi_err_t err = check(__func__, th, &segments, &total);
     if (err)
@@ -229,7 +229,7 @@ warabi_err_t warabi_read_multi_bulk(warabi_target_handle_t th, warabi_region_t r
                                     const size_t *regionOffsets, const size_t *regionSizes, const char *address,
                                     hg_bulk_t bulk, size_t bulkOffset, warabi_async_request_t *req)
 {
-    uint64_t total;
+    uint64_t total = 0;
     struct wb_segments segments = segments_of(count, regionOffsets, regionSizes);
     warabi_err_t err = check(__func__, th, &segments, &total);
     return err ? err

@@ -105,7 +105,7 @@ warabi_err_t warabi_provider_register(warabi_provider_t *provider, margo_instanc
     struct json_object *json = NULL;
     if (config && *config && !(json = dango_json_parse(config, strlen(config), &err)))
         return wb_err_from(&err);
-    warabi_provider_t created;
+    warabi_provider_t created = NULL;
     int status = dango_warabi_create(mid, provider_id, json, args ? args->pool : ABT_POOL_NULL, &created, &err);
     json_object_put(json);
     if (status != 0)

@@ -293,14 +293,15 @@ static int memory_read(struct wb_region *base, const struct wb_segments *segment
 static int expose_segments(struct memory_region *region, const struct wb_segments *segments, margo_instance_id mid,
                            hg_uint8_t flags, hg_bulk_t *bulk, struct dango_error *err)
 {
+    const size_t places = segments->count;
     void *single = NULL;
-    void **pointers = segments->count > 1 ? malloc(segments->count * (sizeof *pointers + sizeof(hg_size_t))) : &single;
+    void **pointers = places > 1 ? malloc(places * (sizeof *pointers + sizeof(hg_size_t))) : &single;
     hg_size_t single_size = 0;
-    hg_size_t *sizes = segments->count > 1 ? (hg_size_t *)(pointers + segments->count) : &single_size;
+    hg_size_t *sizes = places > 1 ? (hg_size_t *)(pointers + places) : &single_size;
     if (!pointers)
-        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "no memory for %zu segments", segments->count);
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "no memory for %zu segments", places);
     uint32_t count = 0;
-    for (size_t i = 0; i < segments->count; i++) {
+    for (size_t i = 0; i < places; i++) {
         if (segments->sizes[i] == 0)
             continue;
         pointers[count] = region->bytes + segments->offsets[i];
@@ -318,7 +319,7 @@ static int expose_segments(struct memory_region *region, const struct wb_segment
 static int transfer(struct wb_region *base, const struct wb_segments *segments, uint64_t total,
                     const struct wb_remote *remote, hg_bulk_op_t op, struct dango_error *err)
 {
-    hg_bulk_t bulk;
+    hg_bulk_t bulk = HG_BULK_NULL;
     hg_uint8_t flags = op == HG_BULK_PULL ? HG_BULK_WRITE_ONLY : HG_BULK_READ_ONLY;
     int status = expose_segments(region_of(base), segments, remote->mid, flags, &bulk, err);
     if (status != 0)
