@@ -4,9 +4,10 @@
  *     collection  key: its name                                   value: number of documents, next id (u64, little end.)
  *     document    key: name, one 0 byte, id as 8 bytes big-endian   value: the document
  *
- * Ids are given once. Operations that change a collection are serialised per database and write documents and the
- * collection's entry in one step of the backend, so that size and next id always agree with the documents. A name is
- * a C string that is not empty; a pair of that name with a value that is not 16 bytes long is not a collection.
+ * Ids are given once. Operations that change a collection are serialised per database. Storing and updating write the
+ * documents and the collection's entry in one step of the backend, so that no id is ever given twice; erasing takes two,
+ * between which the size is too large. A name is a C string that is not empty; a pair of that name with a value that is
+ * not 16 bytes long is not a collection.
  * Names and memory are checked by the caller. Every function gives YOKAN_ERR_KEY_NOT_FOUND for a missing collection.
  */
 #ifndef YOKAN_COLLECTIONS_H

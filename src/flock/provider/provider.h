@@ -1,0 +1,55 @@
+/*
+ * A Flock provider from the inside. provider.c holds its life and its RPC, config.c its configuration, publish.c what
+ * happens when the view changes: callbacks and group file.
+ */
+#ifndef FLOCK_PROVIDER_PROVIDER_H
+#define FLOCK_PROVIDER_PROVIDER_H
+
+#include "flock/internal.h"
+#include "flock/provider/callbacks.h"
+#include "flock/provider/flock.h"
+
+#include "argobots/gate.h"
+
+struct flock_provider {
+    margo_instance_id mid;
+    uint16_t id;
+    struct dango_gate gate;
+    hg_id_t rpc;
+    flock_gateway_impl *gateway;
+    void *gateway_context;
+    char *address; /* published */
+    flock_backend_impl *backend;
+    void *backend_context;
+    struct flk_callbacks callbacks;
+    uint64_t version; /* atomic; of the view, see internal.h */
+    char *file;       /* NULL: none */
+    _Alignas(8) ABT_mutex_memory file_mutex;
+    bool file_allowed;                  /* guarded by file_mutex: the time to be visible has come */
+    uint64_t file_version;              /* guarded by file_mutex: what the file holds */
+    _Alignas(8) ABT_mutex_memory start; /* guards the two below */
+    bool started;                       /* updates go to the callbacks */
+    struct list_node early;             /* updates before that */
+};
+
+/* ---- config.c ---- */
+
+/* Finds the gateway (backend) that a configuration names, unless the program gives one; `config` is a new reference to
+ * its options. `path` is the place of the configuration in its document. */
+int flk_select_gateway(struct json_object *json, const char *path, flock_gateway_impl *given,
+                       flock_gateway_impl **gateway, struct json_object **config, struct dango_error *err);
+int flk_select_backend(struct json_object *json, const char *path, flock_backend_impl *given,
+                       flock_backend_impl **backend, struct json_object **config, struct dango_error *err);
+
+/* ---- publish.c ---- */
+
+/* A copy of the view as it is now, to be cleared; false when there is none. */
+bool flk_provider_snapshot(struct flock_provider *provider, flock_group_view_t *view);
+/* What a backend calls; the context is the provider. Updates wait until flk_updates_start. */
+void flk_on_member_update(void *context, flock_update_t kind, const char *address, uint16_t provider_id);
+void flk_on_metadata_update(void *context, const char *key, const char *value);
+void flk_updates_start(struct flock_provider *provider);
+/* Frees updates that still wait. */
+void flk_updates_drop(struct flock_provider *provider);
+
+#endif
