@@ -39,6 +39,7 @@ struct bootstrap_args {
 
 static int bootstrap_self(const struct bootstrap_args *args, flock_group_view_t *view, struct dango_error *err)
 {
+    assert(args->mid);
     flock_return_t ret = flock_group_view_init_from_self(args->mid, args->provider_id, view);
     return ret == FLOCK_SUCCESS ? 0 : dango_error_set(err, DANGO_ERR_INTERNAL, "cannot tell the own address");
 }
@@ -63,6 +64,7 @@ static const char *const not_built_in[] = {"mpi", "join", "file"};
 
 static int find_method(const char *name, size_t *index, struct dango_error *err)
 {
+    assert(name && index);
     const char *names[METHOD_COUNT];
     for (size_t i = 0; i < METHOD_COUNT; i++) {
         names[i] = methods[i].name;
@@ -150,6 +152,7 @@ static int try_method(margo_instance_id mid, uint16_t provider_id, struct json_o
 int dango_flock_bootstrap(margo_instance_id mid, uint16_t provider_id, struct json_object *config, const char *path,
                           ABT_pool pool, flock_provider_t *provider, struct dango_error *err)
 {
+    assert(path && provider);
     struct json_object *bootstrap = dango_json_get(config, "bootstrap");
     int status = flk_bootstrap_check(bootstrap, dango_json_get(config, "view"), path, err);
     for (size_t i = 0; status == 0; i++) {

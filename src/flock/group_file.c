@@ -15,6 +15,7 @@
 
 static struct json_object *view_to_json(const flock_group_view_t *view)
 {
+    assert(view);
     struct json_object *json = json_object_new_object();
     struct json_object *members = json_object_new_array();
     struct json_object *metadata = json_object_new_object();
@@ -32,6 +33,7 @@ static struct json_object *view_to_json(const flock_group_view_t *view)
     return json;
 }
 
+/* Compact, slashes not escaped: the form that tests and other implementations compare. */
 static const char *json_text(struct json_object *json, size_t *length)
 {
     return json_object_to_json_string_length(json, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, length);
@@ -79,6 +81,7 @@ flock_return_t flock_group_view_serialize_to_file(const flock_group_view_t *view
 
 static int read_member(struct json_object *json, size_t index, flock_group_view_t *view, struct dango_error *err)
 {
+    assert(view->members.size <= index);
     const char *address = dango_json_get_string(json, "address");
     struct json_object *id = dango_json_get(json, "provider_id");
     if (!address || !*address)
@@ -92,6 +95,7 @@ static int read_member(struct json_object *json, size_t index, flock_group_view_
     return 0;
 }
 
+/* A group without members is no group: nobody could be asked. */
 static int read_members(struct json_object *json, flock_group_view_t *view, struct dango_error *err)
 {
     size_t count = json_object_is_type(json, json_type_array) ? json_object_array_length(json) : 0;
@@ -103,6 +107,7 @@ static int read_members(struct json_object *json, flock_group_view_t *view, stru
     return status;
 }
 
+/* Old files have no metadata, or values of other types: these are kept as their JSON text. */
 static int read_metadata(struct json_object *json, flock_group_view_t *view, struct dango_error *err)
 {
     if (!json)
@@ -121,6 +126,7 @@ static int read_metadata(struct json_object *json, flock_group_view_t *view, str
 
 int flk_view_from_json(struct json_object *json, flock_group_view_t *view, struct dango_error *err)
 {
+    assert(view);
     flock_group_view_t fresh = FLOCK_GROUP_VIEW_INITIALIZER;
     int status = 0;
     if (!json_object_is_type(json, json_type_object))
@@ -140,6 +146,7 @@ int flk_view_from_json(struct json_object *json, flock_group_view_t *view, struc
 
 static int view_from_text(const char *text, size_t length, flock_group_view_t *view, struct dango_error *err)
 {
+    assert(text && view);
     struct json_object *json = dango_json_parse(text, length, err);
     if (!json)
         return DANGO_ERR_INVALID;
@@ -164,6 +171,7 @@ flock_return_t flock_group_view_from_string(const char *text, size_t length, flo
 
 flock_return_t flk_group_file_read(const char *filename, flock_group_view_t *view, struct dango_error *err)
 {
+    assert(filename && view);
     size_t length;
     char *text = dango_file_read(filename, DANGO_JSON_SIZE_MAX, &length, err);
     if (!text)

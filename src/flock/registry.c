@@ -36,6 +36,7 @@ static const char *name_of(const void *entry)
 
 static void *find_locked(const struct table *table, const char *name)
 {
+    assert(name && table->count <= ENTRIES_MAX);
     for (size_t i = 0; i < table->count; i++) {
         if (strcmp(name_of(table->entries[i]), name) == 0)
             return table->entries[i];
@@ -43,6 +44,7 @@ static void *find_locked(const struct table *table, const char *name)
     return NULL;
 }
 
+/* The first one of a name stays: providers may be using it. */
 static flock_return_t add(struct table *table, void *entry)
 {
     flock_return_t ret = FLOCK_SUCCESS;
@@ -61,6 +63,7 @@ static flock_return_t add(struct table *table, void *entry)
 
 static void *find(struct table *table, const char *name, struct dango_error *err)
 {
+    assert(name);
     const char *names[ENTRIES_MAX];
     pthread_mutex_lock(&mutex);
     void *entry = find_locked(table, name);

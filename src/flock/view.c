@@ -9,6 +9,7 @@
 
 uint64_t flock_group_view_digest(const flock_group_view_t *view)
 {
+    assert(view);
     return view->digest;
 }
 
@@ -20,6 +21,7 @@ static uint64_t hash_step(uint64_t hash, char c)
 
 uint64_t flock_djb2_hash(const char *text)
 {
+    assert(text);
     uint64_t hash = 5381;
     for (; *text; text++)
         hash = hash_step(hash, *text);
@@ -47,14 +49,17 @@ static void run_extra(flock_member_t *member)
     member->extra.free = NULL;
 }
 
+/* The owner of a view may hang things on its members; they go with the member. */
 void flock_group_view_clear_extra(flock_group_view_t *view)
 {
+    assert(view);
     for (uint64_t i = 0; i < view->members.size; i++)
         run_extra(&view->members.data[i]);
 }
 
 void flock_group_view_clear(flock_group_view_t *view)
 {
+    assert(view);
     flock_group_view_clear_extra(view);
     for (uint64_t i = 0; i < view->members.size; i++)
         free(view->members.data[i].address);
@@ -77,12 +82,14 @@ static int compare_member(const flock_member_t *member, const char *address, uin
 
 int flock_member_cmp(flock_member_t *a, flock_member_t *b)
 {
+    assert(a && b);
     return compare_member(a, b->address, b->provider_id);
 }
 
 /* Where a member is, or belongs. */
 static size_t member_position(const flock_group_view_t *view, const char *address, uint16_t provider_id, bool *found)
 {
+    assert(view && address);
     size_t low = 0, high = view->members.size;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -95,8 +102,10 @@ static size_t member_position(const flock_group_view_t *view, const char *addres
     return low;
 }
 
+/* The same for metadata. */
 static size_t metadata_position(const flock_group_view_t *view, const char *key, bool *found)
 {
+    assert(view && key);
     size_t low = 0, high = view->metadata.size;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -164,6 +173,7 @@ flock_member_t *flock_group_view_add_member(flock_group_view_t *view, const char
 
 bool flock_group_view_remove_member(flock_group_view_t *view, flock_member_t *member)
 {
+    assert(view);
     /* As numbers: comparing a foreign pointer with ours would not be defined. */
     uintptr_t offset = (uintptr_t)member - (uintptr_t)view->members.data;
     size_t i = offset / sizeof *member;
@@ -186,6 +196,7 @@ flock_member_t *flock_group_view_find_member(flock_group_view_t *view, const cha
 
 flock_member_t *flock_group_view_member_at(const flock_group_view_t *view, size_t index)
 {
+    assert(view);
     return index < view->members.size ? &view->members.data[index] : NULL;
 }
 
@@ -252,6 +263,7 @@ const char *flock_group_view_find_metadata(const flock_group_view_t *view, const
 
 flock_metadata_t *flock_group_view_metadata_at(const flock_group_view_t *view, size_t index)
 {
+    assert(view);
     return index < view->metadata.size ? &view->metadata.data[index] : NULL;
 }
 

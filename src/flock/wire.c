@@ -30,8 +30,10 @@ hg_return_t hg_proc_flock_metadata_t(hg_proc_t proc, flock_metadata_t *metadata)
     return ret == HG_SUCCESS ? hg_proc_hg_string_t(proc, &metadata->value) : ret;
 }
 
+/* Fields in the order that decode_view reads. */
 static hg_return_t encode_view(hg_proc_t proc, flock_group_view_t *view)
 {
+    assert(view->members.size <= view->members.capacity);
     hg_return_t ret = hg_proc_uint64_t(proc, &view->members.size);
     if (ret == HG_SUCCESS)
         ret = hg_proc_uint64_t(proc, &view->metadata.size);
@@ -45,14 +47,17 @@ static hg_return_t encode_view(hg_proc_t proc, flock_group_view_t *view)
 /* Whether an item belongs behind all that are there. */
 static bool member_is_next(const flock_group_view_t *view, flock_member_t *member)
 {
+    assert(member->address);
     return view->members.size == 0 || flock_member_cmp(&view->members.data[view->members.size - 1], member) < 0;
 }
 
 static bool metadata_is_next(const flock_group_view_t *view, const flock_metadata_t *metadata)
 {
+    assert(metadata->key);
     return view->metadata.size == 0 || strcmp(view->metadata.data[view->metadata.size - 1].key, metadata->key) < 0;
 }
 
+/* Strings are decoded into memory of their own and copied by the view; simple, and views are small. */
 static hg_return_t decode_member(hg_proc_t proc, flock_group_view_t *view)
 {
     flock_member_t member = {0};
@@ -129,12 +134,14 @@ hg_return_t hg_proc_flock_protected_group_view_t(hg_proc_t proc, void *data)
 
 hg_return_t hg_proc_flk_get_view_in_t(hg_proc_t proc, void *data)
 {
+    assert(data);
     flk_get_view_in_t *in = data;
     return hg_proc_uint64_t(proc, &in->version);
 }
 
 hg_return_t hg_proc_flk_get_view_out_t(hg_proc_t proc, void *data)
 {
+    assert(data);
     flk_get_view_out_t *out = data;
     hg_return_t ret = hg_proc_int32_t(proc, &out->ret);
     if (ret == HG_SUCCESS)

@@ -26,6 +26,7 @@ static const struct {
 
 int yokan_slice_compare(struct yokan_slice a, struct yokan_slice b)
 {
+    assert((a.data || a.size == 0) && (b.data || b.size == 0));
     size_t common = a.size < b.size ? a.size : b.size;
     int order = common ? memcmp(a.data, b.data, common) : 0;
     return order ? order : (a.size > b.size) - (a.size < b.size);
@@ -54,6 +55,7 @@ static void *open_library(const char *type, char *tried, size_t size)
 static const struct yokan_backend *load_plugin(const char *type, const char *package, const char *path,
                                                struct dango_error *err)
 {
+    assert(type && package);
     char file[PATH_MAX];
     void *library = open_library(type, file, sizeof file);
     if (!library) {

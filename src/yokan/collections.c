@@ -66,6 +66,7 @@ static size_t document_key_size(const char *name)
 
 static void write_document_key(char *key, const char *name, yk_id_t id)
 {
+    assert(key && name);
     size_t length = strlen(name) + 1;
     uint64_t big = htobe64(id);
     memcpy(key, name, length);
@@ -87,6 +88,7 @@ static void free_keys(struct keys *keys)
 /* Key i is that of ids[i], or with NULL ids of first + i. */
 static yk_return_t make_keys(struct keys *keys, const char *name, size_t count, const yk_id_t *ids, yk_id_t first)
 {
+    assert(count > 0);
     size_t size = document_key_size(name);
     *keys = (struct keys){calloc(count, size), calloc(count, sizeof *keys->slices)};
     if (!keys->bytes || !keys->slices) {
@@ -106,6 +108,7 @@ static yk_return_t put_documents(struct yokan_database *database, const char *na
                                  const struct yokan_slice *keys, const yokan_document *documents,
                                  const struct entry *entry)
 {
+    assert((keys && documents) || count == 0);
     uint64_t words[2];
     struct yokan_pair *pairs = calloc(count + 1, sizeof *pairs);
     if (!pairs)
@@ -120,6 +123,7 @@ static yk_return_t put_documents(struct yokan_database *database, const char *na
 
 yk_return_t yokan_collection_create(struct yokan_database *database, const char *name)
 {
+    assert(database && name);
     uint64_t words[2];
     struct entry entry = {0, 0};
     struct yokan_pair pair = entry_pair(name, &entry, words);
@@ -128,6 +132,7 @@ yk_return_t yokan_collection_create(struct yokan_database *database, const char 
 
 yk_return_t yokan_collection_drop(struct yokan_database *database, const char *name)
 {
+    assert(database && name);
     struct entry entry;
     struct yokan_slice key = name_key(name);
     struct yokan_slice prefix = {name, key.size + 1}; /* with the separator, so that "ab" does not lose "abc" */
@@ -143,6 +148,7 @@ yk_return_t yokan_collection_drop(struct yokan_database *database, const char *n
 
 yk_return_t yokan_collection_info(struct yokan_database *database, const char *name, uint64_t *size, yk_id_t *next_id)
 {
+    assert(database && name);
     struct entry entry;
     yk_return_t ret = get_entry(database, name, &entry);
     if (ret == YOKAN_SUCCESS && size)
@@ -152,6 +158,7 @@ yk_return_t yokan_collection_info(struct yokan_database *database, const char *n
     return ret;
 }
 
+/* With the lock: nobody else takes the same ids between reading the entry and writing it. */
 static yk_return_t store_locked(struct yokan_database *database, const char *name, size_t count,
                                 const yokan_document *documents, yk_id_t *first)
 {
@@ -160,8 +167,9 @@ static yk_return_t store_locked(struct yokan_database *database, const char *nam
     yk_return_t ret = get_entry(database, name, &entry);
     if (ret != YOKAN_SUCCESS)
         return ret;
-    /* The largest id is reserved: it means "none" in last_id. */
-    if (count > UINT64_MAX - 1 - entry.next_id)
+    /* The largest id is reserved: it means "none" in last_id. An entry that a client wrote as a plain pair may say
+     * anything. */
+    if (entry.next_id >= UINT64_MAX - 1 || count > UINT64_MAX - 1 - entry.next_id)
         return YOKAN_ERR_INVALID_ID;
     ret = make_keys(&keys, name, count, NULL, entry.next_id);
     if (ret != YOKAN_SUCCESS)
@@ -202,6 +210,7 @@ static yk_return_t count_absent(void *arg, size_t index, struct yokan_slice key,
 static yk_return_t count_ids(struct yokan_database *database, const char *name, size_t count, const yk_id_t *ids,
                              uint64_t *distinct, uint64_t *absent)
 {
+    assert(count > 0 && distinct && absent);
     struct keys keys;
     yk_id_t *sorted = malloc(count * sizeof *sorted);
     if (!sorted)
@@ -269,6 +278,7 @@ yk_return_t yokan_doc_update(struct yokan_database *database, const char *name, 
     return ret;
 }
 
+/* The entry follows the documents: a crash in between leaves a size that is too large, never an id given twice. */
 static yk_return_t erase_locked(struct yokan_database *database, const char *name, size_t count, const yk_id_t *ids)
 {
     struct entry entry;
@@ -331,6 +341,7 @@ yk_return_t yokan_doc_load(struct yokan_database *database, const char *name, si
     return ret;
 }
 
+/* Ends at the first key behind the collection: with the separator in the prefix, all its documents are neighbours. */
 static yk_return_t visit_scanned(void *arg, size_t index, struct yokan_slice key, struct yokan_slice value)
 {
     (void)index;

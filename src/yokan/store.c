@@ -23,6 +23,7 @@ static const struct dango_option selection_options[] = {
 static const struct yokan_backend *parse(struct json_object *config, const char *path, void **settings,
                                          struct dango_error *err)
 {
+    assert(path && settings);
     struct selection selection = {0};
     char place[256];
     if (dango_options_parse(selection_options, config, path, &selection, err) != 0)
@@ -52,6 +53,7 @@ int yokan_database_check(struct json_object *config, const char *path, struct da
     return 0;
 }
 
+/* On failure everything is released again, and nothing was created. */
 yk_return_t yokan_database_open(struct json_object *config, const char *path, struct yokan_database **database,
                                 struct dango_error *err)
 {

@@ -78,6 +78,7 @@ static hg_return_t proc_numbers(hg_proc_t proc, struct yokan_request *r)
 
 hg_return_t yokan_proc_request(hg_proc_t proc, void *request)
 {
+    assert(request);
     struct yokan_request *r = request;
     /* The bulk comes last: what fails before it leaves nothing that needs to be freed. */
     if (hg_proc_get_op(proc) == HG_DECODE)
@@ -96,6 +97,7 @@ hg_return_t yokan_proc_request(hg_proc_t proc, void *request)
 
 hg_return_t yokan_proc_response(hg_proc_t proc, void *response)
 {
+    assert(response);
     struct yokan_response *r = response;
     hg_return_t ret = hg_proc_int32_t(proc, &r->ret);
     if (ret == HG_SUCCESS)
@@ -105,6 +107,7 @@ hg_return_t yokan_proc_response(hg_proc_t proc, void *response)
 
 bool yokan_sum_sizes(const char *sizes, size_t count, bool allow_zero, uint64_t limit, uint64_t *sum)
 {
+    assert((sizes || count == 0) && sum);
     uint64_t total = 0;
     for (size_t i = 0; i < count; i++) {
         uint64_t size = yokan_number_at(sizes, i);
@@ -118,6 +121,7 @@ bool yokan_sum_sizes(const char *sizes, size_t count, bool allow_zero, uint64_t 
 
 void yokan_cut(const char *sizes, size_t count, const char *data, struct yokan_slice *slices)
 {
+    assert(slices || count == 0);
     for (size_t i = 0; i < count; i++) {
         slices[i] = (struct yokan_slice){data, yokan_number_at(sizes, i)};
         data += slices[i].size;

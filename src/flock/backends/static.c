@@ -15,6 +15,7 @@ struct static_group {
 
 static flock_return_t static_init(flock_backend_init_args_t *args, void **context)
 {
+    assert(args && args->config && context);
     if (args->join)
         return FLOCK_ERR_OP_FORBIDDEN;
     if (json_object_object_length(args->config) > 0)
@@ -35,6 +36,7 @@ static flock_return_t static_init(flock_backend_init_args_t *args, void **contex
 
 static flock_return_t static_destroy(void *context)
 {
+    assert(context);
     struct static_group *group = context;
     flock_group_view_clear(&group->view);
     free(group);
@@ -52,6 +54,7 @@ static flock_return_t static_get_config(void *context, void (*fn)(void *, const 
 
 static flock_return_t static_get_view(void *context, void (*fn)(void *, const flock_group_view_t *), void *uargs)
 {
+    assert(context && fn);
     struct static_group *group = context;
     fn(uargs, &group->view);
     return FLOCK_SUCCESS;

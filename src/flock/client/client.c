@@ -7,6 +7,8 @@
 
 #include "util/log.h"
 
+#include <assert.h>
+
 flock_return_t flock_client_init(margo_instance_id mid, ABT_pool pool, flock_client_t *client)
 {
     if (mid == MARGO_INSTANCE_NULL || !client)
@@ -36,6 +38,7 @@ void flk_client_ref(struct flock_client *client)
 
 void flk_client_unref(struct flock_client *client)
 {
+    assert(client->references > 0);
     if (__atomic_sub_fetch(&client->references, 1, __ATOMIC_ACQ_REL) != 0)
         return;
     margo_instance_release(client->mid);

@@ -56,6 +56,7 @@ struct contacts {
 
 static void shuffle(const flock_member_t **members, size_t count)
 {
+    assert(members || count == 0);
     uint64_t random = (uint64_t)dango_clock_ns() | 1;
     for (size_t i = count; i > 1; i--) {
         random ^= random << 13;
@@ -68,8 +69,10 @@ static void shuffle(const flock_member_t **members, size_t count)
     }
 }
 
+/* The contact first, even if it has left the view: it may be the only one we know. */
 static flock_return_t choose_contacts(struct flock_group_handle *handle, struct contacts *contacts)
 {
+    assert(handle->contact);
     memset(contacts, 0, sizeof *contacts);
     lock(handle);
     bool copied = flock_group_view_copy(&handle->view, &contacts->copy);
@@ -103,6 +106,7 @@ static flock_return_t choose_contacts(struct flock_group_handle *handle, struct 
 /* Puts an answer in place of what is there. The answer's view is taken over. */
 static flock_return_t accept(struct flock_group_handle *handle, const flock_member_t *member, flk_get_view_out_t *out)
 {
+    assert(out->ret == FLOCK_SUCCESS);
     char *contact = strdup(member->address);
     if (!contact)
         return FLOCK_ERR_ALLOCATION;
@@ -119,6 +123,7 @@ static flock_return_t accept(struct flock_group_handle *handle, const flock_memb
     return FLOCK_SUCCESS;
 }
 
+/* What an answer means; codes that we do not know must not look like ours. */
 static flock_return_t result_of(const flk_get_view_out_t *out)
 {
     if (out->ret == FLOCK_SUCCESS && !out->unchanged && out->view.members.size == 0)
@@ -130,6 +135,7 @@ static flock_return_t result_of(const flk_get_view_out_t *out)
 static flock_return_t ask(struct flock_group_handle *handle, const flock_member_t *member, uint64_t version,
                           double timeout_ms)
 {
+    assert(member->address && timeout_ms > 0);
     margo_instance_id mid = handle->client->mid;
     hg_addr_t addr = HG_ADDR_NULL;
     hg_handle_t call = HG_HANDLE_NULL;
@@ -176,8 +182,10 @@ static flock_return_t update(struct flock_group_handle *handle)
     return ret;
 }
 
+/* Body of an asynchronous update; `done` is the last thing that it touches. */
 static void update_ult(void *arg)
 {
+    assert(arg);
     struct flock_request *request = arg;
     request->ret = update(request->handle);
     __atomic_store_n(&request->completed, 1, __ATOMIC_RELEASE);
@@ -228,6 +236,7 @@ flock_return_t flock_request_test(flock_request_t request, bool *completed)
 
 static void destroy(struct flock_group_handle *handle)
 {
+    assert(handle->references <= 1);
     flock_group_view_clear(&handle->view);
     free(handle->contact);
     flk_client_unref(handle->client);
@@ -260,6 +269,7 @@ static flock_return_t create_from_view(flock_client_t client, flock_group_view_t
     return ret;
 }
 
+/* Other providers would answer our RPC with "no such thing" at best. */
 static flock_return_t check_identity(margo_instance_id mid, hg_addr_t addr, uint16_t provider_id)
 {
     char identity[16];
@@ -305,6 +315,7 @@ flock_return_t flock_group_handle_create(flock_client_t client, hg_addr_t addr, 
 /* The address of the contact must at least be one of our transport. */
 static flock_return_t check_contact(flock_client_t client, const flock_group_view_t *view)
 {
+    assert(view->members.size > 0);
     hg_addr_t addr;
     if (margo_addr_lookup(client->mid, view->members.data[0].address, &addr) != HG_SUCCESS)
         return FLOCK_ERR_FROM_MERCURY;

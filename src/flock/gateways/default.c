@@ -5,8 +5,11 @@
 
 #include "util/json.h"
 
+#include <assert.h>
+
 char *flk_self_address(margo_instance_id mid)
 {
+    assert(mid);
     hg_addr_t self = HG_ADDR_NULL;
     hg_size_t size = 0;
     char *text = NULL;
@@ -23,6 +26,7 @@ char *flk_self_address(margo_instance_id mid)
 /* The context is the address itself. */
 static flock_return_t default_init(flock_gateway_init_args_t *args, void **context)
 {
+    assert(args && context);
     *context = flk_self_address(args->mid);
     return *context ? FLOCK_SUCCESS : FLOCK_ERR_FROM_MERCURY;
 }

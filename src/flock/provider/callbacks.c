@@ -38,6 +38,7 @@ static void unlock(struct flk_callbacks *callbacks)
 
 void flk_callbacks_init(struct flk_callbacks *callbacks)
 {
+    assert(callbacks);
     memset(callbacks, 0, sizeof *callbacks);
     list_init(&callbacks->pairs);
 }
@@ -53,6 +54,7 @@ void flk_callbacks_fini(struct flk_callbacks *callbacks)
 
 static struct pair *find(struct flk_callbacks *callbacks, void *context)
 {
+    assert(callbacks);
     list_for_each (node, &callbacks->pairs) {
         struct pair *pair = container_of(node, struct pair, node);
         if (pair->context == context && !pair->removed)
@@ -102,6 +104,7 @@ static bool is_self(const struct run *run)
     return pthread_equal(run->thread, pthread_self());
 }
 
+/* Waiting for a run of our own would never end. */
 static bool runs_elsewhere(const struct pair *pair)
 {
     list_for_each (node, &pair->runs) {
@@ -133,6 +136,7 @@ flock_return_t flk_callbacks_remove(struct flk_callbacks *callbacks, void *conte
 /* Calls one pair. The lock is held on entry and exit, not during the call. */
 static void call_pair(struct flk_callbacks *callbacks, struct pair *pair, const struct flk_update *update)
 {
+    assert(!pair->removed);
     struct run run = {.ult = ABT_THREAD_NULL, .thread = pthread_self()};
     flock_membership_update_fn member_update = pair->member_update;
     flock_metadata_update_fn metadata_update = pair->metadata_update;
@@ -152,6 +156,7 @@ static void call_pair(struct flk_callbacks *callbacks, struct pair *pair, const 
 
 void flk_callbacks_call(struct flk_callbacks *callbacks, const struct flk_update *update)
 {
+    assert(update && update->name);
     lock(callbacks);
     for (struct list_node *node = callbacks->pairs.next, *next; node != &callbacks->pairs; node = next) {
         struct pair *pair = container_of(node, struct pair, node);

@@ -35,6 +35,7 @@ static const struct dango_option selection_options[] = {
 static int parse_selection(struct json_object *json, const char *path, const char *field, const char *default_type,
                            struct selection *selection, struct dango_error *err)
 {
+    assert(path && field && !selection->type);
     char place[256];
     snprintf(place, sizeof place, "%s%s%s", path, *path ? "." : "", field);
     int status = dango_options_parse(selection_options, json, place, selection, err);
@@ -73,8 +74,10 @@ int flk_select_backend(struct json_object *json, const char *path, flock_backend
     return *backend ? 0 : dango_error_prefix(err, "%s%sgroup.type", path, *path ? "." : "");
 }
 
+/* "bootstrap" is required here and not in the table: the C interface takes the view from the program. */
 int dango_flock_check(struct json_object *config, const char *path, struct dango_error *err)
 {
+    assert(path);
     struct dango_flock_settings settings = {0};
     struct json_object *ignored = NULL;
     flock_gateway_impl *gateway;
@@ -94,6 +97,7 @@ int dango_flock_check(struct json_object *config, const char *path, struct dango
     return status;
 }
 
+/* What a backend or gateway reports is valid during the call only. */
 static void copy_config(void *arg, const struct json_object *config)
 {
     *(struct json_object **)arg = dango_json_copy((struct json_object *)(uintptr_t)config);
@@ -101,6 +105,7 @@ static void copy_config(void *arg, const struct json_object *config)
 
 static struct json_object *describe(const char *type, struct json_object *config)
 {
+    assert(type);
     struct json_object *json = json_object_new_object();
     json_object_object_add(json, "type", json_object_new_string(type));
     json_object_object_add(json, "config", config ? config : json_object_new_object());

@@ -19,6 +19,7 @@
 
 /* ---- the RPC of clients ---- */
 
+/* The copy is made before the response is encoded: no lock is held while it is sent. */
 static void answer_view(struct flock_provider *provider, hg_handle_t handle)
 {
     flk_get_view_in_t in = {0};
@@ -60,6 +61,7 @@ static DEFINE_MARGO_RPC_HANDLER(get_view_ult)
     return number | 1; /* 0 means that a client has no view yet */
 }
 
+/* In the reverse order of start; what was not reached is NULL. */
 static void release(struct flock_provider *provider)
 {
     if (provider->backend_context)
@@ -77,6 +79,7 @@ static void release(struct flock_provider *provider)
 static flock_return_t start_gateway(struct flock_provider *provider, struct json_object *config, ABT_pool pool,
                                     struct dango_error *err)
 {
+    assert(provider->gateway && config);
     flock_gateway_init_args_t args = {
         .mid = provider->mid, .provider_id = provider->id, .pool = pool, .config = config};
     flock_return_t ret = provider->gateway->init_gateway(&args, &provider->gateway_context);
@@ -96,6 +99,7 @@ static flock_return_t start_gateway(struct flock_provider *provider, struct json
 /* Makes the view name this process by its public address; *join: it is not in the view at all. */
 static flock_return_t place_self(struct flock_provider *provider, flock_group_view_t *view, bool *join)
 {
+    assert(view && join);
     const char *local = provider->gateway->get_local_address(provider->gateway_context);
     *join = false;
     if (flock_group_view_find_member(view, provider->address, provider->id))
@@ -112,6 +116,7 @@ static flock_return_t place_self(struct flock_provider *provider, flock_group_vi
 static flock_return_t start_backend(struct flock_provider *provider, struct json_object *config, ABT_pool pool,
                                     flock_group_view_t *view, struct dango_error *err)
 {
+    assert(provider->backend && provider->address && config);
     flock_backend_init_args_t args = {.mid = provider->mid,
                                       .provider_id = provider->id,
                                       .pool = pool,
@@ -138,6 +143,7 @@ static flock_return_t start_backend(struct flock_provider *provider, struct json
 
 static flock_return_t register_rpc(struct flock_provider *provider, ABT_pool pool, struct dango_error *err)
 {
+    assert(provider->backend);
     provider->rpc = MARGO_REGISTER_PROVIDER(provider->mid, FLK_RPC_GET_VIEW, flk_get_view_in_t, flk_get_view_out_t,
                                             get_view_ult, provider->id, pool);
     if (provider->rpc && margo_register_data(provider->mid, provider->rpc, provider, NULL) == HG_SUCCESS)
@@ -169,16 +175,19 @@ static flock_return_t start(struct flock_provider *provider, const struct dango_
 
 static void close_provider(struct flock_provider *provider)
 {
+    assert(provider->mid);
     dango_gate_close(&provider->gate);
     margo_provider_deregister_identity(provider->mid, provider->id);
     release(provider);
 }
 
+/* Before the network stops: a backend may still want to say good-bye. */
 static void on_prefinalize(void *arg)
 {
     close_provider(arg);
 }
 
+/* With margo's handlers gone, nobody can find the struct any more. */
 static void on_finalize(void *arg)
 {
     free(arg);
@@ -243,6 +252,7 @@ flock_return_t dango_flock_register(margo_instance_id mid, uint16_t provider_id,
                                     const char *path, const struct flock_provider_args *args,
                                     flock_provider_t *provider, struct dango_error *err)
 {
+    assert(path && args && provider);
     flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
     if (args->initial_view)
         FLOCK_GROUP_VIEW_MOVE(args->initial_view, &view);

@@ -27,6 +27,7 @@ struct snapshot {
     bool copied;
 };
 
+/* Backends hand out their own view; its lock is ours to take. */
 static void copy_view(void *arg, const flock_group_view_t *view)
 {
     struct snapshot *snapshot = arg;
@@ -38,6 +39,7 @@ static void copy_view(void *arg, const flock_group_view_t *view)
 
 bool flk_provider_snapshot(struct flock_provider *provider, flock_group_view_t *view)
 {
+    assert(view->members.size == 0);
     struct snapshot snapshot = {.view = FLOCK_GROUP_VIEW_INITIALIZER};
     if (provider->backend->get_view(provider->backend_context, copy_view, &snapshot) != FLOCK_SUCCESS ||
         !snapshot.copied)
@@ -50,12 +52,14 @@ bool flk_provider_snapshot(struct flock_provider *provider, flock_group_view_t *
 
 static bool is_first_member(const struct flock_provider *provider, const flock_group_view_t *view)
 {
+    assert(provider->address);
     const flock_member_t *first = flock_group_view_member_at(view, 0);
     return first && first->provider_id == provider->id && strcmp(first->address, provider->address) == 0;
 }
 
 static int write_file_locked(struct flock_provider *provider, struct dango_error *err)
 {
+    assert(provider->file);
     flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
     /* Read before the view: a change in between makes the file newer than noted, never older. */
     uint64_t version = __atomic_load_n(&provider->version, __ATOMIC_ACQUIRE);
@@ -92,8 +96,10 @@ int dango_flock_publish(flock_provider_t provider, struct dango_error *err)
 
 /* ---- updates from the backend ---- */
 
+/* The version first: a client that asks from inside a callback gets the new view. */
 static void deliver(struct flock_provider *provider, const struct flk_update *update)
 {
+    assert(update->name);
     struct dango_error err = {0};
     __atomic_add_fetch(&provider->version, 1, __ATOMIC_RELEASE);
     flk_callbacks_call(&provider->callbacks, update);
@@ -108,8 +114,10 @@ static void free_early(struct early_update *early)
     free(early);
 }
 
+/* Copies: the strings of an update are valid during the call only. */
 static void keep_for_later(struct flock_provider *provider, const struct flk_update *update)
 {
+    assert(!provider->started);
     struct early_update *early = calloc(1, sizeof *early);
     if (!early)
         return;
@@ -147,6 +155,7 @@ void flk_on_metadata_update(void *context, const char *key, const char *value)
 /* From now on updates are delivered; those that waited come first. */
 void flk_updates_start(struct flock_provider *provider)
 {
+    assert(!provider->started);
     struct list_node *node;
     do {
         ABT_mutex_lock(ABT_MUTEX_MEMORY_GET_HANDLE(&provider->start));

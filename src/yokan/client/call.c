@@ -20,6 +20,7 @@ double yokan_extra_timeout(va_list extras)
     return timeout_ms > 0 ? timeout_ms : 0;
 }
 
+/* Pairs of modes that exclude each other. */
 static bool is_contradictory(int32_t mode)
 {
     static const int32_t pairs[] = {
@@ -35,6 +36,7 @@ static bool is_contradictory(int32_t mode)
 
 yk_return_t yokan_call_begin(struct yokan_call *call, enum yokan_op op, const struct yokan_target *target)
 {
+    assert(op < YOKAN_OP_COUNT);
     *call = (struct yokan_call){.target = *target, .op = op};
     call->request.mode = target->mode & ~YOKAN_MODE_EXTRA;
     call->request.timeout_ms = target->timeout_ms;
@@ -46,6 +48,7 @@ yk_return_t yokan_call_begin(struct yokan_call *call, enum yokan_op op, const st
 
 static bool make_room(struct yokan_call *call)
 {
+    assert(call->part_count <= call->part_capacity);
     if (call->part_count < call->part_capacity)
         return true;
     size_t capacity = call->part_capacity ? 2 * call->part_capacity : 8;
@@ -87,8 +90,10 @@ void yokan_part_out(struct yokan_call *call, void *bytes, size_t size)
     add_part(call, bytes, size, false);
 }
 
+/* Output parts are not sent: the answer brings them. */
 static yk_return_t prepare_inline(struct yokan_call *call)
 {
+    assert(call->request.bulk == HG_BULK_NULL);
     size_t count = 0;
     call->input = calloc(call->part_count ? call->part_count : 1, sizeof *call->input);
     if (!call->input)
@@ -104,6 +109,7 @@ static yk_return_t prepare_inline(struct yokan_call *call)
 /* Exposes the user's memory as it is. The server is asked to write to output parts only. */
 static yk_return_t prepare_bulk(struct yokan_call *call)
 {
+    assert(call->part_count > 0 && call->request.bulk == HG_BULK_NULL);
     void **pointers = calloc(call->part_count, sizeof *pointers);
     hg_size_t *sizes = calloc(call->part_count, sizeof *sizes);
     yk_return_t ret = YOKAN_ERR_ALLOCATION;
@@ -139,8 +145,10 @@ static yk_return_t result_of(hg_return_t hret)
     }
 }
 
+/* One round trip. The result is the server's, or says why there is none. */
 static yk_return_t send_call(struct yokan_call *call)
 {
+    assert(call->handle == HG_HANDLE_NULL);
     yk_database_handle_t dbh = call->target.dbh;
     hg_return_t hret = margo_create(dbh->client->mid, dbh->addr, dbh->client->ids[call->op], &call->handle);
     if (hret == HG_SUCCESS)
@@ -193,6 +201,7 @@ void yokan_call_end(struct yokan_call *call)
 /* The next bytes of an inline answer; NULL when it has not that many. */
 static const char *take(struct yokan_call *call, uint64_t size)
 {
+    assert(call->cursor <= call->response.data.size);
     if (size > call->response.data.size - call->cursor)
         return NULL;
     const char *bytes = call->response.data.data + call->cursor;
@@ -202,6 +211,7 @@ static const char *take(struct yokan_call *call, uint64_t size)
 
 yk_return_t yokan_fetch_out(struct yokan_call *call, void *bytes, size_t size)
 {
+    assert(call->has_output);
     if (call->request.bulk || size == 0)
         return YOKAN_SUCCESS; /* it is there already */
     const char *answer = take(call, size);
@@ -213,6 +223,7 @@ yk_return_t yokan_fetch_out(struct yokan_call *call, void *bytes, size_t size)
 
 void yokan_column_sizes(struct yokan_call *call, struct yokan_column *column)
 {
+    assert(column->count > 0 && column->sizes && !column->answer);
     size_t size = column->count * sizeof *column->answer;
     column->answer = calloc(column->count, sizeof *column->answer);
     if (!column->answer) {
@@ -226,6 +237,7 @@ void yokan_column_sizes(struct yokan_call *call, struct yokan_column *column)
 
 void yokan_column_bytes(struct yokan_call *call, struct yokan_column *column)
 {
+    assert(column->sizes);
     if (!column->pointers) {
         yokan_part_out(call, column->buffer, column->space);
         return;
@@ -237,6 +249,7 @@ void yokan_column_bytes(struct yokan_call *call, struct yokan_column *column)
 /* Whether the sizes of an answer fit the room there is. */
 static bool are_plausible(const struct yokan_column *column)
 {
+    assert(column->answer);
     uint64_t left = column->space;
     for (size_t i = 0; i < column->count; i++) {
         uint64_t size = column->answer[i];
@@ -293,6 +306,7 @@ yk_return_t yokan_check_keys(const struct yokan_keys *keys)
 
 void yokan_part_keys(struct yokan_call *call, const struct yokan_keys *keys)
 {
+    assert(keys->pointers || keys->packed || keys->sizes);
     if (keys->pointers) {
         for (size_t i = 0; i < keys->count; i++)
             yokan_part_in(call, keys->pointers[i], keys->sizes[i]);

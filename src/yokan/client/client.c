@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 
+#include <assert.h>
+
 yk_return_t yk_client_init(margo_instance_id mid, yk_client_t *client)
 {
     if (!client)
@@ -33,6 +35,7 @@ yk_return_t yk_client_init(margo_instance_id mid, yk_client_t *client)
 
 static void release_client(struct yk_client *client)
 {
+    assert(client->references > 0);
     if (__atomic_sub_fetch(&client->references, 1, __ATOMIC_ACQ_REL) != 0)
         return;
     margo_instance_release(client->mid);

@@ -16,6 +16,7 @@
 yk_return_t yokan_batches_init(struct yokan_batches *batches, const struct yokan_target *target, size_t batch_size,
                                size_t limit, ABT_pool pool)
 {
+    assert(batches && target);
     size_t size = batch_size ? batch_size : YOKAN_BATCH_DEFAULT;
     if (limit && limit < size)
         size = limit;
@@ -56,6 +57,7 @@ yk_return_t yokan_batches_next(struct yokan_batches *batches)
 
 static bool grow(char **buffer, size_t *size)
 {
+    assert(*size > 0);
     char *larger = *size < YOKAN_REGION_MAX / 4 ? realloc(*buffer, 2 * *size) : NULL;
     if (!larger)
         return false;
@@ -84,8 +86,10 @@ static void run_delivery(void *arg)
     delivery->ret = delivery->fn(delivery->arg, delivery->i);
 }
 
+/* All at once; the batch ends when the last one has. */
 static yk_return_t deliver_in_pool(ABT_pool pool, size_t count, yokan_deliver_fn fn, void *arg)
 {
+    assert(count > 0 && fn);
     struct delivery *deliveries = calloc(count, sizeof *deliveries);
     if (!deliveries)
         return YOKAN_ERR_ALLOCATION;
@@ -108,6 +112,7 @@ static yk_return_t deliver_in_pool(ABT_pool pool, size_t count, yokan_deliver_fn
 
 yk_return_t yokan_deliver(const struct yokan_batches *batches, size_t count, yokan_deliver_fn fn, void *arg)
 {
+    assert(fn);
     if (batches->pool != ABT_POOL_NULL)
         return deliver_in_pool(batches->pool, count, fn, arg);
     yk_return_t ret = YOKAN_SUCCESS;

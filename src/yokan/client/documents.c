@@ -9,8 +9,10 @@
 
 /* ---- collections ---- */
 
+/* Operations on a collection have no region; some have a number as answer. */
 static yk_return_t run_collection(enum yokan_op op, const struct yokan_target *target, uint64_t *value)
 {
+    assert(op >= YOKAN_OP_coll_create && op <= YOKAN_OP_coll_last_id);
     struct yokan_call call;
     if (!target->collection)
         return YOKAN_ERR_INVALID_ARGS;
@@ -82,12 +84,15 @@ static yk_return_t check_documents(const struct yokan_keys *documents)
     return YOKAN_SUCCESS;
 }
 
+/* `part` must live as long as the call. */
 static void set_ids(struct yokan_call *call, const yk_id_t *ids, size_t count, struct yokan_slice *part)
 {
+    assert(ids && count > 0);
     *part = (struct yokan_slice){ids, count * WORD};
     call->request.ids = (struct yokan_blob){.size = part->size, .parts = part, .part_count = 1};
 }
 
+/* Ids of one call are consecutive: only the first is sent. */
 static void number_ids(yk_id_t *ids, size_t count, yk_id_t first)
 {
     for (size_t i = 0; i < count; i++)
@@ -98,6 +103,7 @@ static void number_ids(yk_id_t *ids, size_t count, yk_id_t first)
 static yk_return_t write_documents(enum yokan_op op, const struct yokan_target *target, const yk_id_t *given_ids,
                                    const struct yokan_keys *documents, yk_id_t *new_ids)
 {
+    assert(op == YOKAN_OP_doc_store || op == YOKAN_OP_doc_update);
     struct yokan_call call;
     struct yokan_slice part;
     if (documents->count == 0)
@@ -216,6 +222,7 @@ yk_return_t yk_doc_update_bulk(yk_database_handle_t dbh, const char *name, int32
 
 yk_return_t yokan_load(const struct yokan_target *target, const yk_id_t *ids, struct yokan_column *documents)
 {
+    assert(target && documents);
     struct yokan_call call;
     struct yokan_slice part;
     if (documents->count == 0)
@@ -278,6 +285,7 @@ yk_return_t yk_doc_load_packed(yk_database_handle_t dbh, const char *collection,
 
 /* ---- length and erase ---- */
 
+/* Region: `size` bytes of answer (none for erase); the ids travel beside it. */
 static yk_return_t run_ids(enum yokan_op op, const struct yokan_target *target, size_t count, const yk_id_t *ids,
                            void *answer, size_t size)
 {
@@ -343,6 +351,7 @@ yk_return_t yk_doc_erase_multi(yk_database_handle_t dbh, const char *collection,
 yk_return_t yokan_list_documents(const struct yokan_target *target, yk_id_t start, struct yokan_slice filter,
                                  yk_id_t *ids, struct yokan_column *documents)
 {
+    assert(target && documents);
     struct yokan_call call;
     if (documents->count == 0)
         return YOKAN_SUCCESS;

@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+#include <assert.h>
+
 struct document_delivery {
     yk_document_callback_t callback; /* one of the two */
     yk_document_bulk_callback_t bulk_callback;
@@ -43,6 +45,7 @@ static size_t cut_documents(const struct yokan_batches *batches, size_t count, s
 static yk_return_t deliver_bulk(const struct yokan_batches *batches, struct document_delivery *d, size_t count,
                                 size_t total)
 {
+    assert(count > 0 && d->bulk_callback);
     margo_instance_id mid = batches->target.dbh->client->mid;
     void *pointers[3];
     hg_size_t sizes[3];
@@ -72,6 +75,7 @@ static yk_return_t deliver_bulk(const struct yokan_batches *batches, struct docu
 /* Hands over what a request brought; *done says how much. The first document did not fit: larger buffers. */
 static yk_return_t deliver_batch(struct yokan_batches *batches, struct document_delivery *d, size_t count, size_t *done)
 {
+    assert(count > 0 && count <= batches->batch_size);
     size_t total;
     *done = cut_documents(batches, count, d->documents, &total);
     if (*done == 0)
@@ -80,6 +84,7 @@ static yk_return_t deliver_batch(struct yokan_batches *batches, struct document_
                             : yokan_deliver(batches, *done, deliver_document, d);
 }
 
+/* Bulk callbacks and a mode that forbids bulk transfer exclude each other. */
 static yk_return_t check(const struct yokan_target *target, const struct document_delivery *d)
 {
     if (!d->callback && !d->bulk_callback)

@@ -24,6 +24,7 @@ static yk_return_t deliver_pair(void *arg, size_t i)
 /* Cuts a packed buffer; returns how many items there are before the first that did not fit or is past the end. */
 static size_t cut_items(const size_t *sizes, size_t count, const char *bytes, struct yokan_slice *items)
 {
+    assert(count == 0 || (sizes && items));
     size_t n = 0;
     for (; n < count && sizes[n] != YOKAN_SIZE_TOO_SMALL && sizes[n] != YOKAN_NO_MORE_KEYS; n++) {
         items[n] = (struct yokan_slice){bytes, sizes[n]};
@@ -68,6 +69,7 @@ static struct yokan_keys sub_keys(const struct yokan_keys *keys, size_t i, uint6
 static yk_return_t fetch_batch(struct yokan_batches *batches, struct pair_delivery *delivery,
                                const struct yokan_keys *keys, size_t *done)
 {
+    assert(keys->count > 0 && keys->count <= batches->batch_size);
     struct yokan_column values = {.sizes = batches->sizes, .buffer = batches->bytes, .space = batches->space};
     *done = 0;
     yk_return_t ret = yokan_batches_next(batches);
@@ -202,6 +204,7 @@ struct iteration {
 
 static yk_return_t remember_key(struct iteration *it, struct yokan_slice key)
 {
+    assert(key.data || key.size == 0);
     if (key.size > it->from_capacity) {
         char *larger = realloc(it->from, key.size);
         if (!larger)
@@ -231,6 +234,7 @@ static void shape_keys(const struct iteration *it, size_t count)
 /* One batch. *ended: there is nothing behind it. */
 static yk_return_t iterate_batch(struct iteration *it, bool *ended)
 {
+    assert(it->left > 0 && ended);
     struct yokan_batches *b = &it->batches;
     size_t wanted = it->left < b->batch_size ? it->left : b->batch_size;
     struct yokan_column keys = {.count = wanted, .sizes = b->key_sizes, .buffer = b->keys, .space = b->key_space};

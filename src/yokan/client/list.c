@@ -5,6 +5,7 @@
 
 #include <assert.h>
 
+/* Keys need room (a key is never empty), values may have none: then only their sizes are wanted. */
 static yk_return_t check_column(const struct yokan_column *column, bool allow_no_room)
 {
     if (!column->sizes || (!column->pointers && !column->buffer && column->space))
@@ -16,6 +17,7 @@ static yk_return_t check_column(const struct yokan_column *column, bool allow_no
     return YOKAN_SUCCESS;
 }
 
+/* The region in the order of the layout in yokan/database.h. */
 static void describe(struct yokan_call *call, struct yokan_slice from, struct yokan_slice filter,
                      struct yokan_column *keys, struct yokan_column *values)
 {
@@ -50,6 +52,7 @@ static yk_return_t fetch_columns(struct yokan_call *call, struct yokan_column *k
 yk_return_t yokan_list(const struct yokan_target *target, struct yokan_slice from, struct yokan_slice filter,
                        struct yokan_column *keys, struct yokan_column *values)
 {
+    assert(target && keys && (!values || values->count == keys->count));
     struct yokan_call call;
     if (keys->count == 0)
         return YOKAN_SUCCESS;
@@ -132,6 +135,7 @@ static bool region_size(const struct yokan_request *request, size_t arrays, uint
 static yk_return_t list_bulk(enum yokan_op op, const struct yokan_target *target, const struct yokan_request *numbers,
                              const char *origin, hg_bulk_t data, size_t offset)
 {
+    assert(op == YOKAN_OP_list_keys || op == YOKAN_OP_list_keyvals);
     struct yokan_call call;
     uint64_t size;
     if (numbers->count == 0)

@@ -9,6 +9,7 @@
 
 #define WORD sizeof(size_t)
 
+/* Any operation whose region is a bulk handle of the user, ours or another process's. */
 static yk_return_t run_bulk(enum yokan_op op, const struct yokan_target *target, size_t count, const char *origin,
                             hg_bulk_t data, size_t offset, size_t size, bool packed)
 {
@@ -43,6 +44,7 @@ yk_return_t yk_count(yk_database_handle_t dbh, int32_t mode, size_t *count, ...)
 
 /* ---- put ---- */
 
+/* Values are described like keys, but may be empty. */
 static yk_return_t put(const struct yokan_target *target, const struct yokan_keys *keys,
                        const struct yokan_keys *values)
 {
@@ -115,6 +117,7 @@ yk_return_t yk_put_bulk(yk_database_handle_t dbh, int32_t mode, size_t count, co
 static yk_return_t run_keys(enum yokan_op op, const struct yokan_target *target, const struct yokan_keys *keys,
                             void *answer, size_t size)
 {
+    assert(keys->count > 0 && (answer || size == 0));
     struct yokan_call call;
     yk_return_t ret = yokan_call_begin(&call, op, target);
     if (ret == YOKAN_SUCCESS) {
@@ -171,6 +174,7 @@ yk_return_t yk_exists_bulk(yk_database_handle_t dbh, int32_t mode, size_t count,
 
 yk_return_t yokan_length(const struct yokan_target *target, const struct yokan_keys *keys, size_t *vsizes)
 {
+    assert(target && keys);
     if (keys->count == 0)
         return YOKAN_SUCCESS;
     yk_return_t ret = vsizes ? yokan_check_keys(keys) : YOKAN_ERR_INVALID_ARGS;
@@ -263,8 +267,10 @@ yk_return_t yk_erase_range(yk_database_handle_t dbh, int32_t mode, const void *p
 
 /* ---- get ---- */
 
+/* The sizes stand between the sizes of the keys and the keys, as in the layout of get_bulk. */
 yk_return_t yokan_get(const struct yokan_target *target, const struct yokan_keys *keys, struct yokan_column *values)
 {
+    assert(target && keys && values);
     struct yokan_call call;
     if (keys->count == 0)
         return YOKAN_SUCCESS;

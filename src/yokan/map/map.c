@@ -53,6 +53,7 @@ static const struct dango_option map_options[] = {
 
 static yk_return_t map_open(const void *settings, void **db, struct dango_error *err)
 {
+    assert(settings && db);
     const struct map_settings *s = settings;
     struct map *map = calloc(1, sizeof *map);
     if (!map || (s->use_lock && ABT_rwlock_create(&map->lock) != ABT_SUCCESS)) {
@@ -94,6 +95,7 @@ static void unlock(struct map *map)
 
 static yk_return_t map_count(void *db, uint64_t *count)
 {
+    assert(count);
     struct map *map = db;
     lock_shared(map);
     *count = map->list.count;
@@ -101,8 +103,10 @@ static yk_return_t map_count(void *db, uint64_t *count)
     return YOKAN_SUCCESS;
 }
 
+/* Finding first and storing then is one step for others: the lock is held. */
 static yk_return_t put_one(struct yokan_skiplist *list, int32_t mode, const struct yokan_pair *pair)
 {
+    assert(pair->key.size > 0);
     bool stored;
     if (mode & (YOKAN_MODE_NEW_ONLY | YOKAN_MODE_EXIST_ONLY | YOKAN_MODE_APPEND)) {
         struct yokan_node *node = yokan_skiplist_find(list, pair->key);
@@ -120,6 +124,7 @@ static yk_return_t put_one(struct yokan_skiplist *list, int32_t mode, const stru
 
 static yk_return_t map_put(void *db, int32_t mode, size_t count, const struct yokan_pair *pairs)
 {
+    assert(pairs || count == 0);
     struct map *map = db;
     yk_return_t ret = YOKAN_SUCCESS;
     lock_exclusive(map);
@@ -136,6 +141,7 @@ static yk_return_t map_put(void *db, int32_t mode, size_t count, const struct yo
 static yk_return_t map_get(void *db, int32_t mode, size_t count, const struct yokan_slice *keys, yokan_visit_fn visit,
                            void *arg)
 {
+    assert((keys || count == 0) && visit);
     struct map *map = db;
     bool consume = (mode & YOKAN_MODE_CONSUME) != 0;
     yk_return_t ret = YOKAN_SUCCESS;
@@ -155,6 +161,7 @@ static yk_return_t map_get(void *db, int32_t mode, size_t count, const struct yo
 
 static yk_return_t map_erase(void *db, size_t count, const struct yokan_slice *keys)
 {
+    assert(keys || count == 0);
     struct map *map = db;
     lock_exclusive(map);
     for (size_t i = 0; i < count; i++)
@@ -163,6 +170,7 @@ static yk_return_t map_erase(void *db, size_t count, const struct yokan_slice *k
     return YOKAN_SUCCESS;
 }
 
+/* Keys with a common prefix are neighbours. */
 static yk_return_t map_erase_range(void *db, struct yokan_slice prefix)
 {
     struct map *map = db;
@@ -179,6 +187,7 @@ static yk_return_t map_erase_range(void *db, struct yokan_slice prefix)
 
 static yk_return_t map_scan(void *db, struct yokan_slice from, bool inclusive, yokan_visit_fn visit, void *arg)
 {
+    assert(visit);
     struct map *map = db;
     yk_return_t ret = YOKAN_SUCCESS;
     lock_shared(map);

@@ -10,6 +10,7 @@
 
 void yokan_skiplist_init(struct yokan_skiplist *list, uint64_t seed)
 {
+    assert(list);
     *list = (struct yokan_skiplist){.random = seed | 1};
 }
 
@@ -45,6 +46,7 @@ static unsigned random_levels(struct yokan_skiplist *list)
 static struct yokan_node *locate(struct yokan_skiplist *list, struct yokan_slice key, bool after,
                                  struct yokan_node ***links)
 {
+    assert(list->levels <= YOKAN_SKIPLIST_LEVELS);
     struct yokan_node **next = list->heads;
     for (unsigned level = list->levels; level-- > 0;) {
         while (next[level]) {
@@ -71,12 +73,14 @@ static bool has_key(const struct yokan_node *node, struct yokan_slice key)
 
 struct yokan_node *yokan_skiplist_find(struct yokan_skiplist *list, struct yokan_slice key)
 {
+    assert(list);
     struct yokan_node *node = yokan_skiplist_seek(list, key, false);
     return has_key(node, key) ? node : NULL;
 }
 
 bool yokan_node_set(struct yokan_node *node, struct yokan_slice value, bool append)
 {
+    assert(value.data || value.size == 0);
     size_t old = append ? node->value_size : 0;
     if (value.size > SIZE_MAX / 2 - old)
         return false;
@@ -93,6 +97,7 @@ bool yokan_node_set(struct yokan_node *node, struct yokan_slice value, bool appe
 
 static struct yokan_node *create_node(struct yokan_slice key, struct yokan_slice value, unsigned levels)
 {
+    assert(levels >= 1 && levels <= YOKAN_SKIPLIST_LEVELS);
     struct yokan_node *node = calloc(1, sizeof *node + levels * sizeof node->next[0] + key.size);
     if (!node)
         return NULL;
@@ -127,6 +132,7 @@ bool yokan_skiplist_set(struct yokan_skiplist *list, struct yokan_slice key, str
 
 bool yokan_skiplist_remove(struct yokan_skiplist *list, struct yokan_slice key)
 {
+    assert(key.size > 0);
     struct yokan_node **links[YOKAN_SKIPLIST_LEVELS];
     struct yokan_node *node = locate(list, key, false, links);
     if (!has_key(node, key))

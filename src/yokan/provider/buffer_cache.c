@@ -45,6 +45,7 @@ struct cache {
 
 static void *cache_init(margo_instance_id mid, const char *config)
 {
+    assert(mid && config);
     struct yokan_cache_settings settings = {0};
     struct json_object *json = dango_json_parse(config, strlen(config), NULL);
     int status = dango_options_parse(yokan_cache_options, json, "buffer_cache", &settings, NULL);
@@ -63,6 +64,7 @@ static void *cache_init(margo_instance_id mid, const char *config)
 
 static void free_entry(struct entry *entry)
 {
+    assert(entry->buffer.data);
     margo_bulk_free(entry->buffer.bulk);
     free(entry->buffer.data);
     free(entry);
@@ -70,12 +72,14 @@ static void free_entry(struct entry *entry)
 
 static void cache_finalize(void *context)
 {
+    assert(context);
     struct cache *cache = context;
     for (struct list_node *node = list_pop(&cache->free); node; node = list_pop(&cache->free))
         free_entry(container_of(node, struct entry, node));
     free(cache);
 }
 
+/* The list is short, and its first entries are the ones in the processor's cache. */
 static struct entry *take_free(struct cache *cache, size_t size, hg_uint8_t mode)
 {
     struct entry *found = NULL;
@@ -114,8 +118,10 @@ static yk_buffer_t cache_get(void *context, size_t size, hg_uint8_t mode)
     return &entry->buffer;
 }
 
+/* The surplus is what was not used for longest; it is freed without the mutex. */
 static void cache_release(void *context, yk_buffer_t buffer)
 {
+    assert(buffer);
     struct cache *cache = context;
     struct entry *entry = container_of(buffer, struct entry, buffer);
     struct list_node *surplus = &entry->node;

@@ -10,6 +10,7 @@
 yk_return_t yokan_collector_init(struct yokan_collector *collector, struct yokan_job *job, size_t count,
                                  const char *capacities, uint64_t space, uint64_t initial)
 {
+    assert(collector && job && count > 0);
     *collector = (struct yokan_collector){.job = job, .count = count, .capacities = capacities};
     collector->limit = job->request->bulk ? YOKAN_REGION_MAX : YOKAN_INLINE_MAX;
     collector->space = space < collector->limit ? space : collector->limit;
@@ -25,6 +26,7 @@ yk_return_t yokan_collector_init(struct yokan_collector *collector, struct yokan
 
 static bool append(struct yokan_bytes *bytes, struct yokan_slice item)
 {
+    assert(bytes->size <= bytes->capacity);
     if (item.size > bytes->capacity - bytes->size) {
         size_t capacity = bytes->capacity ? bytes->capacity : 4096;
         while (capacity - bytes->size < item.size)
@@ -43,6 +45,7 @@ static bool append(struct yokan_bytes *bytes, struct yokan_slice item)
 
 static bool fits(const struct yokan_collector *collector, size_t i, uint64_t size)
 {
+    assert(i < collector->count);
     if (collector->capacities)
         return size <= yokan_number_at(collector->capacities, i);
     return !collector->full && size <= collector->space - collector->bytes.size;
@@ -64,11 +67,13 @@ yk_return_t yokan_collector_add(struct yokan_collector *collector, size_t i, str
 
 yk_return_t yokan_collector_write_sizes(struct yokan_collector *collector, uint64_t place)
 {
+    assert(collector->sizes);
     return yokan_write(collector->job, place, collector->sizes, collector->count * sizeof *collector->sizes);
 }
 
 yk_return_t yokan_collector_write_bytes(struct yokan_collector *collector, uint64_t place)
 {
+    assert(collector->sizes);
     struct yokan_job *job = collector->job;
     const char *bytes = collector->bytes.data;
     size_t total = collector->bytes.size;

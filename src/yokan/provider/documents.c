@@ -4,6 +4,8 @@
 #include "yokan/collections.h"
 #include "yokan/provider/collect.h"
 
+#include <assert.h>
+
 #define WORD sizeof(uint64_t)
 
 yk_return_t yokan_run_coll_create(struct yokan_job *job)
@@ -16,6 +18,7 @@ yk_return_t yokan_run_coll_drop(struct yokan_job *job)
     return yokan_collection_drop(job->database, job->request->name);
 }
 
+/* Absence is an answer here, not an error. */
 yk_return_t yokan_run_coll_exists(struct yokan_job *job)
 {
     yk_return_t ret = yokan_collection_info(job->database, job->request->name, NULL, NULL);
@@ -38,6 +41,7 @@ yk_return_t yokan_run_coll_last_id(struct yokan_job *job)
 /* The documents of a request: sizes and bytes are the whole region. */
 static yk_return_t read_documents(struct yokan_job *job, yokan_document **documents)
 {
+    assert(job->request->count > 0 && job->request->count <= YOKAN_COUNT_MAX);
     size_t n = job->request->count;
     uint64_t total = yokan_region_size(job), sum;
     const char *region;
@@ -58,6 +62,7 @@ static yk_return_t read_documents(struct yokan_job *job, yokan_document **docume
 /* The ids of a request, aligned. */
 static yk_return_t read_ids(struct yokan_job *job, yk_id_t **ids)
 {
+    assert(job->request->count > 0 && job->request->count <= YOKAN_COUNT_MAX);
     const struct yokan_request *r = job->request;
     if (r->ids.size != r->count * WORD)
         return YOKAN_ERR_INVALID_ARGS;
@@ -95,6 +100,7 @@ yk_return_t yokan_run_doc_erase(struct yokan_job *job)
     return ret == YOKAN_SUCCESS ? yokan_doc_erase(job->database, job->request->name, job->request->count, ids) : ret;
 }
 
+/* Absent documents keep the size that all begin with. */
 static yk_return_t collect_document(void *arg, size_t i, yk_id_t id, struct yokan_slice document)
 {
     (void)id;
@@ -156,8 +162,10 @@ struct document_listing {
     struct yokan_collector *documents;
 };
 
+/* The id is given also for a document that does not fit. */
 static yk_return_t list_document(void *arg, size_t index, yk_id_t id, struct yokan_slice document)
 {
+    assert(((struct document_listing *)arg)->found < ((struct document_listing *)arg)->limit);
     (void)index;
     struct document_listing *listing = arg;
     listing->ids[listing->found] = id;

@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+#include <assert.h>
+
 #define WORD sizeof(uint64_t)
 
 struct listing {
@@ -28,6 +30,7 @@ static bool passes(const struct listing *listing, struct yokan_slice key)
 /* The part of a key that is returned. */
 static struct yokan_slice visible_key(const struct listing *listing, struct yokan_slice key)
 {
+    assert(key.size >= listing->filter.size);
     if (!(listing->mode & YOKAN_MODE_NO_PREFIX))
         return key;
     size_t skip = listing->mode & YOKAN_MODE_SUFFIX ? 0 : listing->filter.size;
@@ -39,6 +42,7 @@ static bool keeps_last(const struct listing *listing)
     return listing->values && (listing->mode & YOKAN_MODE_KEEP_LAST) == YOKAN_MODE_KEEP_LAST;
 }
 
+/* A copy, since the key is gone when the walk has ended. */
 static bool note_last(struct yokan_bytes *last, struct yokan_slice key)
 {
     if (key.size > last->capacity) {
@@ -66,6 +70,7 @@ static yk_return_t collect_key(struct listing *listing, struct yokan_slice key)
 
 static yk_return_t fill_in_last(struct listing *listing)
 {
+    assert(listing->found <= listing->limit);
     if (!keeps_last(listing) || listing->found == 0)
         return YOKAN_SUCCESS;
     for (size_t i = 0; i + 1 < listing->found; i++)
@@ -77,6 +82,7 @@ static yk_return_t fill_in_last(struct listing *listing)
 
 static yk_return_t collect_pair(void *arg, size_t index, struct yokan_slice key, struct yokan_slice value)
 {
+    assert(((struct listing *)arg)->found < ((struct listing *)arg)->limit);
     (void)index;
     struct listing *listing = arg;
     if (!passes(listing, key)) {
@@ -97,6 +103,7 @@ static yk_return_t collect_pair(void *arg, size_t index, struct yokan_slice key,
 /* Begins at the first key that can pass: the start key, or the prefix if that is behind it. */
 static yk_return_t walk(struct yokan_job *job, struct listing *listing, struct yokan_slice from)
 {
+    assert(listing->limit > 0);
     bool inclusive = (listing->mode & YOKAN_MODE_INCLUSIVE) != 0;
     if (!(listing->mode & YOKAN_MODE_SUFFIX) && yokan_slice_compare(from, listing->filter) < 0) {
         from = listing->filter;
@@ -105,6 +112,7 @@ static yk_return_t walk(struct yokan_job *job, struct listing *listing, struct y
     return job->database->backend->scan(job->database->db, from, inclusive, collect_pair, listing);
 }
 
+/* Regions: from, filter, sizes of keys, sizes of values, keys, values; without values where there are none. */
 static yk_return_t run_list(struct yokan_job *job, bool with_values)
 {
     const struct yokan_request *r = job->request;

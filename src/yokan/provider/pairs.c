@@ -12,8 +12,10 @@ yk_return_t yokan_run_count(struct yokan_job *job)
     return job->database->backend->count(job->database->db, &job->value);
 }
 
+/* The whole region is input. Bytes behind the last value are ignored. */
 yk_return_t yokan_run_put(struct yokan_job *job)
 {
+    assert(job->database && job->request->count <= YOKAN_COUNT_MAX);
     const struct yokan_request *r = job->request;
     const struct yokan_backend *backend = job->database->backend;
     size_t n = r->count;
@@ -46,6 +48,7 @@ yk_return_t yokan_run_put(struct yokan_job *job)
 static yk_return_t read_keys(struct yokan_job *job, uint64_t gap, struct yokan_slice **keys, const char **between,
                              uint64_t *end)
 {
+    assert(job->request->count > 0 && job->request->count <= YOKAN_COUNT_MAX);
     size_t n = job->request->count;
     uint64_t header = n * WORD + gap, sum;
     const char *sizes, *bytes;
@@ -66,12 +69,14 @@ static yk_return_t read_keys(struct yokan_job *job, uint64_t gap, struct yokan_s
     return YOKAN_SUCCESS;
 }
 
+/* Absent keys keep the size that all begin with. */
 static yk_return_t collect_value(void *arg, size_t i, struct yokan_slice key, struct yokan_slice value)
 {
     (void)key;
     return value.data ? yokan_collector_add(arg, i, value) : YOKAN_SUCCESS;
 }
 
+/* Values are collected under the backend's lock and sent without it. */
 yk_return_t yokan_run_get(struct yokan_job *job)
 {
     const struct yokan_request *r = job->request;
@@ -99,6 +104,7 @@ yk_return_t yokan_run_get(struct yokan_job *job)
     return ret;
 }
 
+/* Bit i % 8 of byte i / 8, as yk_unpack_exists_flag reads it. */
 static yk_return_t set_bit(void *arg, size_t i, struct yokan_slice key, struct yokan_slice value)
 {
     (void)key;

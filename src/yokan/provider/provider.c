@@ -31,6 +31,7 @@ static const char *database_place(const char *path, char place[PLACE_MAX])
 
 int dango_yokan_check(struct json_object *config, const char *path, struct dango_error *err)
 {
+    assert(path);
     struct dango_yokan_settings settings = {0};
     int status = dango_options_parse(dango_yokan_options, config, path, &settings, err);
     char place[PLACE_MAX];
@@ -50,6 +51,7 @@ static void deregister_rpcs(struct yk_provider *provider)
 
 static yk_return_t register_rpcs(struct yk_provider *provider, ABT_pool pool)
 {
+    assert(provider->mid);
     for (int op = 0; op < YOKAN_OP_COUNT; op++) {
         struct yokan_rpc *rpc = &provider->rpcs[op];
         *rpc = (struct yokan_rpc){.provider = provider, .op = (enum yokan_op)op};
@@ -108,8 +110,10 @@ static yk_return_t open_contents(struct yk_provider *provider, const struct dang
     return ret;
 }
 
+/* When the gate is closed nobody is inside: what follows needs no lock. */
 static void close_provider(struct yk_provider *provider)
 {
+    assert(provider->mid);
     dango_gate_close(&provider->gate);
     margo_provider_deregister_identity(provider->mid, provider->id);
     deregister_rpcs(provider);
@@ -145,6 +149,7 @@ static yk_return_t start_provider(struct yk_provider *provider, struct json_obje
     return ret;
 }
 
+/* Ids are shared by all kinds of providers of an instance; identities show who has one. */
 static yk_return_t check_registration(margo_instance_id mid, uint16_t provider_id, struct dango_error *err)
 {
     if (mid == MARGO_INSTANCE_NULL || !margo_is_listening(mid)) {
@@ -162,6 +167,7 @@ yk_return_t dango_yokan_register(margo_instance_id mid, uint16_t provider_id, st
                                  const char *path, const struct yk_provider_args *args, yk_provider_t *provider,
                                  struct dango_error *err)
 {
+    assert(config && path);
     static const struct yk_provider_args defaults = YOKAN_PROVIDER_ARGS_INIT;
     yk_return_t ret = check_registration(mid, provider_id, err);
     if (ret != YOKAN_SUCCESS)

@@ -17,6 +17,7 @@ static bool is_inside(uint64_t place, uint64_t size, uint64_t total)
 
 uint64_t yokan_region_size(const struct yokan_job *job)
 {
+    assert(job->request);
     const struct yokan_request *r = job->request;
     return r->bulk ? r->size : r->data.size;
 }
@@ -37,6 +38,7 @@ static yk_return_t transfer_result(hg_return_t hret)
 
 static yk_return_t pull(struct yokan_job *job, uint64_t place, uint64_t size, const char **bytes)
 {
+    assert(job->request->bulk && size > 0);
     const struct yokan_request *r = job->request;
     struct yk_provider *p = job->provider;
     size_t i = 0;
@@ -61,6 +63,7 @@ static yk_return_t pull(struct yokan_job *job, uint64_t place, uint64_t size, co
 
 yk_return_t yokan_read(struct yokan_job *job, uint64_t place, uint64_t size, const char **bytes)
 {
+    assert(bytes);
     const struct yokan_request *r = job->request;
     if (!is_inside(place, size, yokan_region_size(job)) || size > YOKAN_REGION_MAX)
         return YOKAN_ERR_INVALID_ARGS;
@@ -75,6 +78,7 @@ yk_return_t yokan_read(struct yokan_job *job, uint64_t place, uint64_t size, con
 
 yk_return_t yokan_write(struct yokan_job *job, uint64_t place, const void *bytes, size_t size)
 {
+    assert(bytes || size == 0);
     if (size == 0)
         return YOKAN_SUCCESS;
     if (job->request->bulk && !is_inside(place, size, job->request->size))
@@ -94,6 +98,7 @@ yk_return_t yokan_write(struct yokan_job *job, uint64_t place, const void *bytes
 /* One handle for all output parts, one after the other. */
 static yk_return_t expose_outputs(struct yokan_job *job, hg_bulk_t *local)
 {
+    assert(job->output_count > 0 && local);
     void **pointers = yokan_job_alloc(job, job->output_count, sizeof *pointers);
     hg_size_t *sizes = yokan_job_alloc(job, job->output_count, sizeof *sizes);
     if (!pointers || !sizes)
@@ -126,6 +131,7 @@ static yk_return_t push_all(struct yokan_job *job, hg_addr_t origin, hg_bulk_t l
 
 yk_return_t yokan_push(struct yokan_job *job)
 {
+    assert(job->provider);
     if (!job->request->bulk || job->output_count == 0)
         return YOKAN_SUCCESS;
     hg_bulk_t local = HG_BULK_NULL;

@@ -47,6 +47,7 @@ void yokan_job_keep(struct yokan_job *job, void *memory)
 
 void *yokan_job_alloc(struct yokan_job *job, size_t count, size_t size)
 {
+    assert(count > 0 && size > 0);
     void *memory = calloc(count, size);
     if (memory)
         yokan_job_keep(job, memory);
@@ -74,6 +75,7 @@ static yk_return_t check_request(struct yokan_job *job, enum yokan_op op)
 /* The parts of the output as they go into an inline response. */
 static yk_return_t fill_response(struct yokan_job *job, struct yokan_response *response)
 {
+    assert(response->data.size == 0);
     response->value = job->value;
     if (job->request->bulk || job->output_count == 0)
         return YOKAN_SUCCESS;
@@ -91,6 +93,7 @@ static yk_return_t fill_response(struct yokan_job *job, struct yokan_response *r
 
 void yokan_job_run(struct yokan_job *job, enum yokan_op op, struct yokan_response *response)
 {
+    assert(op < YOKAN_OP_COUNT && operations[op].run);
     yk_return_t ret = check_request(job, op);
     if (ret == YOKAN_SUCCESS)
         ret = operations[op].run(job);
