@@ -75,8 +75,9 @@ const struct dango_option dango_margo_xstream_options[] = {
 };
 
 static const struct dango_option argobots_options[] = {
-    DANGO_OPTION_INT("abt_mem_max_num_stacks", struct mg_argobots_options, mem_max_num_stacks, 8, 0, INT64_MAX,
-                     "stacks kept for reuse per execution stream (environment ABT_MEM_MAX_NUM_STACKS wins)"),
+    DANGO_OPTION_INT("abt_mem_max_num_stacks", struct mg_argobots_options, mem_max_num_stacks,
+                     MG_MAX_NUM_STACKS_DEFAULT, 0, INT64_MAX,
+                     "stacks kept for reuse, 8 = as many as is good (environment ABT_MEM_MAX_NUM_STACKS wins)"),
     DANGO_OPTION_INT("abt_thread_stacksize", struct mg_argobots_options, thread_stacksize, 2097152, 0, INT64_MAX,
                      "bytes of address space per thread stack (environment ABT_THREAD_STACKSIZE wins)"),
     DANGO_OPTION_BOOL("lazy_stack_alloc", struct mg_argobots_options, lazy_stack_alloc, false,

@@ -72,6 +72,9 @@ struct mg_options {
 /* The value of progress_timeout_ub_msec that means "no bound of the user's": every event ends a sleep by itself. */
 #define MG_PROGRESS_TIMEOUT_DEFAULT_MS 100
 
+/* The value of abt_mem_max_num_stacks that leaves the number to Argobots. */
+#define MG_MAX_NUM_STACKS_DEFAULT 8
+
 struct mg_config {
     struct mg_options options;
     struct mg_layout layout;
