@@ -31,6 +31,7 @@ static bool is_component(const struct cli_option *option)
 /* Whether `name` (without dashes) means this option, and which part of it. */
 static bool matches(const struct cli_option *option, const char *name, enum part *part)
 {
+    assert(option->name && part);
     size_t length = strlen(option->name);
     *part = WHOLE;
     if (strcmp(name, option->name) == 0)
@@ -86,7 +87,7 @@ static int set_count(const char *name, int64_t *field, const char *value, struct
 {
     char *end;
     errno = 0;
-    long long count = strtoll(value, &end, 10);
+    long long count = strtoll(value, &end, 10); /* accepts signs and blanks in front; both are harmless here */
     if (*field != 0)
         return dango_error_set(err, DANGO_ERR_INVALID, "--%s is given twice", name);
     if (errno != 0 || end == value || *end || count < 1)
@@ -165,6 +166,7 @@ static int parse_word(const struct cli_option *options, int count, char *const *
         return unknown_option(options, word, name, err);
     if (option->kind == CLI_FLAG && value)
         return dango_error_set(err, DANGO_ERR_INVALID, "--%s takes no value", name);
+    /* The next word, even if it looks like an option: otherwise no value could start with dashes. */
     if (option->kind != CLI_FLAG && !value) {
         if (*at == count)
             return dango_error_set(err, DANGO_ERR_INVALID, "--%s needs a value", name);
@@ -196,6 +198,7 @@ int cli_args_parse(const struct cli_option *options, int count, char *const *wor
                    struct dango_error *err)
 {
     int at = 0, status = 0;
+    assert(options && fields);
     while (status == 0 && at < count)
         status = parse_word(options, count, words, &at, fields, err);
     if (status != 0 || asks_for_help(options, fields))

@@ -34,6 +34,7 @@ static struct json_object *integer_value(const char *text, struct dango_error *e
     long long value = strtoll(text, NULL, 10);
     if (errno == 0)
         return json_object_new_int64(value);
+    /* Between 2^63 and 2^64 there are still unsigned values. */
     errno = 0;
     unsigned long long large = strtoull(text, NULL, 10);
     if (errno == 0 && *text != '-')
@@ -111,6 +112,7 @@ int cli_component_set(struct cli_component *component, const char *path, const c
 
 void cli_component_merge(struct json_object *target, struct json_object *patch)
 {
+    assert(json_object_is_type(target, json_type_object) && json_object_is_type(patch, json_type_object));
     json_object_object_foreach (patch, key, value) {
         if (json_object_is_type(value, json_type_object))
             cli_component_merge(object_in(target, key), value);

@@ -10,6 +10,7 @@
 #include "util/json.h"
 #include "util/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -86,6 +87,7 @@ static int find_ends(struct reading *r, struct dango_error *err)
 /* Notes that an event was dealt with: the end may be reached. */
 static void note_end(struct reading *r, const diaspora_event *event)
 {
+    assert(diaspora_event_partition(event) < r->partition_count);
     struct partition *p = &r->partitions[diaspora_event_partition(event)];
     if (!p->done && diaspora_event_id(event) + 1 >= p->end) {
         p->done = true;
@@ -161,6 +163,7 @@ static int settle(struct reading *r, struct dango_error *err)
         struct partition *p = &r->partitions[i];
         if (!p->written)
             continue;
+        /* Acknowledging is cumulative: the last one stands for all before it. */
         if (status == 0 && !r->output.closed && r->fields->name)
             status = diaspora_event_acknowledge(p->written, err);
         diaspora_event_release(p->written);

@@ -118,6 +118,7 @@ static int open_parent(struct cli_files *files, const char *path, const char **l
     const char *slash = strrchr(path, '/');
     size_t length = slash ? (size_t)(slash - path) : 0;
     *leaf = slash ? slash + 1 : path;
+    /* Files of one directory come one after the other: walk down once for all of them. */
     if (files->parent >= 0 && strlen(files->parent_path) == length && memcmp(files->parent_path, path, length) == 0)
         return 0;
     close_parent(files);
@@ -182,6 +183,7 @@ static int write_file(struct cli_files *files, const char *leaf, const diaspora_
                       const struct description *d, struct dango_error *err)
 {
     char temporary[64];
+    assert(files->parent >= 0 && *leaf);
     snprintf(temporary, sizeof temporary, ".diaspora-ctl.%d.%" PRIu64, (int)getpid(), files->count++);
     int fd = openat(files->parent, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     int error = fd < 0 ? errno : fill(fd, event, d);

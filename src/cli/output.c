@@ -4,6 +4,7 @@
  */
 #include "cli/cli.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -51,6 +52,7 @@ int cli_output_flush(struct cli_output *output, struct dango_error *err)
         else if (errno != EINTR && errno != EAGAIN)
             status = dango_error_set_errno(err, errno, "standard output");
     }
+    assert(done <= output->used);
     output->used = 0;
     return status;
 }

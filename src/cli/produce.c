@@ -102,6 +102,7 @@ static int push_json(struct input *input, const char *text, size_t size, struct 
 {
     struct dango_error wrong = DIASPORA_ERROR_INIT;
     struct json_object *json = NULL;
+    /* null is a JSON text like any other; the parser cannot tell it from a failure. */
     if (!is_null(text, size)) {
         json = dango_json_parse(text, size, &wrong);
         if (!json) {
@@ -160,6 +161,7 @@ static int push_lines(struct input *input, struct dango_error *err)
 /* Room behind what is there. A line longer than any event may be is an error: nobody would take it. */
 static int make_room(struct input *input, struct dango_error *err)
 {
+    assert(input->begin <= input->scanned && input->scanned <= input->end);
     if (input->begin > 0) {
         memmove(input->bytes, input->bytes + input->begin, input->end - input->begin);
         input->end -= input->begin;

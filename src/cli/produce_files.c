@@ -72,6 +72,7 @@ static void content_release(struct content *content)
 /* Lets go of what is stored; waits for it until at most `count` files and `bytes` bytes are under way. */
 static int settle(struct walk *walk, unsigned count, size_t bytes, struct dango_error *err)
 {
+    assert(count < UNDER_WAY_MAX);
     while (walk->count > 0) {
         struct content *oldest = &walk->ring[walk->first];
         bool must_wait = walk->count > count || walk->bytes > bytes;
@@ -154,6 +155,7 @@ static int push(struct walk *walk, const struct stat *info, struct content *cont
         status = diaspora_push(walk->producer, metadata, strlen(metadata), DIASPORA_DATA(content->bytes, content->size),
                                &content->future, err);
         if (status == 0) {
+            assert(walk->count < UNDER_WAY_MAX);
             walk->ring[(walk->first + walk->count++) % UNDER_WAY_MAX] = *content;
             walk->bytes += content->size;
             walk->progress->events++;
@@ -171,6 +173,7 @@ static int send_file(struct walk *walk, int directory, const char *name, struct 
 {
     struct stat info;
     struct content content = {0};
+    /* Not to hang in a pipe that took the place of the file since it was listed. */
     int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &info) != 0) {
         fail(walk, "cannot be opened", errno);

@@ -79,6 +79,7 @@ static int reserve_records(struct dsp_batch *batch, size_t more, struct dango_er
     while (size < needed && size < DSP_BATCH_RECORDS_MAX)
         size *= 2;
     struct diaspora_buffer larger = {0};
+    /* A buffer that grew to the bound stays with its batch; one beyond it, for a single huge event, does not. */
     int status = topic_of(batch)->ops->buffer_allocate(driver_of(batch), size < needed ? needed : size, &larger, err);
     if (status != 0)
         return status;
@@ -134,6 +135,7 @@ static void add_segment(struct dsp_batch *batch, void *base, size_t size)
 
 static void add_data(struct dsp_batch *batch, const struct dsp_push *push)
 {
+    /* A copy costs less than another segment does in the transport, up to some kilobytes. */
     bool copies = push->data_size <= COPY_MAX;
     for (size_t i = 0; i < push->data_segments; i++) {
         diaspora_segment segment = push->data[i];
@@ -141,6 +143,7 @@ static void add_data(struct dsp_batch *batch, const struct dsp_push *push)
             continue;
         if (copies) {
             struct dsp_chunk *chunk = batch->chunks;
+            assert(chunk && segment.size <= chunk->size - chunk->used);
             segment.base = memcpy(chunk->bytes + chunk->used, segment.base, segment.size);
             chunk->used += segment.size;
         }
@@ -152,6 +155,8 @@ static void add_data(struct dsp_batch *batch, const struct dsp_push *push)
 int dsp_batch_append(struct dsp_batch *batch, const struct dsp_push *push, struct dango_error *err)
 {
     struct diaspora_batch *wire = &batch->wire;
+    assert(dsp_batch_has_room(batch, push));
+    /* Everything that can fail comes first: a batch never holds half an event. */
     int status = reserve_records(batch, diaspora_record_bound(push->metadata_size), err);
     if (status == 0 && push->data_size > 0)
         status = reserve_segments(batch, push->data_segments, err);
@@ -170,6 +175,7 @@ int dsp_batch_append(struct dsp_batch *batch, const struct dsp_push *push, struc
 
 bool dsp_batch_reset(struct dsp_batch *batch)
 {
+    assert(batch->wire.count > 0);
     /* The newest chunk is the largest: with that one alone, the next batch of this kind has one segment. */
     while (batch->chunks && batch->chunks->next) {
         struct dsp_chunk *older = batch->chunks->next;

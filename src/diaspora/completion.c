@@ -18,6 +18,8 @@ static struct dango_error no_memory = {DANGO_ERR_NO_MEMORY, "out of memory"};
 
 struct dango_error *dsp_error_copy(const struct dango_error *err)
 {
+    assert(err->code != 0);
+    /* Only as much of the text as there is: the rest of the struct is not initialised. */
     size_t length = strlen(err->text);
     struct dango_error *copy = malloc(sizeof *copy);
     if (!copy)
@@ -47,6 +49,7 @@ struct dsp_completion *dsp_completion_create(struct dsp_lane *lane)
         list_init(&completion->link);
         dsp_gate_init(&completion->gate);
     }
+    assert(completion->future_count == 0 && !completion->error);
     atomic_store_explicit(&completion->references, 1, memory_order_relaxed);
     atomic_store_explicit(&completion->done, false, memory_order_relaxed);
     dsp_producer_retain(lane->producer);
@@ -91,6 +94,7 @@ void dsp_completion_take_back(struct dsp_completion *completion)
 
 void dsp_completion_finish(struct dsp_completion *completion, uint64_t first_id, const struct dango_error *err)
 {
+    assert(!atomic_load(&completion->done));
     completion->first_id = first_id;
     completion->error = err ? dsp_error_copy(err) : NULL;
     atomic_store(&completion->done, true);
@@ -130,6 +134,7 @@ int diaspora_future_wait(diaspora_future *future, int64_t timeout_ms, uint64_t *
 {
     assert(future);
     struct dsp_completion *completion = future->completion;
+    /* Taken before the look at `done`, so that the opening in between is not slept through. */
     uint32_t ticket = dsp_gate_ticket(&completion->gate);
     if (!atomic_load(&completion->done)) {
         if (timeout_ms == 0)

@@ -306,6 +306,7 @@ static void set_fd(diaspora_consumer *consumer, bool raised)
 void dsp_consumer_arrived(struct diaspora_consumer *consumer)
 {
     consumer->work_pending = true;
+    /* Perhaps too early, if data have to be read first: the pull that finds nothing lowers it again. */
     set_fd(consumer, true);
 }
 
@@ -332,7 +333,9 @@ int diaspora_consumer_extent(diaspora_consumer *consumer, size_t partition, uint
 /* Does the pending work. With the lock, which is let go meanwhile; nobody else is working. */
 static void work(diaspora_consumer *consumer)
 {
+    assert(!consumer->working);
     consumer->working = true;
+    /* Cleared first: what arrives from now on asks for another round. */
     consumer->work_pending = false;
     for (size_t i = 0; i < consumer->feed_count && !consumer->closing; i++)
         dsp_feed_work(&consumer->feeds[i]);
@@ -376,6 +379,7 @@ static size_t take(diaspora_consumer *consumer, diaspora_event **events, size_t 
             break;
     }
     if (span->next == span->count) {
+        assert(span->packet->feed->span_count > 0);
         struct dsp_feed *feed = span->packet->feed;
         list_remove(&span->link);
         feed->span_count--;
@@ -387,6 +391,7 @@ static size_t take(diaspora_consumer *consumer, diaspora_event **events, size_t 
 
 static int report_failure(struct dsp_feed *feed, struct dango_error *err)
 {
+    assert(feed->failure);
     feed->failure_told = true;
     return dango_error_set(err, feed->failure->code, "partition %zu: %s", feed->partition, feed->failure->text);
 }
@@ -417,6 +422,7 @@ static void update_fd(diaspora_consumer *consumer)
 {
     if (consumer->fd < 0)
         return;
+    /* Otherwise it would have to be raised for answers that hold no event. */
     while (consumer->work_pending && !consumer->working)
         work(consumer);
     bool failure = false;

@@ -66,6 +66,7 @@ static uint64_t select_ranges(struct dsp_span *span, struct diaspora_event *even
     size_t count = 1;
     uint64_t size = event->data_total;
     if (consumer->selector) {
+        /* One object for all events: only one thread at a time is here (`working`). */
         dsp_selection_reset(consumer->selection, event->data_total);
         int status = consumer->selector(consumer->selector_arg, event->metadata, event->metadata_size,
                                         consumer->selection, &err);
@@ -110,6 +111,7 @@ static void allocate_by_user(struct diaspora_consumer *consumer, struct diaspora
 
 static void use_own_segment(struct diaspora_event *event, const unsigned char *base)
 {
+    assert(base && event->data_size > 0);
     event->own = (diaspora_segment){(void *)(uintptr_t)base, (size_t)event->data_size};
     event->segments = &event->own;
     event->segment_count = 1;
@@ -119,6 +121,7 @@ void dsp_data_plan(struct dsp_span *span, struct diaspora_event *event, struct d
 {
     struct diaspora_consumer *consumer = span->packet->feed->consumer;
     uint64_t size = select_ranges(span, event, plan);
+    assert(size <= event->data_total);
     if (size == 0)
         return;
     event->data_size = size;
@@ -140,6 +143,7 @@ static int reserve_area(struct dsp_span *span, uint64_t size, struct dango_error
 {
     if (size <= span->area_capacity)
         return 0;
+    /* Nothing in it is needed any more: a span is filled anew. */
     free(span->area);
     span->area = malloc(size);
     span->area_capacity = span->area ? size : 0;
@@ -199,6 +203,7 @@ static int request(struct dsp_span *span, const struct diaspora_event *event, co
                    struct dango_error *err)
 {
     struct diaspora_read *read = &span->read;
+    assert(read->item_count < span->capacity);
     span->items[read->item_count++] = (struct diaspora_read_item){
         .event_id = event->id, .ranges = span->ranges + plan->first_range, .range_count = plan->range_count};
     int status = 0;

@@ -34,6 +34,7 @@ void dsp_feed_init(struct dsp_feed *feed, struct diaspora_consumer *consumer, si
 
 static void packet_destroy(struct dsp_packet *packet)
 {
+    assert(atomic_load(&packet->references) == 0);
     struct diaspora_consumer *consumer = packet->feed->consumer;
     if (packet->fetch.buffer.base)
         consumer->topic->ops->buffer_free(consumer->topic->driver->handle, &packet->fetch.buffer);
@@ -67,6 +68,7 @@ static void fetch_done(struct diaspora_fetch *fetch, const struct dango_error *e
     dsp_consumer_retain(consumer); /* closing may be over before the gate is opened */
     struct dango_error *error = err ? dsp_error_copy(err) : NULL;
     pthread_mutex_lock(&consumer->lock);
+    assert(!packet->arrived);
     packet->error = error;
     packet->arrived = true;
     dsp_consumer_arrived(consumer);
@@ -101,6 +103,7 @@ static struct dsp_packet *packet_create(struct dsp_feed *feed, struct dango_erro
 static void packet_submit(struct dsp_packet *packet)
 {
     struct dsp_feed *feed = packet->feed;
+    assert(!packet->error && packet->fetch.buffer.size > 0);
     packet->arrived = false;
     packet->run = 0;
     packet->done = 0;
@@ -109,6 +112,7 @@ static void packet_submit(struct dsp_packet *packet)
     packet->fetch.run_count = 0;
     packet->fetch.needed = 0;
     packet->fetch.end_of_stream = false;
+    /* In the list before the driver has it: the answer may come before source_fetch returns. */
     list_append(&feed->ahead, &packet->order);
     pthread_mutex_unlock(&feed->consumer->lock);
     feed->consumer->topic->ops->source_fetch(feed->source, &packet->fetch);
@@ -271,6 +275,7 @@ static struct dsp_packet *next_packet(struct dsp_feed *feed)
 static bool make_span(struct dsp_feed *feed)
 {
     struct diaspora_consumer *consumer = feed->consumer;
+    assert(consumer->working);
     struct dsp_packet *packet = next_packet(feed);
     struct dsp_span *span = NULL;
     struct dango_error err = DIASPORA_ERROR_INIT;
@@ -283,6 +288,8 @@ static bool make_span(struct dsp_feed *feed)
         fail(feed, &err);
         return false;
     }
+    /* Read before the span is in the list: from then on the answer may change it. */
+    assert(span->count > 0);
     bool reads = span->reading;
     list_append(&feed->spans, &span->link);
     feed->span_count++;
@@ -307,6 +314,8 @@ void dsp_feed_work(struct dsp_feed *feed)
 void dsp_feed_fini(struct dsp_feed *feed)
 {
     struct list_node *node;
+    assert(!feed->source);
+    /* Events that were not pulled release their spans here, so that only what the user holds remains. */
     while ((node = list_pop(&feed->spans))) {
         struct dsp_span *span = container_of(node, struct dsp_span, link);
         dsp_span_release(span, span->count - span->next);

@@ -32,10 +32,14 @@ void dsp_gate_init(struct dsp_gate *gate)
 
 void dsp_gate_fini(struct dsp_gate *gate)
 {
-    assert(list_empty(&gate->ults));
+    assert(list_empty(&gate->ults) && atomic_load(&gate->sleepers) == 0);
     pthread_mutex_destroy(&gate->lock);
 }
 
+/*
+ * The kernel compares the word once more before it sleeps; whatever else ends the sleep is absorbed by the caller's
+ * loop. There is no spinning before it: on two cores the one that spins is missing to whoever would open the gate.
+ */
 static void futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t deadline_ns)
 {
     struct timespec deadline = {.tv_sec = deadline_ns / DANGO_NS_PER_S, .tv_nsec = deadline_ns % DANGO_NS_PER_S};
@@ -45,6 +49,7 @@ static void futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t deadline_
 
 static void wake_ult_locked(struct ult_waiter *waiter)
 {
+    assert(list_linked(&waiter->link));
     list_remove(&waiter->link);
     ABT_eventual_set(ABT_EVENTUAL_MEMORY_GET_HANDLE(&waiter->eventual), NULL, 0);
 }
@@ -98,6 +103,7 @@ bool dsp_gate_wait(struct dsp_gate *gate, uint32_t ticket, int64_t deadline_ns)
 
 void dsp_gate_open(struct dsp_gate *gate)
 {
+    /* Both sides are sequentially consistent: either we see the sleeper, or he sees the new turn. */
     atomic_fetch_add(&gate->turn, 1);
     if (atomic_load(&gate->sleepers) == 0)
         return;

@@ -60,6 +60,7 @@ static struct dsp_batch *take_free_batch(struct dsp_lane *lane, struct dango_err
 static int open_batch(struct dsp_lane *lane, struct dango_error *err)
 {
     struct dsp_batch *batch = take_free_batch(lane, err);
+    assert(!lane->open);
     if (!batch)
         return DANGO_ERR_NO_MEMORY;
     batch->completion = dsp_completion_create(lane);
@@ -93,11 +94,13 @@ static bool open_has_events(const struct dsp_lane *lane)
 static struct dsp_batch *next_to_send(struct dsp_lane *lane)
 {
     const struct diaspora_producer *producer = lane->producer;
+    /* Adaptive: what gathered while the last batch was under way leaves now, however much it is. */
     if (producer->batch_size == DSP_ADAPTIVE && lane->in_flight == 0 && lane->waiting_count == 0 &&
         open_has_events(lane))
         seal(lane);
     if (lane->in_flight >= producer->window || lane->waiting_count == 0)
         return NULL;
+    assert(!list_empty(&lane->waiting));
     lane->waiting_count--;
     lane->in_flight++;
     return container_of(list_pop(&lane->waiting), struct dsp_batch, wire.link);
@@ -257,6 +260,7 @@ static void batch_done(struct diaspora_batch *wire, uint64_t first_id, const str
     struct diaspora_producer *producer = lane->producer;
     struct dsp_completion *completion = batch->completion;
     dsp_producer_retain(producer); /* the last flush may be over, and the producer closed, once the lock is let go */
+    assert(lane->in_flight > 0 && completion);
     bool reusable = dsp_batch_reset(batch);
     /* The futures first: what follows may keep this thread busy with sending what others push. */
     dsp_completion_finish(completion, first_id, err);
@@ -265,6 +269,7 @@ static void batch_done(struct diaspora_batch *wire, uint64_t first_id, const str
         note_failure(lane, err, wire->sequence);
     list_remove(&batch->order);
     lane->in_flight--;
+    /* Enough for the window, one that is open and one that waits; more would be memory that is seldom needed. */
     reusable = reusable && lane->free_count < producer->window + 2;
     if (reusable) {
         list_prepend(&lane->free, &wire->link);

@@ -84,6 +84,7 @@ static int open_sinks(diaspora_producer *producer, struct dango_error *err)
 /* Gives everything back that belongs to the back-end; what futures need stays until the last reference is dropped. */
 static void close_sinks(diaspora_producer *producer)
 {
+    assert(producer->topic);
     for (size_t i = 0; i < producer->lane_count; i++) {
         struct dsp_lane *lane = &producer->lanes[i];
         if (lane->sink)
@@ -200,6 +201,7 @@ int diaspora_push_to(diaspora_producer *producer, size_t partition, const char *
                                              partition, &chosen, err);
     if (status != 0)
         return status;
+    /* The selector may be somebody else's code. */
     if (chosen >= producer->lane_count)
         return dango_error_set(err, DANGO_ERR_RANGE, "push: the partition selector chose partition %zu of %zu", chosen,
                                producer->lane_count);
@@ -236,6 +238,7 @@ int diaspora_flush(diaspora_producer *producer, int64_t timeout_ms, diaspora_err
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "flush: out of memory");
     for (size_t i = 0; i < count; i++)
         sealed[i] = dsp_lane_seal(&producer->lanes[i]);
+    /* Partitions work side by side: all are asked to send before the first is waited for. */
     bool in_time = true;
     for (size_t i = 0; in_time && i < count; i++)
         in_time = dsp_lane_wait(&producer->lanes[i], sealed[i], deadline_ns);

@@ -64,6 +64,7 @@ static struct dsp_span *span_get(struct diaspora_consumer *consumer)
 /* Empties a span and keeps or frees it. */
 static void span_put(struct dsp_span *span, struct diaspora_consumer *consumer)
 {
+    assert(!span->reading);
     for (uint32_t i = 0; i < span->count; i++) {
         if (span->events[i].status != 0)
             dsp_error_free(span->events[i].error);
@@ -109,6 +110,7 @@ static int damaged(const struct dsp_packet *packet, const struct diaspora_run *r
 static size_t parse(const struct dsp_packet *packet, const struct diaspora_run *run, struct diaspora_event *event)
 {
     struct diaspora_record record;
+    assert(packet->done < run->count && packet->records_at <= run->records_size);
     const unsigned char *at = packet->fetch.buffer.base + run->records_offset + packet->records_at;
     size_t length = diaspora_record_get(at, run->records_size - packet->records_at, &record);
     if (length == 0 || record.data_size > run->data_size - packet->data_at)
@@ -178,6 +180,7 @@ int dsp_span_build(struct dsp_packet *packet, struct dsp_span **result, struct d
     *result = NULL;
     if (!span)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "consumer: out of memory");
+    assert(span->count == 0 && span->area_size == 0);
     span->packet = packet;
     span->reading = false;
     int status = fill(span, packet, err);
@@ -200,6 +203,7 @@ static void take_results(struct dsp_span *span, const struct dango_error *err)
 {
     char text[128];
     size_t item = 0;
+    /* Items are in the order of the events, of which some had nothing to be read. */
     for (uint32_t i = 0; i < span->count && item < span->read.item_count; i++) {
         struct diaspora_event *event = &span->events[i];
         if (event->id != span->items[item].event_id)

@@ -80,6 +80,7 @@ void diaspora_driver_close(diaspora_driver *driver)
 /* Names become parts of keys, of paths and of command lines in every back-end: keep them harmless. */
 static int check_name(const char *name, struct dango_error *err)
 {
+    assert(name);
     size_t length = strlen(name);
     if (length == 0)
         return dango_error_set(err, DANGO_ERR_INVALID, "topic name: must not be empty");
