@@ -8,6 +8,7 @@
 #include "util/json.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,21 +143,44 @@ static hg_id_t find_id(const struct bedrock_client *client, const char *name)
     return client->ids[i];
 }
 
+/* Sends a request; `call` is zeroed when that fails. */
+static int forward(struct bdk_call *call, struct bedrock_service *service, hg_id_t id, uint16_t provider_id, void *in,
+                   double extra_timeout_ms, struct dango_error *err)
+{
+    const struct bedrock_client *client = service->client;
+    *call = (struct bdk_call){.service = service, .timeout_ms = client->timeout_ms + extra_timeout_ms};
+    hg_return_t hret = margo_create(client->mid, service->addr, id, &call->handle);
+    if (hret == HG_SUCCESS)
+        hret = margo_provider_iforward_timed(provider_id, call->handle, in, call->timeout_ms, &call->pending);
+    if (hret == HG_SUCCESS)
+        return 0;
+    int status = transport_error(service, hret, call->timeout_ms, err);
+    margo_destroy(call->handle);
+    *call = (struct bdk_call){0};
+    return status;
+}
+
+/* The other half of forward; the handle stays until `end`. */
+static int wait_for(struct bdk_call *call, struct dango_error *err)
+{
+    assert(call->handle && call->service);
+    hg_return_t hret = margo_wait(call->pending);
+    return hret == HG_SUCCESS ? 0 : transport_error(call->service, hret, call->timeout_ms, err);
+}
+
+static void end(struct bdk_call *call)
+{
+    margo_destroy(call->handle);
+    *call = (struct bdk_call){0};
+}
+
 int bdk_call_start(struct bdk_call *call, struct bedrock_service *service, const char *name,
                    const struct bdk_request *request, struct dango_error *err)
 {
-    const struct bedrock_client *client = service->client;
-    *call = (struct bdk_call){.service = service, .timeout_ms = client->timeout_ms + request->extra_timeout_ms};
     bdk_in_t in = {.first = request->first, .second = request->second};
     memcpy(&in.number_bits, &request->number, sizeof in.number_bits);
-    hg_return_t hret = margo_create(client->mid, service->addr, find_id(client, name), &call->handle);
-    if (hret == HG_SUCCESS)
-        hret = margo_provider_iforward_timed(service->provider_id, call->handle, &in, call->timeout_ms, &call->pending);
-    if (hret == HG_SUCCESS)
-        return 0;
-    margo_destroy(call->handle);
-    *call = (struct bdk_call){0};
-    return transport_error(service, hret, client->timeout_ms, err);
+    return forward(call, service, find_id(service->client, name), service->provider_id, &in, request->extra_timeout_ms,
+                   err);
 }
 
 static int take_answer(struct bdk_call *call, char **value, uint16_t *provider_id, struct dango_error *err)
@@ -179,12 +203,10 @@ static int take_answer(struct bdk_call *call, char **value, uint16_t *provider_i
 
 int bdk_call_finish(struct bdk_call *call, char **value, uint16_t *provider_id, struct dango_error *err)
 {
-    assert(call->handle);
-    hg_return_t hret = margo_wait(call->pending);
-    int status = hret == HG_SUCCESS ? take_answer(call, value, provider_id, err)
-                                    : transport_error(call->service, hret, call->timeout_ms, err);
-    margo_destroy(call->handle);
-    *call = (struct bdk_call){0};
+    int status = wait_for(call, err);
+    if (status == 0)
+        status = take_answer(call, value, provider_id, err);
+    end(call);
     return status;
 }
 
@@ -245,7 +267,7 @@ static bool split_info(const char *value, struct bedrock_provider_info *info)
         return false;
     memcpy(info->name, value, (size_t)(space - value));
     info->name[space - value] = '\0';
-    strcpy(info->type, space + 1);
+    snprintf(info->type, sizeof info->type, "%s", space + 1);
     return true;
 }
 
@@ -256,7 +278,7 @@ int bedrock_service_lookup_provider(struct bedrock_service *service, const char 
     struct bdk_request request = {.first = spec, .number = timeout_s};
     request.extra_timeout_ms = timeout_s > 0 ? timeout_s * 1000 : 0;
     int status = call_and_wait(service, BDK_RPC_LOOKUP_PROVIDER, &request, &value, &info->provider_id, err);
-    if (status == 0 && !split_info(value, info))
+    if (status == 0 && !(value && split_info(value, info)))
         status = dango_error_set(err, DANGO_ERR_PROTOCOL, "%s: malformed answer", service->address);
     free(value);
     return status;
@@ -296,36 +318,27 @@ static hg_id_t shutdown_id(margo_instance_id mid)
 
 int bdk_shutdown_start(struct bdk_call *call, struct bedrock_service *service, struct dango_error *err)
 {
-    const struct bedrock_client *client = service->client;
-    *call = (struct bdk_call){.service = service, .timeout_ms = client->timeout_ms};
-    hg_return_t hret = margo_create(client->mid, service->addr, shutdown_id(client->mid), &call->handle);
-    if (hret == HG_SUCCESS)
-        hret = margo_provider_iforward_timed(MARGO_DEFAULT_PROVIDER_ID, call->handle, NULL, client->timeout_ms,
-                                             &call->pending);
-    if (hret == HG_SUCCESS)
-        return 0;
-    margo_destroy(call->handle);
-    *call = (struct bdk_call){0};
-    return transport_error(service, hret, client->timeout_ms, err);
+    return forward(call, service, shutdown_id(service->client->mid), MARGO_DEFAULT_PROVIDER_ID, NULL, 0, err);
+}
+
+static int take_acceptance(struct bdk_call *call, struct dango_error *err)
+{
+    int32_t accepted = -1;
+    hg_return_t hret = margo_get_output(call->handle, &accepted);
+    if (hret != HG_SUCCESS)
+        return transport_error(call->service, hret, call->timeout_ms, err);
+    margo_free_output(call->handle, &accepted);
+    if (accepted != 0)
+        return dango_error_set(err, DANGO_ERR_PERMISSION, "%s does not accept to be shut down", call->service->address);
+    return 0;
 }
 
 int bdk_shutdown_finish(struct bdk_call *call, struct dango_error *err)
 {
-    int32_t accepted = -1;
-    int status = 0;
-    hg_return_t hret = margo_wait(call->pending);
-    if (hret == HG_SUCCESS)
-        hret = margo_get_output(call->handle, &accepted);
-    if (hret != HG_SUCCESS) {
-        status = transport_error(call->service, hret, call->timeout_ms, err);
-    } else {
-        margo_free_output(call->handle, &accepted);
-        if (accepted != 0)
-            status = dango_error_set(err, DANGO_ERR_PERMISSION, "%s does not accept to be shut down",
-                                     call->service->address);
-    }
-    margo_destroy(call->handle);
-    *call = (struct bdk_call){0};
+    int status = wait_for(call, err);
+    if (status == 0)
+        status = take_acceptance(call, err);
+    end(call);
     return status;
 }
 

@@ -36,7 +36,7 @@ static bool parse_place(struct bdk_reference *reference, const char *text)
         reference->rank = (int)rank;
     } else if (*text && strlen(text) < sizeof reference->address) {
         reference->place = BDK_PLACE_ADDRESS;
-        strcpy(reference->address, text);
+        snprintf(reference->address, sizeof reference->address, "%s", text);
     } else {
         return false;
     }
