@@ -197,8 +197,7 @@ int mofka_call_error(const struct mofka_target *target, hg_return_t ret, struct 
     assert(ret != HG_SUCCESS);
     switch (ret) {
     case HG_TIMEOUT:
-        return dango_error_set(err, DANGO_ERR_TIMEOUT, "the server at %s does not answer (waited %.0f s)",
-                               target->address, MOFKA_CALL_MS / 1000);
+        return dango_error_set(err, DANGO_ERR_TIMEOUT, "the server at %s does not answer", target->address);
     case HG_NOENTRY:
         return dango_error_set(err, DANGO_ERR_DISCONNECTED,
                                "the server at %s has no partition with provider id %u (was it restarted?)",
@@ -228,15 +227,15 @@ int mofka_call_start(const struct mofka_target *target, hg_handle_t handle, cons
     return ret == HG_SUCCESS ? 0 : mofka_call_error(target, ret, err);
 }
 
-int mofka_call(const struct mofka_target *target, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,
-               void *answer, size_t answer_size, struct dango_error *err)
+int mofka_call_timed(const struct mofka_target *target, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,
+                     void *answer, size_t answer_size, double timeout_ms, struct dango_error *err)
 {
     hg_handle_t handle;
     int code = mofka_handle_create(target, rpc, &handle, err);
     if (code != 0)
         return code;
     struct mofka_message message = {.parts = parts, .part_count = count};
-    hg_return_t ret = margo_provider_forward_timed(target->provider_id, handle, &message, MOFKA_CALL_MS);
+    hg_return_t ret = margo_provider_forward_timed(target->provider_id, handle, &message, timeout_ms);
     if (ret == HG_SUCCESS)
         ret = margo_get_output(handle, &message);
     if (ret == HG_SUCCESS) {
@@ -247,4 +246,10 @@ int mofka_call(const struct mofka_target *target, enum mofka_rpc rpc, const dias
     }
     margo_destroy(handle);
     return code;
+}
+
+int mofka_call(const struct mofka_target *target, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,
+               void *answer, size_t answer_size, struct dango_error *err)
+{
+    return mofka_call_timed(target, rpc, parts, count, answer, answer_size, MOFKA_CALL_MS, err);
 }

@@ -67,6 +67,8 @@ int mofka_call_start(const struct mofka_target *target, hg_handle_t handle, cons
 /* Calls and blocks. `answer` receives the fixed structure of the answer. */
 int mofka_call(const struct mofka_target *target, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,
                void *answer, size_t answer_size, struct dango_error *err);
+int mofka_call_timed(const struct mofka_target *target, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,
+                     void *answer, size_t answer_size, double timeout_ms, struct dango_error *err);
 
 /* What the outcome of a call means to the user. */
 int mofka_call_error(const struct mofka_target *target, hg_return_t ret, struct dango_error *err);

@@ -9,6 +9,8 @@
 #include <assert.h>
 
 #define RENEW_MS (MOFKA_LEASE_MS / 3)
+/* Closing is a courtesy: a server that does not listen finds out by itself. */
+#define CLOSE_MS 5000.0
 
 static void arm(struct mofka_leases *leases)
 {
@@ -138,5 +140,5 @@ int mofka_lease_end(struct mofka_lease *lease, struct dango_error *err)
     struct mofka_answer answer;
     mofka_request_head_init(&head, lease->token);
     diaspora_segment part = {&head, sizeof head};
-    return mofka_call(lease->target, MOFKA_RPC_CLOSE, &part, 1, &answer, sizeof answer, err);
+    return mofka_call_timed(lease->target, MOFKA_RPC_CLOSE, &part, 1, &answer, sizeof answer, CLOSE_MS, err);
 }

@@ -7,17 +7,12 @@
  * before the core sees it: frames, records, order of ids.
  *
  * After the first failure everything later fails, too: events may have been lost on the way, and the core has to open a
- * new source. Calls are kept and used again; a read of selections allocates what it needs.
+ * new source. Calls are kept and used again. Reading of selections is in read.c.
  */
-#include "mofka/client/driver.h"
 #include "mofka/client/frames.h"
-
-#include "util/log.h"
+#include "mofka/client/source.h"
 
 #include <assert.h>
-#include <inttypes.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,28 +26,6 @@ struct call {
     bool holds_message;
     struct dango_error err;
 };
-
-struct mofka_source {
-    struct mofka_driver *driver;
-    const struct mofka_topic_partition *partition;
-    struct mofka_lease lease;
-    uint64_t token;
-    uint64_t first, end; /* when it was opened */
-    uint64_t next_id;    /* that the next event must have; used by whoever delivers */
-    bool with_data;
-    pthread_mutex_t lock;
-    struct list_node idle, in_flight;
-    bool delivering;
-    struct dango_error failure; /* code 0 while all is well */
-    atomic_size_t references;   /* the core's, one per fetch or read not done, one per callback or ULT to come */
-    ABT_eventual unused;
-};
-
-static void drop_references(struct mofka_source *source, size_t count)
-{
-    if (atomic_fetch_sub(&source->references, count) == count)
-        ABT_eventual_set(source->unused, NULL, 0);
-}
 
 /* ---- fetch: answers ---- */
 
@@ -140,13 +113,13 @@ static void deliver(struct mofka_source *source)
         source->delivering = false;
     }
     pthread_mutex_unlock(&source->lock);
-    drop_references(source, delivered);
+    mofka_source_drop(source, delivered);
 }
 
 static void deliver_in_thread(void *arg)
 {
     deliver(arg);
-    drop_references(arg, 1);
+    mofka_source_drop(arg, 1);
 }
 
 static void answered(void *arg, hg_return_t ret)
@@ -158,7 +131,7 @@ static void answered(void *arg, hg_return_t ret)
     call->answered = true;
     pthread_mutex_unlock(&source->lock);
     deliver(source);
-    drop_references(source, 1);
+    mofka_source_drop(source, 1);
 }
 
 /* ---- fetch: sending ---- */
@@ -213,7 +186,7 @@ static void refuse_in_thread(void *arg)
     struct refusal *refusal = arg;
     refusal->fetch->run_count = 0;
     refusal->fetch->done(refusal->fetch, &refusal->err);
-    drop_references(refusal->source, 1);
+    mofka_source_drop(refusal->source, 1);
     free(refusal);
 }
 
@@ -262,170 +235,6 @@ static void fail_waiting(struct mofka_source *source, const struct dango_error *
             HG_Cancel(call->handle);
     }
     pthread_mutex_unlock(&source->lock);
-}
-
-/* ---- read ---- */
-
-/* One read of selections on its way. */
-struct reading {
-    struct mofka_source *source;
-    struct diaspora_read *read;
-    hg_handle_t handle;
-    struct mofka_memory memory;    /* registration of the destination */
-    struct mofka_read_item *items; /* of the request */
-    diaspora_range *ranges;
-    uint32_t range_count;
-    uint64_t size;
-    struct dango_error err;
-};
-
-static void reading_free(struct reading *reading)
-{
-    mofka_memory_release(&reading->memory);
-    if (reading->handle)
-        margo_destroy(reading->handle);
-    free(reading->items);
-    free(reading->ranges);
-    free(reading);
-}
-
-static void finish_reading(struct reading *reading)
-{
-    struct mofka_source *source = reading->source;
-    struct diaspora_read *read = reading->read;
-    struct dango_error err = reading->err;
-    reading_free(reading);
-    read->done(read, err.code != 0 ? &err : NULL);
-    drop_references(source, 1);
-}
-
-static void finish_reading_in_thread(void *arg)
-{
-    finish_reading(arg);
-}
-
-/* Copies the bytes of an answer to the destination, skipping those of events that could not be read. */
-static void scatter(const struct diaspora_read *read, const unsigned char *bytes)
-{
-    size_t segment = 0, used = 0;
-    for (size_t i = 0; i < read->item_count; i++) {
-        uint64_t left = 0;
-        for (size_t range = 0; range < read->items[i].range_count; range++)
-            left += read->items[i].ranges[range].size;
-        while (left > 0) {
-            const diaspora_segment *to = &read->destination[segment];
-            size_t piece = to->size - used < left ? to->size - used : (size_t)left;
-            if (read->items[i].status == 0 && piece > 0)
-                memcpy((unsigned char *)to->base + used, bytes, piece);
-            bytes += piece;
-            used += piece;
-            left -= piece;
-            if (used == to->size) {
-                segment++;
-                used = 0;
-            }
-        }
-    }
-}
-
-static int accept_read(struct reading *reading, const struct mofka_message *message)
-{
-    struct diaspora_read *read = reading->read;
-    struct mofka_read_answer answer;
-    const unsigned char *statuses, *bytes;
-    int code = dango_mofka_decode_read_answer(message, (uint32_t)read->item_count, reading->size, &answer, &statuses,
-                                              &bytes, &reading->err);
-    if (code != 0)
-        return code;
-    for (size_t i = 0; i < read->item_count; i++) {
-        int32_t status;
-        memcpy(&status, statuses + i * sizeof status, sizeof status);
-        read->items[i].status = status > 0 ? DANGO_ERR_PROTOCOL : status;
-    }
-    if (bytes)
-        scatter(read, bytes);
-    return 0;
-}
-
-static void read_answered(void *arg, hg_return_t ret)
-{
-    struct reading *reading = arg;
-    struct mofka_message message;
-    if (ret == HG_SUCCESS)
-        ret = margo_get_output(reading->handle, &message);
-    if (ret == HG_SUCCESS) {
-        accept_read(reading, &message);
-        margo_free_output(reading->handle, &message);
-    } else {
-        mofka_call_error(&reading->source->partition->target, ret, &reading->err);
-    }
-    finish_reading(reading);
-}
-
-/* Items and ranges as they go into the message. */
-static int describe_read(struct reading *reading)
-{
-    const struct diaspora_read *read = reading->read;
-    size_t ranges = 0;
-    for (size_t i = 0; i < read->item_count; i++)
-        ranges += read->items[i].range_count;
-    if (read->item_count > MOFKA_READ_ITEMS_MAX || ranges > MOFKA_READ_RANGES)
-        return dango_error_set(&reading->err, DANGO_ERR_INVALID, "selections of more than %u events or %u ranges",
-                               MOFKA_READ_ITEMS_MAX, MOFKA_READ_RANGES);
-    reading->items = malloc(read->item_count * sizeof *reading->items);
-    reading->ranges = malloc((ranges + 1) * sizeof *reading->ranges);
-    if (!reading->items || !reading->ranges)
-        return dango_error_set(&reading->err, DANGO_ERR_NO_MEMORY, "out of memory");
-    for (size_t i = 0; i < read->item_count; i++) {
-        const struct diaspora_read_item *item = &read->items[i];
-        reading->items[i] = (struct mofka_read_item){item->event_id, item->range_count};
-        for (size_t range = 0; range < item->range_count; range++) {
-            reading->ranges[reading->range_count++] = item->ranges[range];
-            reading->size += item->ranges[range].size;
-        }
-    }
-    return 0;
-}
-
-static int start_read(struct reading *reading)
-{
-    struct mofka_source *source = reading->source;
-    const struct diaspora_read *read = reading->read;
-    struct dango_error *err = &reading->err;
-    int code = describe_read(reading);
-    if (code == 0 && reading->size > 0)
-        code = mofka_memory_register(source->driver->engine, read->destination, read->destination_segments,
-                                     HG_BULK_WRITE_ONLY, &reading->memory, err);
-    if (code == 0)
-        code = mofka_handle_create(&source->partition->target, MOFKA_RPC_READ, &reading->handle, err);
-    if (code != 0)
-        return code;
-    struct mofka_read_request request = {
-        .range_count = reading->range_count,
-        .flat = (uint32_t)reading->memory.flat_size,
-    };
-    mofka_request_head_init(&request.head, source->token);
-    request.head.extra = (uint32_t)read->item_count;
-    diaspora_segment parts[] = {
-        {&request, sizeof request},
-        {reading->items, read->item_count * sizeof *reading->items},
-        {reading->ranges, reading->range_count * sizeof *reading->ranges},
-        {reading->memory.flat, reading->memory.flat_size},
-    };
-    return mofka_call_start(&source->partition->target, reading->handle, parts, 4, MOFKA_CALL_MS, read_answered,
-                            reading, err);
-}
-
-void mofka_source_read(void *arg, struct diaspora_read *read)
-{
-    struct mofka_source *source = arg;
-    struct reading *reading = calloc(1, sizeof *reading);
-    assert(read->item_count > 0 && reading);
-    reading->source = source;
-    reading->read = read;
-    atomic_fetch_add(&source->references, 1);
-    if (start_read(reading) != 0)
-        mofka_engine_defer(source->driver->engine, finish_reading_in_thread, reading);
 }
 
 /* ---- life ---- */
@@ -532,7 +341,7 @@ void mofka_source_close(void *arg)
     struct dango_error err;
     if (mofka_lease_end(&source->lease, &err) != 0)
         fail_waiting(source, &err);
-    drop_references(source, 1);
+    mofka_source_drop(source, 1);
     ABT_eventual_wait(source->unused, NULL);
     source_free(source);
 }

@@ -38,7 +38,9 @@ static int add_to_table(struct mofka_provider *provider, struct mofka_session *s
     pthread_mutex_lock(&provider->lock);
     HASH_FIND(hh, provider->sessions, &session->token, sizeof session->token, other);
     unsigned before = HASH_COUNT(provider->sessions);
-    if (before >= MOFKA_SESSIONS_MAX)
+    if (atomic_load(&provider->closing))
+        code = dango_error_set(err, DANGO_ERR_DISCONNECTED, "the partition is being closed");
+    else if (before >= MOFKA_SESSIONS_MAX)
         code = dango_error_set(err, DANGO_ERR_BUSY, "the partition has %u clients already", MOFKA_SESSIONS_MAX);
     else if (other || session->token == 0)
         code = dango_error_set(err, DANGO_ERR_AGAIN, "token is taken");
