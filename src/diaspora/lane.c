@@ -260,7 +260,7 @@ static void batch_done(struct diaspora_batch *wire, uint64_t first_id, const str
     struct diaspora_producer *producer = lane->producer;
     struct dsp_completion *completion = batch->completion;
     dsp_producer_retain(producer); /* the last flush may be over, and the producer closed, once the lock is let go */
-    assert(lane->in_flight > 0 && completion);
+    assert(completion);
     bool reusable = dsp_batch_reset(batch);
     /* The futures first: what follows may keep this thread busy with sending what others push. */
     dsp_completion_finish(completion, first_id, err);
@@ -268,6 +268,7 @@ static void batch_done(struct diaspora_batch *wire, uint64_t first_id, const str
     if (err)
         note_failure(lane, err, wire->sequence);
     list_remove(&batch->order);
+    assert(lane->in_flight > 0);
     lane->in_flight--;
     /* Enough for the window, one that is open and one that waits; more would be memory that is seldom needed. */
     reusable = reusable && lane->free_count < producer->window + 2;
