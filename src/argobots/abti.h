@@ -205,7 +205,7 @@ struct ABT_sched_opaque {
     bool automatic;
     bool stacked; /* runs in a pool: stops when it has no units */
     atomic_bool used;
-    abti_xstream *es; /* where it is the main scheduler */
+    _Atomic(abti_xstream *) es; /* where it is the main scheduler */
     ABT_sched_def def;
     void *data;
     uint32_t random;

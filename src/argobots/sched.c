@@ -187,7 +187,7 @@ int abti_sched_claim(abti_sched *sched)
 /* Begins to serve its pools, for `es` (NULL: as a unit in a pool). Any thread. */
 void abti_sched_attach(abti_sched *sched, abti_xstream *es)
 {
-    sched->es = es;
+    abti_store_release(&sched->es, es);
     abti_store(&sched->request, 0);
     for (int i = 0; i < abti_load(&sched->num_pools); i++) {
         sched->links[i] = (struct abti_sleep_link){.sleeper = es ? &es->sleeper : NULL};
@@ -199,7 +199,7 @@ void abti_sched_detach(abti_sched *sched, abti_xstream *es)
 {
     for (int i = 0; i < abti_load(&sched->num_pools); i++)
         abti_pool_detach(sched->pools[i], es);
-    sched->es = NULL;
+    abti_store_release(&sched->es, NULL);
 }
 
 /* The ES, running on its own thread, becomes the owner of the queues that nobody else serves. */
@@ -219,8 +219,9 @@ int abti_sched_add_pool(abti_sched *sched, abti_pool *pool)
     for (int i = 0; i < n; i++)
         ABTI_CHECK(sched->pools[i] != pool, ABT_ERR_INV_ARG);
     ABTI_CHECK(n < sched->capacity, ABT_ERR_SCHED);
-    if (sched->es) {
-        sched->links[n] = (struct abti_sleep_link){.sleeper = &sched->es->sleeper};
+    abti_xstream *es = abti_load_acquire(&sched->es);
+    if (es) {
+        sched->links[n] = (struct abti_sleep_link){.sleeper = &es->sleeper};
         abti_pool_attach(pool);
     }
     return append_pool(sched, pool);
@@ -287,8 +288,9 @@ bool abti_sched_has_to_stop(abti_sched *sched)
 void abti_sched_ask(abti_sched *sched, uint32_t request)
 {
     atomic_fetch_or(&sched->request, request);
-    if (sched->es)
-        abti_xstream_wake(sched->es);
+    abti_xstream *es = abti_load_acquire(&sched->es);
+    if (es) /* it may be ending: an unneeded wake-up does no harm */
+        abti_xstream_wake(es);
 }
 
 int ABT_sched_get_num_pools(ABT_sched sched, int *num_pools)

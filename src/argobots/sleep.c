@@ -78,7 +78,8 @@ static bool nothing_to_do(abti_xstream *es, abti_sched *sched)
 /* For schedulers: sleeps until a push, a request or the timeout (negative: for ever). */
 void abti_sched_sleep(abti_xstream *es, abti_sched *sched, int64_t timeout_ns)
 {
-    if (sched->es != es) { /* stacked in a pool, it has no links of its own: the ES wakes for its main scheduler */
+    if (abti_load(&sched->es) !=
+        es) { /* stacked in a pool, it has no links of its own: the ES wakes for its main scheduler */
         sched = es->main_sched;
     }
     int num_pools = announce(es, sched, ABTI_ASLEEP_FUTEX);

@@ -46,7 +46,7 @@ static bool rank_is_taken(int rank)
 }
 
 /* A fresh ES in the list of all; rank ABT_XSTREAM_ANY_RANK: the smallest free one. */
-static int alloc_xstream(int rank, abti_xstream **newes)
+static int alloc_xstream(int rank, abti_sched *sched, abti_xstream **newes)
 {
     int err = ABT_SUCCESS;
     abti_bitlock_lock(&abti_global.xstreams_lock);
@@ -74,6 +74,7 @@ static int alloc_xstream(int rank, abti_xstream **newes)
     else if (rank_is_taken(rank))
         err = ABT_ERR_INV_XSTREAM_RANK;
     es->rank = rank;
+    es->main_sched = err ? NULL : sched;
     abti_xstream **list = err ? &abti_global.unused_xstreams : &abti_global.xstreams;
     es->next = *list;
     *list = es;
@@ -92,12 +93,12 @@ static void release_xstream(abti_xstream *es)
     while (*place != es)
         place = &(*place)->next;
     *place = es->next;
-    es->next = abti_global.unused_xstreams;
+    es->primary = false;
+    es->main_sched = NULL;
+    es->next = abti_global.unused_xstreams; /* from here on it may be somebody else's */
     abti_global.unused_xstreams = es;
     abti_bitlock_unlock(&abti_global.xstreams_lock, 0);
     atomic_fetch_sub(&abti_global.num_xstreams, 1);
-    es->primary = false;
-    es->main_sched = NULL;
 }
 
 void abti_xstreams_free_unused(void)
@@ -208,10 +209,9 @@ static int start_thread(abti_xstream *es)
 static int create_xstream(abti_sched *sched, int rank, ABT_xstream *newxstream)
 {
     abti_xstream *es = NULL;
-    int err = alloc_xstream(rank, &es);
+    int err = alloc_xstream(rank, sched, &es);
     if (err)
         return err;
-    es->main_sched = sched;
     err = start_thread(es);
     if (err) {
         release_xstream(es);
@@ -288,13 +288,12 @@ int abti_xstream_start_primary(void)
     int err = obtain_sched(NULL, &sched);
     if (err)
         return err;
-    err = alloc_xstream(0, &es);
+    err = alloc_xstream(0, sched, &es);
     abti_thread *primary = abti_thread_alloc_bare();
     abti_thread *root_stack = abti_thread_alloc(NULL, abti_global.settings.sched_stack_size, NULL);
     assert(!err && primary && root_stack); /* nothing has been allocated yet: there is no sensible way on */
 
     es->primary = true;
-    es->main_sched = sched;
     es->root_stack = root_stack;
     es->root.stack_low = root_stack->stack_low;
     es->root.stack_high = root_stack->stack_high;
