@@ -68,7 +68,10 @@ typedef enum yk_return { YOKAN_RETURN_VALUES } yk_return_t;
 
 typedef uint64_t yk_id_t; /* record id of a document, counted from 0 in its collection */
 
-/* Modes: a bit mask (int32_t) that every operation takes. Bits without meaning for an operation are ignored. */
+/*
+ * Modes: a bit mask (int32_t) that every operation takes. Bits without meaning for an operation are ignored; bits that the
+ * backend does not support give YOKAN_ERR_MODE. "map" supports all but WAIT/NOTIFY, LUA_FILTER and LIB_FILTER.
+ */
 #define YOKAN_MODE_DEFAULT      0x0
 #define YOKAN_MODE_INCLUSIVE    0x1     /* listing: the start key is part of the result */
 #define YOKAN_MODE_APPEND       0x2     /* put: append to an existing value */
