@@ -14,7 +14,7 @@ struct yokan_database {
     void *settings; /* of the backend's table */
     void *db;       /* the backend's object */
     bool lock_documents;
-    _Alignas(8) ABT_mutex_memory documents; /* one read-modify-write of collections at a time */
+    ABT_mutex_memory documents; /* one read-modify-write of collections at a time */
 };
 
 /* Opens the database that {"type": …, "config": …} describes; `path` is the place of that object in its document. */

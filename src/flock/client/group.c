@@ -28,7 +28,7 @@ struct flock_group_handle {
 
 struct flock_request {
     flock_group_handle_t handle; /* a reference */
-    _Alignas(8) ABT_eventual_memory done;
+    ABT_eventual_memory done;
     ABT_thread thread;
     uint64_t completed; /* atomic */
     flock_return_t ret;

@@ -13,8 +13,8 @@
 #include <flock/flock-common.h>
 
 struct flk_callbacks {
-    _Alignas(8) ABT_mutex_memory mutex; /* guards everything below */
-    _Alignas(8) ABT_cond_memory ended;  /* signalled when a call returns */
+    ABT_mutex_memory mutex; /* guards everything below */
+    ABT_cond_memory ended;  /* signalled when a call returns */
     struct list_node pairs;
 };
 

@@ -24,12 +24,12 @@ struct flock_provider {
     struct flk_callbacks callbacks;
     uint64_t version; /* atomic; of the view, see internal.h */
     char *file;       /* NULL: none */
-    _Alignas(8) ABT_mutex_memory file_mutex;
-    bool file_allowed;                  /* guarded by file_mutex: the time to be visible has come */
-    uint64_t file_version;              /* guarded by file_mutex: what the file holds */
-    _Alignas(8) ABT_mutex_memory start; /* guards the two below */
-    bool started;                       /* updates go to the callbacks */
-    struct list_node early;             /* updates before that */
+    ABT_mutex_memory file_mutex;
+    bool file_allowed;      /* guarded by file_mutex: the time to be visible has come */
+    uint64_t file_version;  /* guarded by file_mutex: what the file holds */
+    ABT_mutex_memory start; /* guards the two below */
+    bool started;           /* updates go to the callbacks */
+    struct list_node early; /* updates before that */
 };
 
 /* ---- config.c ---- */

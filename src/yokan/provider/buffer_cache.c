@@ -38,8 +38,8 @@ struct cache {
     margo_instance_id mid;
     size_t capacity; /* free buffers kept at most */
     double margin;
-    _Alignas(8) ABT_mutex_memory mutex; /* guards the list */
-    struct list_node free;              /* last used first */
+    ABT_mutex_memory mutex; /* guards the list */
+    struct list_node free;  /* last used first */
     size_t free_count;
 };
 
