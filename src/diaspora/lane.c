@@ -17,6 +17,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#define FREE_WAITING_MAX 64 /* sealed batches that wait for the window and are worth keeping */
+
 static void batch_done(struct diaspora_batch *wire, uint64_t first_id, const struct dango_error *err);
 
 void dsp_lane_init(struct dsp_lane *lane, struct diaspora_producer *producer, size_t partition)
@@ -252,6 +254,12 @@ static void note_failure(struct dsp_lane *lane, const struct dango_error *err, u
     lane->failure_sequence = sequence;
 }
 
+/* As many batches as are needed at a time are kept, up to a limit: making one costs more than filling it. */
+static size_t free_max(const struct diaspora_producer *producer)
+{
+    return producer->window + (producer->waiting_max < FREE_WAITING_MAX ? producer->waiting_max : FREE_WAITING_MAX) + 2;
+}
+
 /* The driver is done with a batch; on any of its threads. */
 static void batch_done(struct diaspora_batch *wire, uint64_t first_id, const struct dango_error *err)
 {
@@ -270,8 +278,7 @@ static void batch_done(struct diaspora_batch *wire, uint64_t first_id, const str
     list_remove(&batch->order);
     assert(lane->in_flight > 0);
     lane->in_flight--;
-    /* Enough for the window, one that is open and one that waits; more would be memory that is seldom needed. */
-    reusable = reusable && lane->free_count < producer->window + 2;
+    reusable = reusable && lane->free_count < free_max(producer);
     if (reusable) {
         list_prepend(&lane->free, &wire->link);
         lane->free_count++;
