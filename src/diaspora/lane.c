@@ -273,6 +273,7 @@ static void batch_done(struct diaspora_batch *wire, uint64_t first_id, const str
     /* The futures first: what follows may keep this thread busy with sending what others push. */
     dsp_completion_finish(completion, first_id, err);
     pthread_mutex_lock(&lane->lock);
+    assert(lane->in_flight > 0);
     if (err)
         note_failure(lane, err, wire->sequence);
     list_remove(&batch->order);
