@@ -32,16 +32,57 @@ static DEFINE_MARGO_RPC_HANDLER(stop)
 
     static void linger(hg_handle_t h)
 {
-    margo_thread_sleep(margo_hg_handle_get_instance(h), 200);
+    margo_thread_sleep(margo_hg_handle_get_instance(h), 20);
     margo_respond(h, NULL);
     margo_destroy(h);
 }
 static DEFINE_MARGO_RPC_HANDLER(linger)
 
-    static void setup(margo_instance_id mid)
+    /* The test lets parked handlers go by writing into this pipe. */
+    static int park_pipe[2];
+static atomic_int num_parked;
+
+/* Blocks its execution stream until the test says so. */
+static void park(hg_handle_t h)
+{
+    char byte;
+    atomic_fetch_add(&num_parked, 1);
+    assert_int_equal(read(park_pipe[0], &byte, 1), 1);
+    margo_respond(h, NULL);
+    margo_destroy(h);
+}
+static DEFINE_MARGO_RPC_HANDLER(park)
+
+    static void is_parked(hg_handle_t h)
+{
+    if (atomic_load(&num_parked) > 0)
+        margo_respond(h, NULL);
+    else
+        __margo_respond_with_error(h, HG_AGAIN);
+    margo_destroy(h);
+}
+static DEFINE_MARGO_RPC_HANDLER(is_parked)
+
+    static void wait_until_parked(margo_instance_id mid, hg_addr_t addr)
+{
+    hg_id_t id = MARGO_REGISTER(mid, "is_parked", void, void, NULL);
+    hg_return_t ret = HG_AGAIN;
+    while (ret == HG_AGAIN)
+        ret = call_void(mid, addr, id, MARGO_DEFAULT_PROVIDER_ID, 0);
+    assert_int_equal(ret, HG_SUCCESS);
+}
+
+static void let_go(void)
+{
+    assert_int_equal(write(park_pipe[1], "", 1), 1);
+}
+
+static void setup(margo_instance_id mid)
 {
     MARGO_REGISTER(mid, "stop", void, void, stop);
     MARGO_REGISTER(mid, "linger", void, void, linger);
+    MARGO_REGISTER(mid, "park", void, void, park);
+    MARGO_REGISTER(mid, "is_parked", void, void, is_parked);
 }
 
 /* ---- from everywhere ---- */
@@ -77,16 +118,22 @@ static void running_handlers_are_waited_for_and_new_calls_refused(void **state)
     (void)state;
     struct peer peer;
     hg_addr_t addr;
-    peer_start(&peer, "{}", setup);
+    peer_start(&peer, "{\"rpc_thread_count\":2}", setup);
     margo_instance_id mid = peer_connect(&peer, "{}", &addr);
-    hg_id_t linger_id = MARGO_REGISTER(mid, "linger", void, void, NULL);
+    hg_id_t id = MARGO_REGISTER(mid, "park", void, void, NULL);
     hg_handle_t h;
     margo_request req;
-    assert_int_equal(margo_create(mid, addr, linger_id, &h), HG_SUCCESS);
+    assert_int_equal(margo_create(mid, addr, id, &h), HG_SUCCESS);
     assert_int_equal(margo_iforward(h, NULL, &req), HG_SUCCESS);
+    wait_until_parked(mid, addr);
     assert_int_equal(margo_shutdown_remote_instance(mid, addr), 0);
-    hg_return_t late = call_void(mid, addr, linger_id, MARGO_DEFAULT_PROVIDER_ID, 5000);
+    /* The answer comes before the handler finalises. */
+    hg_id_t late_id = MARGO_REGISTER(mid, "linger", void, void, NULL);
+    hg_return_t late = HG_SUCCESS;
+    while (late == HG_SUCCESS)
+        late = call_void(mid, addr, late_id, MARGO_DEFAULT_PROVIDER_ID, 0);
     assert_int_equal(late, HG_PERMISSION);
+    let_go();
     assert_int_equal(margo_wait(req), HG_SUCCESS);
     margo_destroy(h);
     peer_join(&peer);
@@ -265,18 +312,17 @@ static void pending_calls_are_cancelled(void **state)
         struct peer peer;
         struct pending p = {.ret = -1};
         ABT_pool pool;
-        peer_start(&peer, "{}", setup);
+        peer_start(&peer, "{\"rpc_thread_count\":2}", setup);
         p.mid = peer_connect(&peer, arrangements[i], &p.addr);
-        p.id = MARGO_REGISTER(p.mid, "linger", void, void, NULL);
-        /* Warm up the connection, so that the call is surely on its way. */
-        assert_int_equal(call_void(p.mid, p.addr, p.id, MARGO_DEFAULT_PROVIDER_ID, 0), HG_SUCCESS);
+        p.id = MARGO_REGISTER(p.mid, "park", void, void, NULL);
         margo_get_handler_pool(p.mid, &pool);
         ABT_thread_create(pool, call_pending, &p, ABT_THREAD_ATTR_NULL, NULL);
-        margo_thread_sleep(p.mid, 50);
+        wait_until_parked(p.mid, p.addr);
         assert_int_equal(p.ret, -1);
         margo_addr_free(p.mid, p.addr);
         margo_finalize(p.mid);
         assert_int_equal(p.ret, HG_CANCELED);
+        let_go();
         margo_instance_id mid = start_instance(MARGO_CLIENT_MODE, "{}");
         peer_stop(&peer, mid);
         margo_finalize(mid);
@@ -338,6 +384,8 @@ static void a_child_shares_threads(void **state)
 
 int main(void)
 {
+    if (pipe(park_pipe) != 0)
+        return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(start_and_finalize),
         cmocka_unit_test(by_a_handler),
