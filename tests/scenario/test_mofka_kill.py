@@ -1,6 +1,6 @@
 """kill -9 in the middle of a stream: the others notice within a second and go on or fail cleanly; nothing is left.
 
-DANGO_KILL_ROUNDS sets how often each case is repeated (nightly: 100).
+Each case is repeated: 3 times, 100 times in nightly runs (DANGO_NIGHTLY), or DANGO_KILL_ROUNDS times.
 """
 
 import os
@@ -12,7 +12,7 @@ import pytest
 from mofka import FIRST_CONFIGURATION, assert_gone, count_of, peer, wait_for_count
 from support import SLOWNESS, run
 
-ROUNDS = int(os.environ.get("DANGO_KILL_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("DANGO_KILL_ROUNDS", "100" if os.environ.get("DANGO_NIGHTLY") else "3"))
 NOTICE_S = 1.0 * SLOWNESS
 START_S = 20 * SLOWNESS
 
