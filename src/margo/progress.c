@@ -59,6 +59,12 @@ static int64_t sleep_limit_ns(margo_instance_id mid)
     return limit_ms < INT64_MAX / DANGO_NS_PER_MS ? limit_ms * DANGO_NS_PER_MS : -1;
 }
 
+static int64_t spin_limit_ns(margo_instance_id mid)
+{
+    int64_t ms = atomic_load(&mid->spindown_ms);
+    return ms < 1000 ? ms * DANGO_NS_PER_MS : 1000 * DANGO_NS_PER_MS;
+}
+
 static void sleep_until_needed(margo_instance_id mid)
 {
     int64_t limit_ns = sleep_limit_ns(mid);
@@ -69,6 +75,7 @@ static void sleep_until_needed(margo_instance_id mid)
     dango_abt_idle_wait(dango_hg_get_wait_fd(mid->hg_context), limit_ns, transport_may_sleep, &sleep);
     if (sleep.declared)
         dango_hg_wait_done(mid->hg_context);
+    mid->spin.limit_ns = spin_limit_ns(mid);
     mg_spin_woken(&mid->spin, dango_clock_ns() - before);
 }
 
@@ -91,15 +98,9 @@ static void progress_loop(void *arg)
     }
 }
 
-static int64_t spin_limit_ns(margo_instance_id mid)
-{
-    int64_t ms = atomic_load(&mid->spindown_ms);
-    return ms < 1000 ? ms * DANGO_NS_PER_MS : 1000 * DANGO_NS_PER_MS;
-}
-
 int mg_progress_start(margo_instance_id mid, struct dango_error *err)
 {
-    mg_spin_init(&mid->spin, spin_limit_ns(mid));
+    mg_spin_init(&mid->spin, spin_limit_ns(mid), mg_spin_num_cpus());
     ABT_pool pool = atomic_load(&mid->progress_pool)->handle;
     if (ABT_thread_create(pool, progress_loop, mid, ABT_THREAD_ATTR_NULL, &mid->progress_ult) != ABT_SUCCESS)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "the progress loop could not be created");
