@@ -102,12 +102,11 @@ diaspora_producer *diaspora_producer_open(diaspora_topic *topic, const char *opt
     struct settings settings = {0};
     size_t batch_size = DSP_ADAPTIVE;
     diaspora_producer *producer = NULL;
-    int status = parse_settings(options, &settings, &batch_size, err);
-    if (status != 0)
+    if (parse_settings(options, &settings, &batch_size, err) != 0)
         goto out;
     producer = calloc(1, sizeof *producer + topic->partition_count * sizeof *producer->lanes);
     if (!producer) {
-        status = dango_error_set(err, DANGO_ERR_NO_MEMORY, "producer: out of memory");
+        dango_error_set(err, DANGO_ERR_NO_MEMORY, "producer: out of memory");
         goto out;
     }
     atomic_init(&producer->references, 1);
@@ -117,8 +116,7 @@ diaspora_producer *diaspora_producer_open(diaspora_topic *topic, const char *opt
     producer->batch_size = batch_size;
     producer->waiting_max = settings.max_num_batches > 0 ? (size_t)settings.max_num_batches : 1;
     producer->window = (size_t)settings.window;
-    status = open_sinks(producer, err);
-    if (status != 0) {
+    if (open_sinks(producer, err) != 0) {
         close_sinks(producer);
         dsp_producer_release(producer);
         producer = NULL;

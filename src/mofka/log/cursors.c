@@ -81,7 +81,7 @@ static int add_record(struct bytes *bytes, const char *name, uint64_t next_id, u
     if (!to)
         return DANGO_ERR_NO_MEMORY;
     memcpy(to, &record, sizeof record);
-    memcpy(to + sizeof record, name, length);
+    memcpy(to + sizeof record, name, length); /* NOLINT(bugprone-not-null-terminated-result): its length is beside it */
     record.crc = dango_crc32c(0, to + sizeof record.crc, size - sizeof record.crc);
     memcpy(to, &record.crc, sizeof record.crc);
     return 0;
