@@ -129,6 +129,9 @@ static int document(const char *directory)
             document_table(directory, "diaspora-consumer", dango_diaspora_consumer_options, "Options of consumers");
     if (status == 0 && mofka)
         status = document_table(directory, "diaspora-driver-mofka", mofka->options, "Options of the driver `mofka`");
+    if (status == 0 && mofka)
+        status = document_table(directory, "diaspora-topic-mofka", mofka->topic_options,
+                                "Options of topics of the driver `mofka`");
     if (status == 0 && !mofka)
         return complain("--document", &err);
     return status;

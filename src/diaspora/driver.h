@@ -140,6 +140,7 @@ struct diaspora_driver_ops {
     uint32_t abi;                       /* DIASPORA_DRIVER_ABI */
     const char *type;                   /* "mofka" */
     const struct dango_option *options; /* of driver_open, for the reference page; the driver parses them itself */
+    const struct dango_option *topic_options; /* the same of topic_create; may be NULL */
 
     /* `options` is borrowed. All of these may block; errors carry the text for the user. */
     int (*driver_open)(struct json_object *options, void **driver, struct dango_error *err);

@@ -150,6 +150,7 @@ static const struct diaspora_driver_ops ops = {
     .abi = DIASPORA_DRIVER_ABI,
     .type = "mofka",
     .options = dango_mofka_driver_options,
+    .topic_options = dango_mofka_topic_options,
     .driver_open = mofka_driver_open,
     .driver_close = mofka_driver_close,
     .topic_create = mofka_topic_create,
