@@ -9,7 +9,9 @@
 #include "util/log.h"
 #include "util/suggest.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,9 +164,25 @@ static const struct cli_command *find_command(int argc, char **argv, int *used)
     return NULL;
 }
 
+/*
+ * Standard descriptors that were closed must not become something else that we open. They are opened the wrong way
+ * round, so that using them fails as it did.
+ */
+static void occupy_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        int opened = open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+        assert(opened == fd || opened < 0);
+        (void)opened;
+    }
+}
+
 int main(int argc, char **argv)
 {
     int used = 0;
+    occupy_standard_descriptors();
     if (argc < 2) {
         fprintf(stderr, "diaspora-ctl: which command?\n\n");
         usage(stderr);

@@ -1,5 +1,6 @@
 """diaspora-ctl against a real server: topics, lines, files, and everything that goes wrong."""
 
+import contextlib
 import filecmp
 import json
 import os
@@ -251,6 +252,28 @@ def test_names_cannot_leave_the_directory(ctl, workdir):
     assert not (workdir / "evil").exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "diaspora-ctl topic list > /dev/full",
+        "diaspora-ctl topic list >&-",
+        "diaspora-ctl produce --topic t <&-",
+        "diaspora-ctl consume --topic t > /dev/full",
+        "diaspora-ctl consume --topic t >&-",
+        "diaspora-ctl consume --topic t --into file",
+    ],
+)
+def test_input_and_output_that_do_not_work_are_failures(ctl, workdir, command):
+    create(ctl)
+    ctl("produce", "--topic", "t", stdin=lines(3))
+    (workdir / "file").touch()
+    command = command.replace("diaspora-ctl", program("diaspora-ctl"))
+    result = subprocess.run(
+        ["sh", "-c", command], env={**os.environ, **ctl.env}, stderr=subprocess.PIPE, timeout=20, check=False
+    )
+    assert result.returncode == 1
+
+
 def read_lines(process, count):
     return [process.stdout.readline().decode() for _ in range(count)]
 
@@ -305,8 +328,9 @@ def test_a_server_that_dies_is_reported_at_once(ctl, server):
     assert read_lines(consumer, 5) == lines(5).splitlines(keepends=True)
     server.kill()
     started = time.monotonic()
-    producer.stdin.write(lines(5).encode())
-    producer.stdin.flush()
+    with contextlib.suppress(BrokenPipeError):  # it may have noticed already
+        producer.stdin.write(lines(5).encode())
+        producer.stdin.flush()
     assert consumer.wait(10) == 1
     assert producer.wait(10) == 1
     assert time.monotonic() - started < 2
