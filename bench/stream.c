@@ -283,8 +283,10 @@ int main(int argc, char **argv)
     check(driver && data ? 0 : -1, &err);
 
     measure_latency(&options);
-    measure_produce(&options, "produce 64 B, batches of 1",
-                    (struct load){.options = "{\"batch_size\":1,\"window\":16}", .count = 20000}, ">= 150 k");
+    measure_produce(
+        &options, "produce 64 B, batches of 1",
+        (struct load){.options = "{\"batch_size\":1,\"window\":32,\"max_num_batches\":32}", .count = 200000},
+        ">= 150 k");
     measure_produce(&options, "produce 64 B, batches of 128",
                     (struct load){.options = "{\"batch_size\":128}", .count = 200000}, ">= 2 M");
     measure_produce(&options, "produce 64 B, batches of 1024",
