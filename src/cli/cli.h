@@ -104,7 +104,7 @@ int cli_produce_files(diaspora_producer *producer, const char *directory, struct
 struct cli_output {
     char *bytes;
     size_t used, capacity;
-    bool closed;         /* the reader is gone */
+    bool closed;         /* the reader is gone, or writing has failed */
     bool known, is_pipe; /* what standard output is, once known */
 };
 
@@ -120,6 +120,7 @@ struct cli_files {
     int parent;        /* of the directory of the last file, or -1 */
     char *parent_path; /* relative to root; "" is root itself */
     uint64_t count;
+    bool hopeless; /* the disk is full or the like: no later event would fare better */
 };
 
 int cli_files_open(struct cli_files *files, const char *directory, struct dango_error *err);

@@ -115,22 +115,24 @@ static int write_line(struct reading *r, const diaspora_event *event, struct dan
     return status;
 }
 
-/* An event that cannot be written as a file is reported and passed over. */
-static void write_event_file(struct reading *r, const diaspora_event *event)
+/* An event that is no file, or not one that can be here, is reported and passed over; a full disk is the end. */
+static int write_event_file(struct reading *r, const diaspora_event *event, struct dango_error *err)
 {
     struct dango_error wrong = DIASPORA_ERROR_INIT;
     if (cli_files_write(&r->files, event, &wrong) == 0)
-        return;
+        return 0;
+    if (r->files.hopeless)
+        return dango_error_set(err, wrong.code, "%s", wrong.text);
     r->progress.failed++;
     cli_progress_hide(&r->progress);
     log_error(CLI_LOG, "event %" PRIu64 " of partition %zu: %s", diaspora_event_id(event),
               diaspora_event_partition(event), wrong.text);
+    return 0;
 }
 
 /* Takes an event: writes it and keeps it for the acknowledgement. */
 static int take(struct reading *r, diaspora_event *event, struct dango_error *err)
 {
-    int status = 0;
     if (diaspora_event_id(event) == DIASPORA_NO_MORE_EVENTS) {
         r->ended = true;
         return 0;
@@ -140,17 +142,19 @@ static int take(struct reading *r, diaspora_event *event, struct dango_error *er
         diaspora_event_release(event);
         return 0;
     }
-    if (r->fields->into)
-        write_event_file(r, event);
-    else
-        status = write_line(r, event, err);
+    int status = r->fields->into ? write_event_file(r, event, err) : write_line(r, event, err);
+    if (status != 0) { /* it did not leave us: it must not be acknowledged, nor anything behind it */
+        r->ended = true;
+        diaspora_event_release(event);
+        return status;
+    }
     r->progress.events++;
     r->progress.bytes += r->fields->into ? diaspora_event_data_size(event) : diaspora_event_metadata_size(event);
     note_end(r, event);
     diaspora_event_release(p->written);
     p->written = event;
     r->unacknowledged++;
-    return status;
+    return 0;
 }
 
 /* Everything taken is written; then the last of each partition is acknowledged. */

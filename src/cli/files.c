@@ -112,6 +112,15 @@ static int parse_description(struct json_object *json, struct description *d, st
     return check_name(d->name, d->name_size, err);
 }
 
+/* Reports a failure of the system, and remembers whether it is this event's or would meet every later one, too. */
+static int fail(struct cli_files *files, int error, struct dango_error *err, const char *path, const char *what)
+{
+    static const int others_too[] = {ENOSPC, EDQUOT, EIO, EROFS, EMFILE, ENFILE, ENOMEM, ESTALE};
+    for (size_t i = 0; i < sizeof others_too / sizeof *others_too; i++)
+        files->hopeless = files->hopeless || error == others_too[i];
+    return dango_error_set_errno(err, error, "%s%s", path, what);
+}
+
 /* Opens the directory of `path` below root, making what is missing; *leaf is the last component. */
 static int open_parent(struct cli_files *files, const char *path, const char **leaf, struct dango_error *err)
 {
@@ -141,8 +150,10 @@ static int open_parent(struct cli_files *files, const char *path, const char **l
         if (directory >= 0)
             close(directory);
         close_parent(files);
-        return dango_error_set_errno(err, error, "%s: its directory cannot be opened%s", path,
-                                     error == ELOOP || error == ENOTDIR ? " (symbolic links are not followed)" : "");
+        return fail(files, error, err, path,
+                    error == ELOOP || error == ENOTDIR
+                        ? ": its directory cannot be opened (symbolic links are not followed)"
+                        : ": its directory cannot be opened");
     }
     files->parent = directory;
     return 0;
@@ -191,7 +202,7 @@ static int write_file(struct cli_files *files, const char *leaf, const diaspora_
         error = errno;
     if (error && fd >= 0)
         unlinkat(files->parent, temporary, 0);
-    return error ? dango_error_set_errno(err, error, "%s", d->name) : 0;
+    return error ? fail(files, error, err, d->name, "") : 0;
 }
 
 int cli_files_write(struct cli_files *files, const diaspora_event *event, struct dango_error *err)

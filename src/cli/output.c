@@ -1,6 +1,7 @@
 /*
  * Lines on standard output (see cli.h). A reader that goes away (EPIPE) is no failure: whoever pipes into `head` has
- * what he wants; the caller stops and acknowledges only what was written.
+ * what he wants. Either way, and after a failure (a full disk), the output is closed for good: the caller stops and
+ * acknowledges only what was written.
  */
 #include "cli/cli.h"
 
@@ -54,6 +55,7 @@ int cli_output_flush(struct cli_output *output, struct dango_error *err)
     }
     assert(done <= output->used);
     output->used = 0;
+    output->closed = output->closed || status != 0;
     return status;
 }
 

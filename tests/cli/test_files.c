@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -168,8 +169,28 @@ static void what_is_no_file_is_an_error(void **state)
         assert_int_not_equal(write_event(wrong[i].metadata, "x", &err), 0);
         assert_contains(err.text, wrong[i].text);
     }
+    assert_false(files.hopeless);
     /* No temporary file is left behind. */
     assert_int_equal(entries(directory), before);
+}
+
+/* Such a failure stands for a full disk: it is not the event's, so that the event must not be passed over. */
+static void what_would_meet_every_event_is_hopeless(void **state)
+{
+    (void)state;
+    diaspora_error err = DIASPORA_ERROR_INIT;
+    struct rlimit usual, none;
+    int free_fd = dup(0);
+    assert_true(free_fd >= 0);
+    close(free_fd);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    none = (struct rlimit){.rlim_cur = (rlim_t)free_fd, .rlim_max = usual.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int status = write_event("{\"name\":\"d/x\"}", "x", &err);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
+    assert_int_not_equal(status, 0);
+    assert_contains(err.text, "d/x: its directory cannot be opened: Too many open files");
+    assert_true(files.hopeless);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -177,10 +198,9 @@ static void what_is_no_file_is_an_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(files_arrive_with_mode_and_time),
-        TEST(names_do_not_leave_the_directory),
-        TEST(symbolic_links_are_not_followed),
-        TEST(what_is_no_file_is_an_error),
+        TEST(files_arrive_with_mode_and_time),         TEST(names_do_not_leave_the_directory),
+        TEST(symbolic_links_are_not_followed),         TEST(what_is_no_file_is_an_error),
+        TEST(what_would_meet_every_event_is_hopeless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

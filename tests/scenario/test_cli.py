@@ -51,7 +51,7 @@ class Ctl:
             [program("diaspora-ctl"), *words],
             env={**os.environ, **self.env},
             stdin=options.pop("stdin", subprocess.DEVNULL),
-            stdout=subprocess.PIPE,
+            stdout=options.pop("stdout", subprocess.PIPE),
             stderr=subprocess.PIPE,
             preexec_fn=die_with_parent,
             **options,
@@ -163,6 +163,16 @@ def test_a_named_consumer_goes_on_where_it_stopped(ctl):
     # Without a name nothing is remembered.
     assert ctl("consume", "--topic", "t").stdout == lines(10)
     assert ctl("consume", "--topic", "t").stdout == lines(10)
+
+
+def test_what_could_not_be_written_is_not_acknowledged(ctl):
+    create(ctl)
+    ctl("produce", "--topic", "t", stdin=lines(100000))
+    with open("/dev/full", "wb") as full:
+        consumer = ctl.start("consume", "--topic", "t", "--name", "c", stdout=full)
+        assert consumer.wait(10) == 1
+    assert b"No space left" in consumer.stderr.read()
+    assert ctl("consume", "--topic", "t", "--name", "c").stdout == lines(100000)
 
 
 def test_lines_that_are_no_json_are_skipped_and_counted(ctl):
