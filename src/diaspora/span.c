@@ -2,7 +2,7 @@
  * Spans: consecutive events of a packet, parsed into an array, which is what a pull takes from (see consumer.h).
  *
  * For a consumer of metadata alone a span is short, so that parsed events are taken while they are still in the cache;
- * for a consumer of data it reaches as far as the packet, within a bound on bytes, because its data are read by one
+ * for a consumer of data it reaches as far as the packet, within bounds on bytes and pieces, because its data are read by one
  * request. Records are checked as they are parsed: a damaged one ends the span before it, and the next attempt fails.
  */
 #include "diaspora/consumer.h"
@@ -16,6 +16,7 @@
 #define SPAN_EVENTS        256u
 #define SPAN_DATA_MAX      ((uint64_t)8 << 20) /* selected bytes after which a span ends */
 #define SPAN_AREA_KEPT_MAX ((uint64_t)32 << 20)
+#define SPAN_PIECES_MAX    16384u /* ranges and segments of the user's after which a span ends: drivers have limits */
 #define FREE_SPANS_MAX     8
 
 static struct dsp_span *span_create(uint32_t capacity, bool with_plans)
@@ -158,15 +159,19 @@ static void plan_data(struct dsp_span *span, const struct dsp_packet *packet, co
 static int fill(struct dsp_span *span, struct dsp_packet *packet, struct dango_error *err)
 {
     bool with_data = dsp_consumer_wants_data(packet->feed->consumer);
-    while (span->count < span->capacity && packet->run < packet->fetch.run_count && span->area_size < SPAN_DATA_MAX) {
+    size_t pieces = 0;
+    while (span->count < span->capacity && packet->run < packet->fetch.run_count && span->area_size < SPAN_DATA_MAX &&
+           pieces < SPAN_PIECES_MAX) {
         const struct diaspora_run *run = &packet->runs[packet->run];
         struct diaspora_event *event = &span->events[span->count];
         size_t length = parse(packet, run, event);
         if (length == 0)
             return damaged(packet, run, err);
         event->span = span;
-        if (with_data)
+        if (with_data) {
             plan_data(span, packet, run);
+            pieces += span->plans[span->count].range_count + event->segment_count;
+        }
         span->count++;
         advance(packet, run, length, event->data_total);
     }

@@ -326,6 +326,33 @@ static void every_second_event_has_data(void **state)
     diaspora_consumer_close(consumer);
 }
 
+static int choose_every_second_byte(void *arg, const char *metadata, size_t metadata_size,
+                                    diaspora_selection *selection, diaspora_error *err)
+{
+    (void)arg;
+    (void)metadata;
+    (void)metadata_size;
+    return diaspora_selection_strided(selection, 0, diaspora_selection_size(selection) / 2, 1, 1, err);
+}
+
+/* Drivers do not take any number of ranges in one request. */
+static void many_ranges_are_read_in_several_requests(void **state)
+{
+    (void)state;
+    produce(0, 600, 200, NULL);
+    diaspora_consumer *consumer = open_consumer(&fixture, "{\"name\":\"c\"}");
+    ASSERT_OK(diaspora_consumer_set_selector(consumer, choose_every_second_byte, NULL, &problem));
+    for (int i = 0; i < 600; i++) {
+        diaspora_event *event = pull(consumer);
+        assert_number(event, i);
+        assert_int_equal(diaspora_event_data_size(event), 100);
+        diaspora_event_release(event);
+    }
+    assert_true(fake_statistics().reads > 1);
+    assert_true(fake_statistics().read_ranges_max < 20000);
+    diaspora_consumer_close(consumer);
+}
+
 static void check_all_data(const char *options, int count, size_t size, bool user_memory)
 {
     struct choice choice = {0};
@@ -795,6 +822,7 @@ int main(void)
         TEST(the_saved_position_is_where_the_next_consumer_starts),
         TEST(the_selected_bytes_arrive),
         TEST(every_second_event_has_data),
+        TEST(many_ranges_are_read_in_several_requests),
         TEST(all_data_come_along_or_are_read),
         TEST(an_allocator_alone_means_all_data),
         TEST(much_data_are_read_in_pieces),

@@ -553,6 +553,11 @@ static void fake_source_read(void *source, struct diaspora_read *read)
     LOCK();
     fake.statistics.reads++;
     fake.statistics.read_items += read->item_count;
+    size_t ranges = 0;
+    for (size_t i = 0; i < read->item_count; i++)
+        ranges += read->items[i].range_count;
+    if (ranges > fake.statistics.read_ranges_max)
+        fake.statistics.read_ranges_max = ranges;
     for (size_t i = 0; i < read->item_count && !fake.disconnected; i++) {
         struct diaspora_read_item *item = &read->items[i];
         uint64_t size = 0;

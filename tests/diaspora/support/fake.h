@@ -29,6 +29,7 @@ struct fake_settings {
 struct fake_statistics {
     size_t batches, batches_unanswered_max; /* of all sinks */
     size_t reads, read_items;
+    size_t read_ranges_max;        /* of one read */
     size_t fetches_unanswered_max; /* of all sources */
     size_t buffers;                /* allocated and not freed */
     size_t drivers, topics, sinks, sources;
