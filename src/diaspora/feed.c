@@ -18,6 +18,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#define FRAMING_MAX      4096 /* what a driver may put around the records of one event */
 #define IDLE_PACKETS_MAX 4
 #define SPANS_AHEAD      2 /* spans whose data are read while one is delivered */
 
@@ -207,7 +208,7 @@ static void enlarge(struct dsp_packet *packet)
 {
     struct dsp_feed *feed = packet->feed;
     struct dango_error err = DIASPORA_ERROR_INIT;
-    const uint64_t limit = DSP_METADATA_MAX + DSP_RECORD_HEAD_MAX;
+    const uint64_t limit = DSP_METADATA_MAX + DSP_RECORD_HEAD_MAX + FRAMING_MAX;
     list_remove(&packet->order);
     int status = 0;
     if (packet->fetch.needed > limit || packet->fetch.needed <= packet->fetch.buffer.size)

@@ -165,6 +165,13 @@ def test_a_named_consumer_goes_on_where_it_stopped(ctl):
     assert ctl("consume", "--topic", "t").stdout == lines(10)
 
 
+def test_the_largest_event_goes_through(ctl):
+    create(ctl)
+    line = '"' + "x" * (64 * 1024 * 1024 - 2) + '"\n'
+    ctl("produce", "--topic", "t", stdin=line)
+    assert ctl("consume", "--topic", "t").stdout == line
+
+
 def test_what_could_not_be_written_is_not_acknowledged(ctl):
     create(ctl)
     ctl("produce", "--topic", "t", stdin=lines(100000))
