@@ -172,14 +172,16 @@ def test_the_largest_event_goes_through(ctl):
     assert ctl("consume", "--topic", "t").stdout == line
 
 
-def test_what_could_not_be_written_is_not_acknowledged(ctl):
+# Many short lines; and few long ones, of which the last makes room for itself by writing those before it.
+@pytest.mark.parametrize("text", [lines(100000), ('"' + "x" * 130998 + '"\n') * 4], ids=["short", "long"])
+def test_what_could_not_be_written_is_not_acknowledged(ctl, text):
     create(ctl)
-    ctl("produce", "--topic", "t", stdin=lines(100000))
+    ctl("produce", "--topic", "t", stdin=text)
     with open("/dev/full", "wb") as full:
         consumer = ctl.start("consume", "--topic", "t", "--name", "c", stdout=full)
         assert consumer.wait(10) == 1
     assert b"No space left" in consumer.stderr.read()
-    assert ctl("consume", "--topic", "t", "--name", "c").stdout == lines(100000)
+    assert ctl("consume", "--topic", "t", "--name", "c").stdout == text
 
 
 def test_lines_that_are_no_json_are_skipped_and_counted(ctl):
