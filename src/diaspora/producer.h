@@ -24,7 +24,7 @@
 #define DSP_BATCH_EVENTS_MAX   65536u
 #define DSP_BATCH_RECORDS_MAX  ((size_t)1 << 20)
 #define DSP_BATCH_DATA_MAX     ((size_t)4 << 20)
-#define DSP_BATCH_SEGMENTS_MAX 1024u
+#define DSP_BATCH_SEGMENTS_MAX 96u /* whose description fits into a small message of the driver's */
 /* Metadata of one event: what any reader must be prepared to take in one piece. */
 #define DSP_METADATA_MAX    ((size_t)64 << 20)
 #define DSP_RECORD_HEAD_MAX ((size_t)2 * DIASPORA_VARINT_MAX + 1)

@@ -5,6 +5,8 @@
  *     mofka-peer create  GROUP TOPIC OPTIONS
  *     mofka-peer produce GROUP TOPIC COUNT BATCH DATA       COUNT events (0: for ever), DATA bytes of data each,
  *                                                           batches of BATCH events (0: adaptive)
+ *     mofka-peer scatter GROUP TOPIC COUNT SEGMENTS         COUNT events in batches of one, pushed without waiting;
+ *                                                           every fifth has data in SEGMENTS pieces of memory
  *     mofka-peer consume GROUP TOPIC NAME COUNT DATA        COUNT events (0: for ever), DATA: none | all
  *
  * Event i of a producer has the metadata {"i":<i>} and data in which byte k is (unsigned char)(i + k).
@@ -88,6 +90,48 @@ static int produce(const char *group_file, const char *name, uint64_t count, uin
     return status;
 }
 
+#define PIECE 20 /* bytes */
+
+/* Pieces with gaps between them; the first of two in `memory`, which has room for 2 * count. */
+static void scatter_data(uint64_t i, unsigned char *memory, diaspora_segment *segments, size_t count)
+{
+    for (size_t k = 0; k < count * PIECE; k++)
+        memory[k / PIECE * 2 * PIECE + k % PIECE] = (unsigned char)(i + k);
+    for (size_t s = 0; s < count; s++)
+        segments[s] = (diaspora_segment){memory + s * 2 * PIECE, PIECE};
+}
+
+static int push_scattered(diaspora_producer *producer, uint64_t count, size_t pieces)
+{
+    unsigned char *memory = malloc((count / 5 + 1) * pieces * 2 * PIECE);
+    diaspora_segment *segments = malloc(pieces * sizeof *segments);
+    int code = 0;
+    for (uint64_t i = 0; code == 0 && i < count; i++) {
+        char text[48];
+        int length = snprintf(text, sizeof text, "{\"i\":%" PRIu64 "}", i);
+        if (i % 5 == 0)
+            scatter_data(i, memory + i / 5 * pieces * 2 * PIECE, segments, pieces);
+        code = diaspora_push(producer, text, (size_t)length, segments, i % 5 == 0 ? pieces : 0, NULL, &err);
+    }
+    int flushed = diaspora_flush(producer, DIASPORA_FOREVER, code == 0 ? &err : NULL);
+    free(segments);
+    free(memory);
+    return code != 0 ? code : flushed;
+}
+
+static int scatter(const char *group_file, const char *name, uint64_t count, size_t pieces)
+{
+    diaspora_driver *driver = open_driver(group_file);
+    diaspora_topic *topic = driver ? diaspora_topic_open(driver, name, &err) : NULL;
+    diaspora_producer *producer = topic ? diaspora_producer_open(topic, "{\"batch_size\": 1}", &err) : NULL;
+    int code = producer ? push_scattered(producer, count, pieces) : err.code;
+    int status = code == 0 ? 0 : failed();
+    diaspora_producer_close(producer);
+    diaspora_topic_close(topic);
+    diaspora_driver_close(driver);
+    return status;
+}
+
 /* ---- consume ---- */
 
 static int check_event(const diaspora_event *event, bool with_data)
@@ -156,6 +200,8 @@ int main(int argc, char **argv)
     if (argc == 7 && strcmp(argv[1], "produce") == 0)
         return produce(argv[2], argv[3], strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10),
                        strtoull(argv[6], NULL, 10));
+    if (argc == 6 && strcmp(argv[1], "scatter") == 0)
+        return scatter(argv[2], argv[3], strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10));
     if (argc == 7 && strcmp(argv[1], "consume") == 0)
         return consume(argv[2], argv[3], argv[4], strtoull(argv[5], NULL, 10), argv[6]);
     fprintf(stderr, "usage: see the head of peer.c\n");

@@ -49,6 +49,18 @@ def test_large_data_come_back_as_they_were(service):
     assert "got 20\n" in consume("large", "reader", 20, "all").stdout
 
 
+# Without direct access to the memory of another process a server fetches large messages piece by piece.
+@pytest.mark.parametrize("copying", [False, True])
+@pytest.mark.parametrize("pieces", [100, 2000])
+def test_data_in_many_pieces_keep_their_place(servers, monkeypatch, pieces, copying):
+    if copying:
+        monkeypatch.setenv("DANGO_SM_NO_DIRECT", "1")
+    servers.bedrock(FIRST_CONFIGURATION)
+    create("scattered")
+    run(peer("scatter", "scattered", 500, pieces))
+    assert "got 500\n" in consume("scattered", "reader", 500, "all").stdout
+
+
 def test_partitions_show_their_configuration(service):
     create("shown", '{"num_partitions": 3, "dependencies": {"pool": "__primary__"}}')
     found = partitions(service)

@@ -8,6 +8,9 @@
  * that for the failures that it knows; for those that only we know (no answer in time), answers to later batches of the
  * attempt are turned into failures here. Once the core has been told, a new attempt begins.
  *
+ * A message too large to be sent eagerly is fetched by the server, which small ones behind it overtake. Only data in very
+ * many segments need one: such a batch travels alone.
+ *
  * A batch that cannot even be sent is completed from a ULT, because `done` must not run inside submit.
  */
 #include "mofka/client/driver.h"
@@ -24,6 +27,8 @@
 #define RECORDS_INSIDE_MAX 1024u
 /* Segments of data that can be gathered into a message. */
 #define PARTS_MAX 64
+/* Segments whose description fits into an eager message beside records of RECORDS_INSIDE_MAX. */
+#define SEGMENTS_EAGER_MAX 112
 
 struct call {
     struct list_node link; /* free, or in flight in the order of submission */
@@ -44,7 +49,7 @@ struct mofka_sink {
     uint64_t token;
     pthread_mutex_t lock;
     struct list_node idle, in_flight;
-    struct list_node queued; /* batches beyond the window */
+    struct list_node queued; /* batches beyond the window, and behind one that travels alone */
     uint32_t attempt, failed_attempt;
     bool delivering;          /* a thread is telling the core about answers */
     atomic_size_t references; /* the core's, one per batch that is not done, one per callback or ULT to come */
@@ -129,6 +134,21 @@ static void send(struct mofka_sink *sink, struct call *call, struct diaspora_bat
     }
 }
 
+static bool travels_alone(const struct diaspora_batch *batch)
+{
+    return batch->data_segments > SEGMENTS_EAGER_MAX;
+}
+
+/* Whether the batch, which is the next one, may leave now. Under the lock. */
+static bool may_send(const struct mofka_sink *sink, const struct diaspora_batch *batch)
+{
+    if (list_empty(&sink->idle))
+        return false;
+    if (list_empty(&sink->in_flight))
+        return true;
+    return !travels_alone(batch) && !travels_alone(container_of(sink->in_flight.next, struct call, link)->batch);
+}
+
 static struct call *idle_call(struct mofka_sink *sink)
 {
     struct list_node *node = list_pop(&sink->idle);
@@ -141,9 +161,8 @@ void mofka_sink_submit(void *arg, struct diaspora_batch *batch)
     assert(batch->count > 0);
     atomic_fetch_add(&sink->references, 1);
     pthread_mutex_lock(&sink->lock);
-    struct call *call = list_empty(&sink->queued) ? idle_call(sink) : NULL;
-    if (call)
-        send(sink, call, batch);
+    if (list_empty(&sink->queued) && may_send(sink, batch))
+        send(sink, idle_call(sink), batch);
     else
         list_append(&sink->queued, &batch->link);
     pthread_mutex_unlock(&sink->lock);
@@ -169,9 +188,13 @@ static void complete(struct mofka_sink *sink, struct call *call)
     if (sink->attempt <= sink->failed_attempt)
         sink->attempt = sink->failed_attempt + 1; /* the core knows */
     list_append(&sink->idle, &call->link);
-    struct list_node *node = list_pop(&sink->queued);
-    if (node)
-        send(sink, idle_call(sink), container_of(node, struct diaspora_batch, link));
+    while (!list_empty(&sink->queued)) {
+        struct diaspora_batch *next = container_of(sink->queued.next, struct diaspora_batch, link);
+        if (!may_send(sink, next))
+            break;
+        list_remove(&next->link);
+        send(sink, idle_call(sink), next);
+    }
 }
 
 /* Delivers all answers that are next in order. */
