@@ -226,25 +226,29 @@ static void serve_notice(void *arg)
     mofka_provider_leave(provider);
 }
 
-/* A notice that cannot be served is dropped: the next sweep finds what it was about. */
-static void give_notice(struct mofka_provider *provider, hg_addr_t peer)
+/* False when there is no memory for it. Takes `peer` if it is given. */
+static bool give_notice(struct mofka_provider *provider, hg_addr_t peer)
 {
     struct notice *notice = malloc(sizeof *notice);
     if (!notice)
-        goto fail;
+        return false;
     *notice = (struct notice){provider, peer};
     atomic_fetch_add(&provider->active, 1);
     if (ABT_thread_create(provider->settings.pool, serve_notice, notice, ABT_THREAD_ATTR_NULL, NULL) == ABT_SUCCESS)
-        return;
+        return true;
     mofka_provider_leave(provider);
-fail:
     free(notice);
-    margo_addr_free(provider->settings.mid, peer);
+    return false;
 }
 
 static void on_sweep(void *arg)
 {
-    give_notice(arg, HG_ADDR_NULL);
+    struct mofka_provider *provider = arg;
+    if (give_notice(provider, HG_ADDR_NULL))
+        return;
+    pthread_mutex_lock(&provider->lock);
+    arm_sweep(provider);
+    pthread_mutex_unlock(&provider->lock);
 }
 
 static void on_peer_gone(void *arg, hg_context_t *context, hg_addr_t addr)
@@ -252,8 +256,10 @@ static void on_peer_gone(void *arg, hg_context_t *context, hg_addr_t addr)
     struct mofka_provider *provider = arg;
     hg_addr_t peer;
     (void)context;
-    if (!atomic_load(&provider->closing) && margo_addr_dup(provider->settings.mid, addr, &peer) == HG_SUCCESS)
-        give_notice(provider, peer);
+    if (atomic_load(&provider->closing) || margo_addr_dup(provider->settings.mid, addr, &peer) != HG_SUCCESS)
+        return;
+    if (!give_notice(provider, peer)) /* the next sweep finds the sessions */
+        margo_addr_free(provider->settings.mid, peer);
 }
 
 int mofka_sessions_watch(struct mofka_provider *provider, struct dango_error *err)
