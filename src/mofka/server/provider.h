@@ -53,8 +53,11 @@ void mofka_provider_destroy(struct mofka_provider *provider);
 #define MOFKA_REQUESTS_MAX 65536u
 #define MOFKA_SESSIONS_MAX 65536u
 
-/* How long a transfer from or to a client may take. */
-#define MOFKA_TRANSFER_MS 30000.0
+/*
+ * How long a transfer from or to a client may take. Batches of other producers wait behind one that is on its way: half
+ * of the time that a client waits for an answer, so that one that hangs does not take the others with it.
+ */
+#define MOFKA_TRANSFER_MS 15000.0
 
 /* Who talks to us: a producer or a consumer. Reference counted; one reference is the table's. */
 struct mofka_session {
