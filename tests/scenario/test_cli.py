@@ -355,3 +355,17 @@ def test_a_server_that_dies_is_reported_at_once(ctl, server):
     assert time.monotonic() - started < 2
     for process in (consumer, producer):
         assert b"[error]" in process.stderr.read()
+
+
+def test_a_server_that_does_not_answer_does_not_hold_up_the_end(ctl, server):
+    create(ctl, partitions=8)
+    consumer = ctl.start("consume", "--topic", "t", "--follow")
+    ctl("produce", "--topic", "t", stdin=lines(1))
+    read_lines(consumer, 1)
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        consumer.send_signal(signal.SIGTERM)
+        # It is told goodbye once for all partitions, not waited for in each of them.
+        assert consumer.wait(20) == 0
+    finally:
+        os.kill(server.pid, signal.SIGCONT)

@@ -7,10 +7,14 @@
 #include "util/clock.h"
 
 #include <assert.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define RENEW_MS (MOFKA_LEASE_MS / 3)
 /* Closing is a courtesy: a server that does not listen finds out by itself. */
 #define CLOSE_MS 5000.0
+/* … and one that did not answer for one partition is not waited for as long for each of the others. */
+#define CLOSE_DEAF_MS 100.0
 
 static void arm(struct mofka_leases *leases)
 {
@@ -106,6 +110,7 @@ void mofka_leases_fini(struct mofka_leases *leases)
     ABT_mutex_unlock(leases->lock);
     ABT_cond_free(&leases->settled);
     ABT_mutex_free(&leases->lock);
+    free(leases->deaf);
 }
 
 int mofka_lease_begin(struct mofka_lease *lease, struct mofka_leases *leases, const struct mofka_target *target,
@@ -124,6 +129,37 @@ int mofka_lease_begin(struct mofka_lease *lease, struct mofka_leases *leases, co
     return 0;
 }
 
+/* Whether the lease's server did not answer the last time. Under the lock. */
+static bool is_deaf(const struct mofka_lease *lease)
+{
+    return lease->leases->deaf && strcmp(lease->leases->deaf, lease->target->address) == 0;
+}
+
+static void note_deafness(const struct mofka_lease *lease, bool deaf)
+{
+    struct mofka_leases *leases = lease->leases;
+    ABT_mutex_lock(leases->lock);
+    if (deaf != is_deaf(lease)) {
+        free(leases->deaf);
+        leases->deaf = deaf ? strdup(lease->target->address) : NULL;
+    }
+    ABT_mutex_unlock(leases->lock);
+}
+
+static int say_goodbye(const struct mofka_lease *lease, struct dango_error *err)
+{
+    struct mofka_request_head head;
+    struct mofka_answer answer;
+    mofka_request_head_init(&head, lease->token);
+    diaspora_segment part = {&head, sizeof head};
+    ABT_mutex_lock(lease->leases->lock);
+    double patience_ms = is_deaf(lease) ? CLOSE_DEAF_MS : CLOSE_MS;
+    ABT_mutex_unlock(lease->leases->lock);
+    int code = mofka_call_timed(lease->target, MOFKA_RPC_CLOSE, &part, 1, &answer, sizeof answer, patience_ms, err);
+    note_deafness(lease, code == DANGO_ERR_TIMEOUT);
+    return code;
+}
+
 int mofka_lease_end(struct mofka_lease *lease, struct dango_error *err)
 {
     struct mofka_leases *leases = lease->leases;
@@ -135,10 +171,5 @@ int mofka_lease_end(struct mofka_lease *lease, struct dango_error *err)
         ABT_cond_wait(leases->settled, leases->lock);
     ABT_mutex_unlock(leases->lock);
     margo_destroy(lease->handle);
-
-    struct mofka_request_head head;
-    struct mofka_answer answer;
-    mofka_request_head_init(&head, lease->token);
-    diaspora_segment part = {&head, sizeof head};
-    return mofka_call_timed(lease->target, MOFKA_RPC_CLOSE, &part, 1, &answer, sizeof answer, CLOSE_MS, err);
+    return say_goodbye(lease, err);
 }

@@ -24,6 +24,7 @@ struct mofka_leases {
     bool armed;    /* the timer runs, or what it started */
     bool renewing; /* a ULT is to walk the list */
     bool closed;
+    char *deaf; /* address of the server that did not answer the last goodbye, or NULL */
 };
 
 struct mofka_lease {
