@@ -114,6 +114,12 @@ def test_a_topic_that_cannot_be_is_not_created_in_part(service, options, text):
     assert len(partitions(service)) == 1
 
 
+@pytest.mark.parametrize("name", ["my-topic.1", "2nd", "Größe", "with space", "x" * 256])
+def test_names_need_not_be_identifiers(service, name):
+    create(name)
+    assert len(partitions(service)) == 1
+
+
 @pytest.mark.parametrize("name", ["", "a:b", "../up", ".hidden", "new\nline", "x" * 257])
 def test_bad_names_are_refused(service, name):
     result = create(name, check=False)

@@ -13,6 +13,7 @@
 #include <uuid/uuid.h>
 
 #include <assert.h>
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,6 +76,20 @@ static int record_partition(struct creation *creation, const char *address, uint
     return code;
 }
 
+/*
+ * "<topic>_partition_<8 digits>": providers have identifiers as names, topics may be called nearly anything, so what an
+ * identifier cannot hold becomes "_" and long names are cut. The digits of the UUID keep apart what looks the same then.
+ */
+static void name_provider(const char *topic, const char *uuid, char name[BEDROCK_NAME_MAX + 1])
+{
+    snprintf(name, BEDROCK_NAME_MAX + 1, "%s%.*s_partition_%.8s", isdigit((unsigned char)*topic) ? "_" : "",
+             BEDROCK_NAME_MAX - 32, topic, uuid);
+    for (char *c = name; *c; c++) {
+        if (*c != '_' && !(isascii((unsigned char)*c) && isalnum((unsigned char)*c)))
+            *c = '_';
+    }
+}
+
 static int create_partition(struct creation *creation, size_t i, struct dango_error *err)
 {
     struct bedrock_group *group = creation->driver->group;
@@ -87,11 +102,7 @@ static int create_partition(struct creation *creation, size_t i, struct dango_er
     uuid_unparse_lower(random, uuid);
     if (creation->options.config.uuid)
         snprintf(uuid, sizeof uuid, "%s", creation->options.config.uuid);
-    int length = snprintf(created->provider, sizeof created->provider, "%s_partition_%.8s", creation->name, uuid);
-    if (length >= (int)sizeof created->provider)
-        return dango_error_set(err, DANGO_ERR_INVALID, "the name is too long for providers (at most %d bytes in all)",
-                               BEDROCK_NAME_MAX);
-
+    name_provider(creation->name, uuid, created->provider);
     struct json_object *description = describe(creation, created->provider, uuid);
     uint16_t provider_id;
     int code = bedrock_service_start_provider(
