@@ -74,3 +74,18 @@ def test_find_package_gives_a_target(prefix, workdir):
     run(["cmake", "-B", "build", f"-DCMAKE_PREFIX_PATH={prefix}"], env=CLEAN)
     run(["cmake", "--build", "build"], env=CLEAN)
     run([workdir / "build" / "user"], env=CLEAN)
+
+
+def test_the_streaming_example_builds_and_runs(prefix, servers, workdir):
+    environment = {**CLEAN, "PKG_CONFIG_PATH": pkgconfig_path(prefix)}
+    flags = run(["pkg-config", "--cflags", "--libs", "diaspora-stream-api"], env=environment).stdout.split()
+    library = run(["pkg-config", "--variable=libdir", "diaspora-stream-api"], env=environment).stdout.strip()
+    program = workdir / "stream"
+    run(["cc", ROOT / "examples" / "stream.c", *flags, f"-Wl,-rpath,{library}", "-o", program], env=CLEAN)
+    config = ROOT / "examples" / "quickstart" / "config.json"
+    server = servers.start([prefix / "bin" / "bedrock", "na+sm", "-c", config], name="installed", env=CLEAN)
+    server.wait_for_output(r"running at")
+    create = ["topic", "create", "--driver", "mofka", "--driver.group_file", "mofka.json", "--name", "shots"]
+    run([prefix / "bin" / "diaspora-ctl", *create], env=CLEAN)
+    lines = run([program, "mofka.json", "shots"], env=CLEAN).stdout.splitlines()
+    assert lines == [f'event {i}: {{"shot":{i}}} with 64 bytes' for i in range(0, 1000, 250)]
