@@ -16,6 +16,14 @@
 
 static struct dango_error no_memory = {DANGO_ERR_NO_MEMORY, "out of memory"};
 
+/* An outcome is final, whatever the driver calls it: who gets TIMEOUT goes on waiting, and so does a pull at AGAIN. */
+static int final_code(int code)
+{
+    if (code == DANGO_ERR_TIMEOUT)
+        return DANGO_ERR_DISCONNECTED;
+    return code == DANGO_ERR_AGAIN ? DANGO_ERR_PROTOCOL : code;
+}
+
 struct dango_error *dsp_error_copy(const struct dango_error *err)
 {
     assert(err->code != 0);
@@ -24,7 +32,7 @@ struct dango_error *dsp_error_copy(const struct dango_error *err)
     struct dango_error *copy = malloc(sizeof *copy);
     if (!copy)
         return &no_memory;
-    copy->code = err->code;
+    copy->code = final_code(err->code);
     memcpy(copy->text, err->text, length + 1);
     return copy;
 }

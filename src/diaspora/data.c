@@ -24,8 +24,8 @@ void dsp_event_fail(struct diaspora_event *event, int code, const char *text)
         return;
     size_t partition = event->span->packet->feed->partition;
     dango_error_set(&err, code, "event %" PRIu64 " of partition %zu: %s", event->id, partition, text);
-    event->status = code;
     event->error = dsp_error_copy(&err);
+    event->status = event->error->code;
 }
 
 static void fail_from(struct diaspora_event *event, int status, const struct dango_error *err, const char *who)

@@ -8,7 +8,9 @@
  * ones wait, blocks until one leaves.
  *
  * Failures: a batch that fails completes its futures with the error; the first error is kept until the next flush of
- * events up to it. Later batches go on. The driver may complete batches in any order: a flush waits for all of them.
+ * events up to it. Later batches go on, except after a timeout: what was waiting for the window meanwhile fails, too,
+ * so that a flush lasts one deadline of the driver's and not two. The driver may complete batches in any order: a flush
+ * waits for all of them.
  */
 #include "diaspora/producer.h"
 
@@ -260,8 +262,8 @@ static size_t free_max(const struct diaspora_producer *producer)
     return producer->window + (producer->waiting_max < FREE_WAITING_MAX ? producer->waiting_max : FREE_WAITING_MAX) + 2;
 }
 
-/* The driver is done with a batch; on any of its threads. */
-static void batch_done(struct diaspora_batch *wire, uint64_t first_id, const struct dango_error *err)
+/* What follows from the outcome of a batch that counts as in flight. */
+static void finish(struct diaspora_batch *wire, uint64_t first_id, const struct dango_error *err)
 {
     struct dsp_batch *batch = container_of(wire, struct dsp_batch, wire);
     struct dsp_lane *lane = batch->lane;
@@ -292,4 +294,30 @@ static void batch_done(struct diaspora_batch *wire, uint64_t first_id, const str
     if (flushed)
         dsp_gate_open(&lane->gate);
     dsp_producer_release(producer);
+}
+
+/* Completes what waits with the same error; it counts as in flight for that. */
+static void give_up_waiting(struct dsp_lane *lane, const struct dango_error *err)
+{
+    struct list_node given_up;
+    list_init(&given_up);
+    pthread_mutex_lock(&lane->lock);
+    for (struct list_node *node; (node = list_pop(&lane->waiting)); lane->in_flight++, lane->waiting_count--)
+        list_append(&given_up, node);
+    bool has_room = lane->room_waiters > 0;
+    pthread_mutex_unlock(&lane->lock);
+    if (has_room)
+        dsp_gate_open(&lane->gate);
+    for (struct list_node *node; (node = list_pop(&given_up));)
+        finish(container_of(node, struct diaspora_batch, link), 0, err);
+}
+
+/* The driver is done with a batch; on any of its threads. */
+static void batch_done(struct diaspora_batch *wire, uint64_t first_id, const struct dango_error *err)
+{
+    struct dsp_lane *lane = container_of(wire, struct dsp_batch, wire)->lane;
+    /* The lane lives as long as this batch is not finished. Whoever waited long already must not wait as long again. */
+    if (err && err->code == DANGO_ERR_TIMEOUT)
+        give_up_waiting(lane, err);
+    finish(wire, first_id, err);
 }

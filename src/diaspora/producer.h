@@ -116,7 +116,10 @@ void dsp_completion_release(struct dsp_completion *completion);
 /* Really frees one that is in no list. */
 void dsp_completion_destroy(struct dsp_completion *completion);
 
-/* A copy on the heap; of a plain "out of memory" that is never freed when there is none. */
+/*
+ * A copy on the heap of how an operation ended, with a code that says so: never TIMEOUT or AGAIN. When there is no
+ * memory, a plain "out of memory" that is never freed.
+ */
 struct dango_error *dsp_error_copy(const struct dango_error *err);
 void dsp_error_free(struct dango_error *err);
 

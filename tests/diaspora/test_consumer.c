@@ -452,6 +452,15 @@ static void an_unreadable_event_is_one_error(void **state)
         diaspora_event_release(events[i]);
     }
     diaspora_consumer_close(consumer);
+
+    /* A read that took too long is over: TIMEOUT would say that nothing is lost. */
+    settings.failure_code = DANGO_ERR_TIMEOUT;
+    fake_change(settings);
+    consumer = open_consumer(&fixture, "{\"name\":\"d\",\"data\":\"all\",\"from\":3}");
+    assert_int_equal(diaspora_pull_many(consumer, 10000, events, 3, &count, &err), DIASPORA_DISCONNECTED);
+    assert_int_equal(diaspora_event_id(events[0] = pull(consumer)), 4);
+    diaspora_event_release(events[0]);
+    diaspora_consumer_close(consumer);
 }
 
 static void a_pull_may_time_out_while_data_are_read(void **state)

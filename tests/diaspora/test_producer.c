@@ -323,6 +323,34 @@ static void batches_behind_a_failed_one_fail_with_it(void **state)
     diaspora_producer_close(producer);
 }
 
+/* Nobody waits once more for a server that did not answer in time; nor is that told as if it might answer later. */
+static void a_server_without_an_answer_is_waited_for_once(void **state)
+{
+    (void)state;
+    struct fake_settings settings = FAKE_DEFAULTS;
+    settings.batch_fails = 1;
+    settings.hold_batches = true;
+    settings.failure_code = DANGO_ERR_TIMEOUT;
+    fake_change(settings);
+    diaspora_producer *producer = open_producer(&fixture, "{\"batch_size\":1,\"window\":2,\"max_num_batches\":8}");
+    diaspora_future *futures[6];
+    for (int i = 0; i < 6; i++)
+        push_number(producer, i, &futures[i]);
+    assert_int_equal(fake_statistics().batches, 2);
+    fake_release();
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(diaspora_future_wait(futures[i], 10000, NULL, NULL), DIASPORA_DISCONNECTED);
+        diaspora_future_release(futures[i]);
+    }
+    assert_int_equal(diaspora_flush(producer, 10000, NULL), DIASPORA_DISCONNECTED);
+    assert_int_equal(fake_statistics().batches, 2);
+    fake_change(FAKE_DEFAULTS);
+    push_number(producer, 6, NULL);
+    ASSERT_OK(diaspora_flush(producer, 10000, &problem));
+    diaspora_producer_close(producer);
+    assert_int_equal(fake_event_count("events", 0), 1);
+}
+
 static void a_lost_server_fails_everything_at_once(void **state)
 {
     (void)state;
@@ -452,6 +480,7 @@ int main(void)
         TEST(an_event_may_be_larger_than_a_batch),
         TEST(a_failed_batch_fails_its_futures_and_the_next_flush),
         TEST(batches_behind_a_failed_one_fail_with_it),
+        TEST(a_server_without_an_answer_is_waited_for_once),
         TEST(a_lost_server_fails_everything_at_once),
         TEST(futures_outlive_their_producer),
         CHAOS(partitions_are_chosen_in_turn_or_as_requested),

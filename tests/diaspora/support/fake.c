@@ -501,6 +501,11 @@ static void fake_source_fetch(void *source, struct diaspora_fetch *fetch)
     UNLOCK();
 }
 
+static int failure_code(int usual)
+{
+    return fake.settings.failure_code ? fake.settings.failure_code : usual;
+}
+
 /* Finds an event's data. */
 static const unsigned char *find_data(const struct partition *p, uint64_t id, uint64_t *size)
 {
@@ -563,7 +568,7 @@ static void fake_source_read(void *source, struct diaspora_read *read)
         uint64_t size = 0;
         const unsigned char *data = find_data(s->partition, item->event_id, &size);
         bool fails = !data || item->event_id == fake.settings.read_fails;
-        item->status = fails ? DANGO_ERR_CORRUPT : 0;
+        item->status = fails ? failure_code(DANGO_ERR_CORRUPT) : 0;
         for (size_t k = 0; k < item->range_count; k++) {
             assert(fails || item->ranges[k].offset + item->ranges[k].size <= size);
             put(&to, fails ? NULL : data + item->ranges[k].offset, item->ranges[k].size);
@@ -682,7 +687,7 @@ static void fake_sink_submit(void *sink, struct diaspora_batch *batch)
         a.code = DANGO_ERR_DISCONNECTED;
         a.text = "the fake server is gone";
     } else if (s->failing) {
-        a.code = DANGO_ERR_IO;
+        a.code = failure_code(DANGO_ERR_IO);
         a.text = FAKE_BATCH_FAILURE;
     } else {
         a.first_id = store(s->partition, batch);
