@@ -1,8 +1,9 @@
-# How a part of Dango is declared. Six functions are all that a component's CMakeLists.txt needs:
+# How a part of Dango is declared. Seven functions are all that a component's CMakeLists.txt needs:
 #
 #   dango_component(NAME [USES lib…])            all .c/.S below the folder (except module/ and programs/) → part of libdango.so;
 #                                                also a static library dango_NAME for unit tests that look inside
 #   dango_module(NAME [USES lib…])               module/*.c → lib/libNAME-bedrock-module.so, linked to libdango
+#   dango_plugin(NAME source… [USES lib…])       → lib/libdango-NAME.so: what needs a heavy library, loaded only when used
 #   dango_program(NAME source… [USES lib…])      → bin/NAME, linked to libdango
 #   dango_test(NAME source… [LABEL l] [USES component…] [TIMEOUT s] [SERIAL])
 #                                                a cmocka program over the static components (and what they use)
@@ -110,6 +111,14 @@ function(dango_module name)
     add_library(${name}-bedrock-module MODULE ${sources})
     target_link_libraries(${name}-bedrock-module PRIVATE dango_flags dango PkgConfig::JSONC ${A_USES})
     install(TARGETS ${name}-bedrock-module LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endfunction()
+
+function(dango_plugin name)
+    cmake_parse_arguments(A "" "" "USES" ${ARGN})
+    add_library(dango-${name} MODULE ${A_UNPARSED_ARGUMENTS})
+    target_link_libraries(dango-${name} PRIVATE dango_flags dango PkgConfig::JSONC ${A_USES})
+    target_link_options(dango-${name} PRIVATE -Wl,--as-needed)
+    install(TARGETS dango-${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endfunction()
 
 function(dango_program name)

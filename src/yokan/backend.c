@@ -32,11 +32,6 @@ int yokan_slice_compare(struct yokan_slice a, struct yokan_slice b)
     return order ? order : (a.size > b.size) - (a.size < b.size);
 }
 
-bool yokan_slice_begins_with(struct yokan_slice key, struct yokan_slice prefix)
-{
-    return key.size >= prefix.size && (prefix.size == 0 || memcmp(key.data, prefix.data, prefix.size) == 0);
-}
-
 /* Opens the plug-in's library beside our own if it is there, else by the system's rules; `tried` is for messages. */
 static void *open_library(const char *type, char *tried, size_t size)
 {

@@ -18,6 +18,7 @@
 #include <yokan/common.h>
 
 #include <stdbool.h>
+#include <string.h>
 
 #define YOKAN_BACKEND_ABI 1u
 
@@ -80,6 +81,9 @@ struct yokan_backend {
 
 extern const struct yokan_backend yokan_map_backend;
 
+/* What a plug-in exports. */
+extern const struct yokan_backend dango_yokan_backend;
+
 /* The backend of a type, loaded if it is a plug-in (and then never unloaded); NULL with an error that says what there
  * is. `path` is the place of the type in its document. */
 const struct yokan_backend *yokan_backend_find(const char *type, const char *path, struct dango_error *err);
@@ -87,6 +91,9 @@ const struct yokan_backend *yokan_backend_find(const char *type, const char *pat
 /* Order of keys: bytewise, the shorter first on a common prefix. */
 int yokan_slice_compare(struct yokan_slice a, struct yokan_slice b);
 
-bool yokan_slice_begins_with(struct yokan_slice key, struct yokan_slice prefix);
+static inline bool yokan_slice_begins_with(struct yokan_slice key, struct yokan_slice prefix)
+{
+    return key.size >= prefix.size && (prefix.size == 0 || memcmp(key.data, prefix.data, prefix.size) == 0);
+}
 
 #endif

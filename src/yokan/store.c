@@ -14,7 +14,7 @@ struct selection {
 };
 
 static const struct dango_option selection_options[] = {
-    DANGO_OPTION_STRING_REQUIRED("type", struct selection, type, "kind of database: map, or a plug-in"),
+    DANGO_OPTION_STRING_REQUIRED("type", struct selection, type, "kind of database: map, rocksdb, lmdb, leveldb"),
     DANGO_OPTION_JSON("config", struct selection, config, DANGO_JSON_OBJECT, "{}", "options of that kind"),
     DANGO_OPTION_END,
 };
