@@ -4,7 +4,7 @@
 #ifndef TESTS_YOKAN_RPC_SUPPORT_H
 #define TESTS_YOKAN_RPC_SUPPORT_H
 
-#include "tests/support/test.h"
+#include "tests/yokan/backends.h"
 
 #include <yokan/collection.h>
 #include <yokan/server.h>
@@ -41,7 +41,9 @@ static inline void own_address(margo_instance_id mid, char *address, size_t capa
 
 static inline void register_providers(struct fixture *f)
 {
-    assert_ok(yk_provider_register(f->mid, PROVIDER_ID, "{\"database\":{\"type\":\"map\"}}", NULL, &f->provider));
+    char config[640];
+    snprintf(config, sizeof config, "{\"database\":%s}", new_database_config());
+    assert_ok(yk_provider_register(f->mid, PROVIDER_ID, config, NULL, &f->provider));
     assert_ok(yk_provider_register(f->mid, EMPTY_ID, "{}", NULL, &f->empty));
 }
 

@@ -4,7 +4,7 @@
 #ifndef TESTS_YOKAN_SUPPORT_H
 #define TESTS_YOKAN_SUPPORT_H
 
-#include "tests/support/test.h"
+#include "tests/yokan/backends.h"
 
 #include "util/json.h"
 #include "yokan/store.h"

@@ -1,5 +1,5 @@
 /*
- * Collections and documents over the map: ids, sizes, every operation, and pairs that look like documents.
+ * Collections and documents over each backend: ids, sizes, every operation, and pairs that look like documents.
  */
 #include "tests/yokan/support.h"
 
@@ -7,7 +7,7 @@
 
 static int set_up(void **state)
 {
-    *state = open_database("{\"type\":\"map\",\"config\":{}}");
+    *state = open_database(new_database_config());
     return 0;
 }
 

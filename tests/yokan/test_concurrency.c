@@ -1,5 +1,5 @@
 /*
- * The map and its collections under several threads: exclusive creation, consistent listings, ids without gaps. Run with
+ * Backends and their collections under several threads: exclusive creation, consistent listings, ids without gaps. Run with
  * ThreadSanitizer in the tsan build.
  */
 #include "tests/yokan/support.h"
@@ -130,7 +130,7 @@ static void listings_see_one_moment(void **state)
 
 static int set_up(void **state)
 {
-    *state = open_database("{\"type\":\"map\"}");
+    *state = open_database(new_database_config());
     return 0;
 }
 

@@ -32,14 +32,6 @@ static void errors_say_what_to_do(void **state)
     check_error("{\"type\":\"map\",\"config\":{\"comparator\":\"x.so:f\"}}", "unknown value \"x.so:f\"");
 }
 
-/* The suffix .so is that of a plug-in; which package it needs is in the text. */
-static void a_missing_plugin_names_its_package(void **state)
-{
-    (void)state;
-    check_error("{\"type\":\"lmdb\"}", "libdango-yokan-lmdb.so");
-    check_error("{\"type\":\"lmdb\"}", "liblmdb-dev");
-}
-
 static void effective_configuration_is_complete(void **state)
 {
     (void)state;
@@ -74,7 +66,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_say_what_to_do),
-        cmocka_unit_test(a_missing_plugin_names_its_package),
         cmocka_unit_test(effective_configuration_is_complete),
         cmocka_unit_test(locks_can_be_left_out),
     };

@@ -47,7 +47,7 @@ static int tear_down(void **state)
 {
     struct fixture *f = *state;
     disconnect_client(f);
-    margo_finalize(f->mid);
+    margo_finalize_and_wait(f->mid);
     return 0;
 }
 

@@ -24,6 +24,7 @@ static int start_server(void **state)
 {
     (void)state;
     char *const argv[] = {"server", "serve", NULL};
+    test_root(); /* the child, which is killed, cannot remove it */
     server = child_start(argv);
     child_read_line(&server, f.address, sizeof f.address);
     connect_client(&f, f.address);
