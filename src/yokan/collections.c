@@ -130,6 +130,8 @@ yk_return_t yokan_collection_create(struct yokan_database *database, const char 
     return database->backend->put(database->db, YOKAN_MODE_NEW_ONLY, 1, &pair);
 }
 
+/* The entry goes last: a crash in between leaves a collection that can be dropped again, not documents that the next
+ * collection of that name would find. */
 yk_return_t yokan_collection_drop(struct yokan_database *database, const char *name)
 {
     assert(database && name);
@@ -139,9 +141,9 @@ yk_return_t yokan_collection_drop(struct yokan_database *database, const char *n
     lock(database);
     yk_return_t ret = get_entry(database, name, &entry);
     if (ret == YOKAN_SUCCESS)
-        ret = database->backend->erase(database->db, 1, &key);
-    if (ret == YOKAN_SUCCESS)
         ret = database->backend->erase_range(database->db, prefix);
+    if (ret == YOKAN_SUCCESS)
+        ret = database->backend->erase(database->db, 1, &key);
     unlock(database);
     return ret;
 }

@@ -56,6 +56,33 @@ static void create_exists_drop(void **state)
     assert_int_equal(yokan_doc_store(d, "c", 1, &doc, &id), YOKAN_ERR_KEY_NOT_FOUND);
 }
 
+static yk_return_t fail_to_erase(void *db, struct yokan_slice prefix)
+{
+    (void)db;
+    (void)prefix;
+    return YOKAN_ERR_IO;
+}
+
+/* What a crash in the middle of a drop leaves is a collection, not documents without one. */
+static void a_drop_that_fails_can_be_repeated(void **state)
+{
+    struct yokan_database *d = *state;
+    const struct yokan_backend *backend = d->backend;
+    struct yokan_backend failing = *backend;
+    failing.erase_range = fail_to_erase;
+    yokan_collection_create(d, "c");
+    store(d, "c", "a");
+    d->backend = &failing;
+    assert_int_equal(yokan_collection_drop(d, "c"), YOKAN_ERR_IO);
+    d->backend = backend;
+    check_info(d, "c", 1, 1);
+    assert_int_equal(yokan_collection_drop(d, "c"), YOKAN_SUCCESS);
+    yokan_collection_create(d, "c");
+    struct seen seen = {0};
+    yokan_doc_scan(d, "c", 0, see_document, &seen);
+    assert_string_equal(seen.text, "");
+}
+
 static void ids_count_up_and_are_not_reused(void **state)
 {
     struct yokan_database *d = *state;
@@ -173,6 +200,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(create_exists_drop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_drop_that_fails_can_be_repeated, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ids_count_up_and_are_not_reused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(erase_counts_what_it_erased, set_up, tear_down),
         cmocka_unit_test_setup_teardown(update_replaces_and_creates, set_up, tear_down),
