@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from mofka import FIRST_CONFIGURATION, GROUP_FILE
 from support import BUILD, run
 
 TYPES = [t for t in ("rocksdb", "lmdb", "leveldb") if (BUILD / "lib" / f"libdango-yokan-{t}.so").exists()]
@@ -61,6 +62,21 @@ def test_kill_9_loses_nothing_acknowledged(servers, workdir, database_type):
     server.stop()
     server = servers.bedrock(config)
     run(["yokan-peer", server.address, "2", "check", count])
+    server.stop()
+
+
+@pytest.mark.skipif("rocksdb" not in TYPES, reason="the plug-in is not built")
+def test_topics_outlive_the_server(servers, workdir):
+    """The configuration of the user guide with the master database on RocksDB: what was created is there again."""
+    config = json.loads(FIRST_CONFIGURATION)
+    config["providers"][1] = configuration("rocksdb", workdir / "mofka" / "master")["providers"][0]
+    driver = ["--driver", "mofka", "--driver.group_file", GROUP_FILE]
+    server = servers.bedrock(config)
+    create = ["--topic.num_partitions", "1", "--topic.config.type", "memory"]
+    run(["diaspora-ctl", "topic", "create", *driver, "--name", "lasting", *create])
+    server.kill()
+    server = servers.bedrock(config)
+    assert run(["diaspora-ctl", "topic", "list", *driver]).stdout == "lasting\n"
     server.stop()
 
 
