@@ -15,6 +15,7 @@ struct test_batch {
     unsigned char *content;
     uint64_t first_id;
     int code;
+    char text[DANGO_ERROR_TEXT_MAX]; /* of the failure */
     int done;
 };
 
@@ -23,6 +24,8 @@ static inline void test_batch_done(struct mofka_reception *reception, uint64_t f
     struct test_batch *batch = container_of(reception, struct test_batch, reception);
     batch->first_id = first_id;
     batch->code = code;
+    if (reception->failure)
+        snprintf(batch->text, sizeof batch->text, "%s", reception->failure->text);
     __atomic_add_fetch(&batch->done, 1, __ATOMIC_RELEASE);
 }
 

@@ -8,10 +8,11 @@
  *     mofka-peer scatter GROUP TOPIC COUNT SEGMENTS         COUNT events in batches of one, pushed without waiting;
  *                                                           every fifth has data in SEGMENTS pieces of memory
  *     mofka-peer consume GROUP TOPIC NAME COUNT DATA        COUNT events (0: for ever), DATA: none | all
+ *     mofka-peer extent  GROUP TOPIC NAME                   says "extent FIRST END" of partition 0
  *
  * Event i of a producer has the metadata {"i":<i>} and data in which byte k is (unsigned char)(i + k).
  *
- * Lines: "ready", "stored N" (after each flush), "got N" (every 1000 events and at the end), "error CODE: text".
+ * Lines: "ready", "stored N" (after each flush), "got N" (every 1000 events and at the end, acknowledged), "error CODE: text".
  * Exit status: 0, 1 after an error of the library (which is printed), 2 when content is wrong.
  */
 #include <diaspora/diaspora.h>
@@ -164,15 +165,26 @@ static int pull_all(diaspora_consumer *consumer, uint64_t count, bool with_data)
             printf("wrong content in event %" PRIu64 ": %s\n", diaspora_event_id(event),
                    diaspora_event_metadata(event));
         if (++got % 1000 == 0 || got == count) {
-            if (diaspora_event_acknowledge(event, &err) != 0)
+            if (status == 0 && diaspora_event_acknowledge(event, &err) != 0)
                 status = failed();
-            printf("got %" PRIu64 "\n", got);
+            if (status == 0)
+                printf("got %" PRIu64 "\n", got);
         }
         diaspora_event_release(event);
     }
     return status;
 }
 
+static int print_extent(diaspora_consumer *consumer)
+{
+    uint64_t first, end;
+    if (diaspora_consumer_extent(consumer, 0, &first, &end, &err) != 0)
+        return failed();
+    printf("extent %" PRIu64 " %" PRIu64 "\n", first, end);
+    return 0;
+}
+
+/* `count` events; UINT64_MAX: none, only the extent is wanted. */
 static int consume(const char *group_file, const char *name, const char *consumer_name, uint64_t count,
                    const char *data)
 {
@@ -182,7 +194,9 @@ static int consume(const char *group_file, const char *name, const char *consume
     diaspora_topic *topic = driver ? diaspora_topic_open(driver, name, &err) : NULL;
     diaspora_consumer *consumer = topic ? diaspora_consumer_open(topic, options, &err) : NULL;
     int status = consumer ? 0 : failed();
-    if (status == 0) {
+    if (status == 0 && count == UINT64_MAX) {
+        status = print_extent(consumer);
+    } else if (status == 0) {
         puts("ready");
         status = pull_all(consumer, count, strcmp(data, "all") == 0);
     }
@@ -204,6 +218,8 @@ int main(int argc, char **argv)
         return scatter(argv[2], argv[3], strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10));
     if (argc == 7 && strcmp(argv[1], "consume") == 0)
         return consume(argv[2], argv[3], argv[4], strtoull(argv[5], NULL, 10), argv[6]);
+    if (argc == 5 && strcmp(argv[1], "extent") == 0)
+        return consume(argv[2], argv[3], argv[4], UINT64_MAX, "none");
     fprintf(stderr, "usage: see the head of peer.c\n");
     return 2;
 }

@@ -50,8 +50,12 @@ static void mistakes_are_explained(void **state)
     } cases[] = {
         {"{\"num_partitions\": 0}", "topic.num_partitions"},
         {"{\"num_partition\": 2}", "did you mean \"num_partitions\""},
-        {"{\"config\": {\"type\": \"default\"}}",
-         "topic.config.type: partitions of type \"default\" are not built into this version (built in: memory)"},
+        {"{\"config\": {\"type\": \"default\"}}", "topic.config.partition.path: this field is required"},
+        {"{\"config\": {\"type\": \"default\", \"partition\": {\"path\": \"/x\", \"max_chunk_sise\": 1}}}",
+         "did you mean \"max_chunk_size\""},
+        {"{\"config\": {\"type\": \"default\"}, \"path\": \"/x\","
+         " \"consumers\": {\"desc_buffer_pool\": {\"size_multiple\": 1}}}",
+         "topic.config.partition.consumers.desc_buffer_pool.size_multiple"},
         {"{\"config\": {\"type\": \"legacy\"}, \"fd_cache_capacity\": 64}", "type \"legacy\" are not built"},
         {"{\"config\": {\"type\": \"memori\"}}", "did you mean \"memory\""},
         {"{\"config\": {\"type\": 7}}", "topic.config.type"},

@@ -35,8 +35,8 @@ static int teardown(void **state)
 static void expect_events(const struct mofka_slice *slice, unsigned tag, uint32_t number, uint32_t count)
 {
     assert_int_equal(slice->count, count);
-    const unsigned char *records = slice->segment->base + slice->records_offset;
-    const unsigned char *data = slice->segment->base + slice->data_offset;
+    const unsigned char *records = slice->region->base + slice->records_offset;
+    const unsigned char *data = slice->region->base + slice->data_offset;
     size_t used = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct diaspora_record record = {0};
@@ -195,7 +195,7 @@ static void events_are_found_by_id(void **state)
             assert_int_equal(dango_mofka_reader_locate(&reader, first[i] + number, &place, NULL), 0);
             assert_int_equal(place.data_size, i % 50);
             if (place.data_size > 0)
-                assert_int_equal(place.segment->base[place.data_offset], (unsigned char)(i + number));
+                assert_int_equal(place.region->base[place.data_offset], (unsigned char)(i + number));
         }
     }
     assert_int_equal(dango_mofka_reader_locate(&reader, end, &place, NULL), DANGO_ERR_RANGE);

@@ -72,7 +72,7 @@ static void check_slice(const struct mofka_slice *slice, uint64_t *next_id, int6
     unsigned tag, number;
     assert_int_equal(slice->first_id, *next_id);
     *next_id += slice->count;
-    assert_true(diaspora_record_get(slice->segment->base + slice->records_offset, slice->records_size, &record) > 0);
+    assert_true(diaspora_record_get(slice->region->base + slice->records_offset, slice->records_size, &record) > 0);
     assert_int_equal(sscanf((const char *)record.metadata, "%u:%u", &tag, &number), 2);
     unsigned producer = tag >> 24;
     assert_true(producer < PRODUCERS);

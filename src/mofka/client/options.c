@@ -108,7 +108,7 @@ static bool is_name_list(struct json_object *json)
     return true;
 }
 
-static int check(const struct mofka_topic_options *options, struct dango_error *err)
+static int check(struct mofka_topic_options *options, struct dango_error *err)
 {
     uuid_t uuid;
     const struct mofka_partition_type *type = dango_mofka_partition_type(options->config.type, err);
@@ -119,6 +119,9 @@ static int check(const struct mofka_topic_options *options, struct dango_error *
         return dango_error_set(err, DANGO_ERR_INVALID,
                                "topic.config.uuid: possible with one partition only, not with num_partitions %lld",
                                (long long)options->num_partitions);
+    int code = dango_mofka_partition_type_check(type, &options->config.partition, "topic.config.partition", err);
+    if (code != 0)
+        return code;
     json_object_object_foreach (options->dependencies, name, value) {
         if (dango_mofka_partition_type_uses(type, name, err) < 0)
             return dango_error_prefix(err, "topic.dependencies");

@@ -30,8 +30,48 @@ struct creation {
     } * partitions;
 };
 
-/* The first name of each dependency that the type uses. */
-static struct json_object *dependencies(const struct creation *creation)
+/* The name of the first provider of a type in a server's configuration: 0 and a name for the caller to free, or NULL. */
+static int find_provider(struct bedrock_service *server, const char *type, char **name, struct dango_error *err)
+{
+    char *text;
+    int code = bedrock_service_get_config(server, &text, err);
+    if (code != 0)
+        return code;
+    struct json_object *config = dango_json_parse(text, strlen(text), err);
+    struct json_object *providers = dango_json_get(config, "providers");
+    *name = NULL;
+    for (size_t i = 0; providers && !*name && i < json_object_array_length(providers); i++) {
+        struct json_object *provider = json_object_array_get_idx(providers, i);
+        const char *found = dango_json_get_string(provider, "type");
+        const char *called = dango_json_get_string(provider, "name");
+        if (found && called && strcmp(found, type) == 0)
+            *name = strdup(called);
+    }
+    json_object_put(config);
+    free(text);
+    return 0;
+}
+
+/* What writes the partition's files, when the user does not say: the first one that the server has. */
+static int add_io_controller(struct json_object *dependencies, struct bedrock_service *server, struct dango_error *err)
+{
+    char *name;
+    int code = find_provider(server, "abt_io", &name, err);
+    if (code != 0)
+        return code;
+    if (!name)
+        return dango_error_set(err, DANGO_ERR_NOT_FOUND,
+                               "server %s has no provider of type abt_io, which partitions of this type need as "
+                               "\"io_controller\": add one to its configuration",
+                               bedrock_service_address(server));
+    json_object_object_add(dependencies, "io_controller", json_object_new_string(name));
+    free(name);
+    return 0;
+}
+
+/* The first name of each dependency that the type uses; NULL on failure. */
+static struct json_object *make_dependencies(const struct creation *creation, struct bedrock_service *server,
+                                             struct dango_error *err)
 {
     struct json_object *result = json_object_new_object();
     const struct mofka_partition_type *type = dango_mofka_partition_type(creation->options.config.type, NULL);
@@ -44,10 +84,17 @@ static struct json_object *dependencies(const struct creation *creation)
         if (first && dango_mofka_partition_type_uses(type, name, NULL) > 0)
             json_object_object_add(result, name, json_object_get(first));
     }
+    if (dango_mofka_partition_type_uses(type, "io_controller", NULL) > 0 && !dango_json_get(result, "io_controller") &&
+        add_io_controller(result, server, err) != 0) {
+        json_object_put(result);
+        return NULL;
+    }
     return result;
 }
 
-static struct json_object *describe(const struct creation *creation, const char *provider, const char *uuid)
+/* Takes over `dependencies`. */
+static struct json_object *describe(const struct creation *creation, const char *provider, const char *uuid,
+                                    struct json_object *dependencies)
 {
     struct json_object *description = json_object_new_object(), *config = json_object_new_object();
     struct json_object *tags = json_object_new_array();
@@ -60,7 +107,7 @@ static struct json_object *describe(const struct creation *creation, const char 
     json_object_object_add(description, "type", json_object_new_string("mofka"));
     json_object_object_add(description, "tags", tags);
     json_object_object_add(description, "config", config);
-    json_object_object_add(description, "dependencies", dependencies(creation));
+    json_object_object_add(description, "dependencies", dependencies);
     return description;
 }
 
@@ -103,7 +150,10 @@ static int create_partition(struct creation *creation, size_t i, struct dango_er
     if (creation->options.config.uuid)
         snprintf(uuid, sizeof uuid, "%s", creation->options.config.uuid);
     name_provider(creation->name, uuid, created->provider);
-    struct json_object *description = describe(creation, created->provider, uuid);
+    struct json_object *dependencies = make_dependencies(creation, server, err);
+    if (!dependencies)
+        return err->code;
+    struct json_object *description = describe(creation, created->provider, uuid, dependencies);
     uint16_t provider_id;
     int code = bedrock_service_start_provider(
         server, json_object_to_json_string_ext(description, JSON_C_TO_STRING_PLAIN), &provider_id, err);

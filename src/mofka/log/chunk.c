@@ -190,7 +190,7 @@ int mofka_chunk_append(struct mofka_chunk *chunk, const struct mofka_log_io *io,
 
 int mofka_chunk_map(struct mofka_chunk *chunk, int directory, size_t at_least, struct dango_error *err)
 {
-    if (chunk->base && chunk->mapped >= at_least)
+    if (chunk->region.base && chunk->mapped >= at_least)
         return 0;
     assert(chunk->pins == 0);
     char name[MOFKA_CHUNK_NAME_MAX];
@@ -204,15 +204,15 @@ int mofka_chunk_map(struct mofka_chunk *chunk, int directory, size_t at_least, s
     close(fd);
     if (base == MAP_FAILED)
         return dango_error_set_errno(err, errnum, "%s: cannot map", name);
-    chunk->base = base;
+    chunk->region.base = base;
     chunk->mapped = at_least;
     return 0;
 }
 
 void mofka_chunk_unmap(struct mofka_chunk *chunk)
 {
-    if (chunk->base)
-        munmap(chunk->base, chunk->mapped);
-    chunk->base = NULL;
+    if (chunk->region.base)
+        munmap(chunk->region.base, chunk->mapped);
+    chunk->region.base = NULL;
     chunk->mapped = 0;
 }

@@ -15,6 +15,7 @@
 
 #include "mofka/log/format.h"
 #include "mofka/log/io.h"
+#include "mofka/partition/region.h"
 #include "util/list.h"
 
 #include <dango/error.h>
@@ -23,7 +24,10 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+struct mofka_log;
+
 struct mofka_chunk {
+    struct mofka_log *log; /* that it belongs to, or NULL */
     uint64_t number;
     uint64_t first_id;
     atomic_size_t size; /* bytes readers may look at, header included */
@@ -34,8 +38,8 @@ struct mofka_chunk {
     pthread_mutex_t lock; /* guards the index and the mapping */
     struct mofka_index_point *points;
     size_t num_points, points_capacity;
-    unsigned char *base; /* mapping, or NULL */
-    size_t mapped;       /* its length */
+    struct mofka_region region; /* mapping, or base NULL; to hold it is to pin the chunk */
+    size_t mapped;              /* its length */
     unsigned pins;
     struct list_node idle; /* in the log's list of mappings that nobody pins */
 };

@@ -71,7 +71,7 @@ int mofka_chunk_scan(struct mofka_chunk *chunk, int directory, const uint8_t par
     size_t size = atomic_load(&chunk->size);
     pthread_mutex_lock(&chunk->lock);
     int status = mofka_chunk_map(chunk, directory, size, err);
-    struct mofka_scan scan = {.base = chunk->base,
+    struct mofka_scan scan = {.base = chunk->region.base,
                               .size = size,
                               .offset = sizeof(struct mofka_chunk_header),
                               .next_id = chunk->first_id,

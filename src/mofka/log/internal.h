@@ -25,6 +25,10 @@ struct mofka_log {
     size_t num_idle, max_idle;
 };
 
+/* Hold and release of a chunk's region: one pin more or less of a chunk that is pinned already. */
+void mofka_log_hold_chunk(struct mofka_region *region);
+void mofka_log_release_chunk(struct mofka_region *region);
+
 int mofka_log_add_chunk(struct mofka_log *log, struct mofka_chunk *chunk);
 
 #endif

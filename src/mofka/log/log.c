@@ -17,6 +17,9 @@ int mofka_log_add_chunk(struct mofka_log *log, struct mofka_chunk *chunk)
     if (chunks) {
         log->chunks = chunks;
         log->chunks[log->num_chunks++] = chunk;
+        chunk->log = log;
+        chunk->region.hold = mofka_log_hold_chunk;
+        chunk->region.release = mofka_log_release_chunk;
     }
     pthread_mutex_unlock(&log->lock);
     return chunks ? 0 : DANGO_ERR_NO_MEMORY;
@@ -166,6 +169,11 @@ int dango_mofka_log_sync(struct mofka_log *log, struct dango_error *err)
     dango_error_set_errno(err, -status, "chunk %" PRIu64 ": cannot sync", last_chunk(log)->number);
     fail(log, err);
     return err->code;
+}
+
+int dango_mofka_log_directory(const struct mofka_log *log)
+{
+    return log->directory;
 }
 
 void dango_mofka_log_publish(struct mofka_log *log)

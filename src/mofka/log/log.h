@@ -54,6 +54,8 @@ void dango_mofka_log_close(struct mofka_log *log);
 /* partition.json of a directory, checked: who is it? `uuid` may be NULL. The caller frees *topic. */
 int dango_mofka_log_identify(const char *directory, char **topic, uint8_t uuid[16], struct dango_error *err);
 
+/* Descriptor of its directory, the log's. */
+int dango_mofka_log_directory(const struct mofka_log *log);
 uint64_t dango_mofka_log_first_id(struct mofka_log *log);
 /* Of the next event to be appended; published or not. */
 uint64_t dango_mofka_log_next_id(struct mofka_log *log);
@@ -83,7 +85,8 @@ void dango_mofka_log_reader_fini(struct mofka_log_reader *reader);
 int dango_mofka_log_seek(struct mofka_log_reader *reader, uint64_t id, struct dango_error *err);
 
 /*
- * The next item: 1 and a frame (whole, content verified; valid while the reader stays in this chunk) or a stretch of
+ * The next item: 1 and a frame (whole, content verified; valid while the reader stays in this chunk, or somebody holds the
+ * chunk's region) or a stretch of
  * damage (item->frame NULL, item->lost events from item->first_id); 0 when there is nothing more yet.
  */
 int dango_mofka_log_next(struct mofka_log_reader *reader, struct mofka_scan_item *item, struct dango_error *err);

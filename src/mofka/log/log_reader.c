@@ -38,6 +38,7 @@ static void trim_idle(struct mofka_log *log)
     }
 }
 
+/* The log's lock is held. */
 static int pin(struct mofka_log *log, struct mofka_chunk *chunk, struct dango_error *err)
 {
     if (list_linked(&chunk->idle)) {
@@ -69,6 +70,21 @@ static void unpin(struct mofka_log *log, struct mofka_chunk *chunk)
     pthread_mutex_unlock(&log->lock);
 }
 
+void mofka_log_hold_chunk(struct mofka_region *region)
+{
+    struct mofka_chunk *chunk = container_of(region, struct mofka_chunk, region);
+    pthread_mutex_lock(&chunk->log->lock);
+    assert(chunk->pins > 0);
+    chunk->pins++;
+    pthread_mutex_unlock(&chunk->log->lock);
+}
+
+void mofka_log_release_chunk(struct mofka_region *region)
+{
+    struct mofka_chunk *chunk = container_of(region, struct mofka_chunk, region);
+    unpin(chunk->log, chunk);
+}
+
 void dango_mofka_log_reader_init(struct mofka_log_reader *reader, struct mofka_log *log)
 {
     *reader = (struct mofka_log_reader){.log = log};
@@ -93,7 +109,7 @@ static int enter(struct mofka_log_reader *reader, size_t index, struct dango_err
     if (status < 0)
         return status;
     reader->chunk = chunk;
-    reader->scan = (struct mofka_scan){.base = chunk->base,
+    reader->scan = (struct mofka_scan){.base = chunk->region.base,
                                        .offset = sizeof(struct mofka_chunk_header),
                                        .next_id = chunk->first_id,
                                        .partition = log->uuid,

@@ -4,6 +4,7 @@
  * Clients start such providers at run time when they create a topic; a configuration file may name them as well. The
  * type of the partition decides what "partition" may contain and what the provider depends on.
  */
+#include "mofka/partition/options.h"
 #include "mofka/partition/types.h"
 #include "mofka/server/provider.h"
 
@@ -12,6 +13,7 @@
 #include <uuid/uuid.h>
 
 #include <stdlib.h>
+#include <string.h>
 
 struct settings {
     char *topic;
@@ -27,19 +29,46 @@ struct component {
 
 static const struct dango_option options[] = {
     DANGO_OPTION_STRING_REQUIRED("topic", struct settings, topic, "name of the topic"),
-    DANGO_OPTION_STRING_REQUIRED("type", struct settings, type, "type of the partition: memory"),
+    DANGO_OPTION_STRING_REQUIRED("type", struct settings, type, "type of the partition: memory or default"),
     DANGO_OPTION_STRING_REQUIRED("uuid", struct settings, uuid, "identity of the partition, 8-4-4-4-12 hex digits"),
     DANGO_OPTION_JSON("partition", struct settings, partition, DANGO_JSON_OBJECT, "{}", "options of the type"),
     DANGO_OPTION_END,
 };
 
-static const struct bedrock_dependency_decl dependencies[] = {
-    {"pool", BEDROCK_TYPE_POOL, 0, "where requests that wait or move much are served; by default the RPC pool"},
-    {"master_database", "yokan", BEDROCK_REQUIRED, "where the topic is registered"},
+#define COMMON_DEPENDENCIES                                                                                            \
+    {"pool", BEDROCK_TYPE_POOL, 0, "where requests that wait or move much are served; by default the RPC pool"},       \
+    {                                                                                                                  \
+        "master_database", "yokan", BEDROCK_REQUIRED, "where the topic is registered"                                  \
+    }
+
+static const struct bedrock_dependency_decl memory_dependencies[] = {
+    COMMON_DEPENDENCIES,
     BEDROCK_DEPENDENCIES_END,
 };
 
-static int check_settings(const struct settings *settings, uuid_t uuid, struct dango_error *err)
+static const struct bedrock_dependency_decl default_dependencies[] = {
+    COMMON_DEPENDENCIES,
+    {"io_controller", "abt_io", BEDROCK_REQUIRED, "type default: how the partition's files are written"},
+    BEDROCK_DEPENDENCIES_END,
+};
+
+static bool is_stored(const char *type)
+{
+    return strcmp(type, "default") == 0;
+}
+
+static const struct bedrock_dependency_decl *module_choose_dependencies(const struct bedrock_args *args,
+                                                                        struct dango_error *err)
+{
+    struct json_object *type;
+    (void)err; /* the check of the options says what is wrong with the type */
+    if (json_object_object_get_ex(bedrock_args_config(args), "type", &type) &&
+        json_object_is_type(type, json_type_string) && is_stored(json_object_get_string(type)))
+        return default_dependencies;
+    return memory_dependencies;
+}
+
+static int check_settings(struct settings *settings, uuid_t uuid, struct dango_error *err)
 {
     int code = dango_mofka_check_topic_name(settings->topic, err);
     if (code != 0)
@@ -50,9 +79,7 @@ static int check_settings(const struct settings *settings, uuid_t uuid, struct d
     if (uuid_parse(settings->uuid, uuid) != 0)
         return dango_error_set(err, DANGO_ERR_INVALID, "config.uuid: \"%s\" is not a UUID (8-4-4-4-12 hex digits)",
                                settings->uuid);
-    /* The only type has no options yet: parsing refuses whatever is there. */
-    char none;
-    return dango_options_parse(type->options, settings->partition, "config.partition", &none, err);
+    return dango_mofka_partition_type_check(type, &settings->partition, "config.partition", err);
 }
 
 static int parse(const struct bedrock_args *args, struct settings *settings, uuid_t uuid, struct dango_error *err)
@@ -76,6 +103,25 @@ static int module_check(const struct bedrock_args *args, struct dango_error *err
     return code;
 }
 
+/* Creates the provider of a component whose settings are parsed. */
+static int create_provider(struct component *self, const struct bedrock_args *args,
+                           struct mofka_provider_settings *settings, struct dango_error *err)
+{
+    struct mofka_default_options stored = {0};
+    if (!is_stored(self->settings.type))
+        return mofka_provider_create(settings, &self->provider, err);
+    int code =
+        dango_options_parse(dango_mofka_default_options, self->settings.partition, "config.partition", &stored, err);
+    if (code != 0)
+        return code;
+    settings->topic = self->settings.topic;
+    settings->stored = &stored;
+    settings->io_controller = bedrock_args_dependency(args, "io_controller", 0)->component;
+    code = mofka_provider_create(settings, &self->provider, err);
+    dango_options_release(dango_mofka_default_options, &stored);
+    return code;
+}
+
 static int module_create(const struct bedrock_args *args, void **component, struct dango_error *err)
 {
     struct component *new = calloc(1, sizeof *new);
@@ -88,7 +134,7 @@ static int module_create(const struct bedrock_args *args, void **component, stru
     };
     int code = parse(args, &new->settings, settings.uuid, err);
     if (code == 0) {
-        code = mofka_provider_create(&settings, &new->provider, err);
+        code = create_provider(new, args, &settings, err);
         if (code != 0)
             dango_options_release(options, &new->settings);
     }
@@ -114,12 +160,19 @@ static struct json_object *module_get_config(void *component)
     return dango_options_dump(options, &self->settings);
 }
 
+static const struct bedrock_option_page pages[] = {
+    {"partition, for type default", dango_mofka_default_options},
+    {NULL, NULL},
+};
+
 static const struct bedrock_module module = {
     BEDROCK_MODULE_HEADER("mofka"),
     .summary = "one partition of a topic",
     .options = options,
     .settings_size = sizeof(struct settings),
-    .dependencies = dependencies,
+    .pages = pages,
+    .dependencies = default_dependencies,
+    .choose_dependencies = module_choose_dependencies,
     .check = module_check,
     .create = module_create,
     .destroy = module_destroy,

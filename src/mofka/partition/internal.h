@@ -1,5 +1,5 @@
 /*
- * What the writing and the reading half of a partition share. Not for others.
+ * What a partition and its two storages share. Not for others.
  */
 #ifndef DANGO_MOFKA_PARTITION_INTERNAL_H
 #define DANGO_MOFKA_PARTITION_INTERNAL_H
@@ -7,27 +7,58 @@
 #include "mofka/partition/partition.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
-/* An entry of the sparse index: event `id` is the first of the frame at that place. */
-struct mofka_index_entry {
-    uint64_t id;
-    struct mofka_segment *segment;
-    size_t offset;
+/* A storage: where batches are received, and where readers find frames. */
+struct mofka_storage_ops {
+    void (*destroy)(struct mofka_partition *partition);
+
+    /* Finds `size` bytes for a frame: sets the reception's region and offset. Under the partition's lock. */
+    int (*place)(struct mofka_partition *partition, struct mofka_reception *reception, size_t size,
+                 struct dango_error *err);
+    /* The content has arrived: whatever can be done with it before its turn comes. Without a lock; may be NULL. */
+    void (*prepare)(struct mofka_partition *partition, struct mofka_reception *reception);
+    /* The turn of a reception has come, with its code. True: it is complete, with first_id and code; false: it will be
+     * completed later by mofka_partition_complete. Under the lock. */
+    bool (*finish)(struct mofka_partition *partition, struct mofka_reception *reception);
+    /* Whether what was finished needs somebody who writes it, and nobody does. Under the lock; may be NULL. */
+    bool (*needs_writer)(struct mofka_partition *partition);
+    /* Without a lock, after needs_writer said so. */
+    void (*start_writer)(struct mofka_partition *partition);
+
+    /* Puts a reader somewhere before event `id`, or where it will be. */
+    int (*seek)(struct mofka_reader *reader, uint64_t id, struct dango_error *err);
+    /* The frame with events that the reader stands in or before: 1; 0 at the end; negative: damage. */
+    int (*frame)(struct mofka_reader *reader, const struct mofka_frame **frame, struct dango_error *err);
+    /* Steps over that frame; its memory stays held until the next call of `frame`. */
+    void (*step)(struct mofka_reader *reader, const struct mofka_frame *frame);
+    void (*fini)(struct mofka_reader *reader); /* may be NULL */
 };
 
 struct mofka_partition {
     struct mofka_partition_settings settings;
+    const struct mofka_storage_ops *ops;
     atomic_uint_fast64_t next_id;
-    pthread_mutex_t lock;            /* guards everything below */
-    struct list_node pending;        /* receptions in the order of their reservation */
-    struct mofka_segment *first;     /* NULL until the first batch comes */
-    struct mofka_segment *last;      /* the open one */
-    uint64_t size;                   /* bytes committed in all segments */
-    struct mofka_index_entry *index; /* ascending by id; ids before index[0].id do not exist */
-    size_t index_count, index_capacity;
+    pthread_mutex_t lock;     /* guards everything below and the streams */
+    struct list_node pending; /* receptions in the order of their reservation */
+    uint64_t size;            /* bytes committed */
 };
 
-/* The last index entry that is not behind `id`; a zeroed one when the partition has no segment yet. */
-struct mofka_index_entry mofka_partition_find(struct mofka_partition *partition, uint64_t id);
+/* For the constructors of the storages, which embed the structure. */
+void mofka_partition_init(struct mofka_partition *partition, const struct mofka_partition_settings *settings,
+                          const struct mofka_storage_ops *ops);
+void mofka_partition_fini(struct mofka_partition *partition);
+
+/* The batch and what comes after it in this attempt of its stream has failed. Under the lock. */
+void mofka_reception_failed(struct mofka_reception *reception, int code);
+
+/* Tells whoever waits: `grown` first, because whoever waits for an event is in a greater hurry. Without the lock. */
+void mofka_partition_complete(struct mofka_partition *partition, bool grown, struct list_node *finished);
+
+/* Makes the header of a frame from its reception, all but id, time and checksums. */
+void mofka_partition_make_header(const struct mofka_partition *partition, const struct mofka_reception *reception,
+                                 struct mofka_frame *frame);
+/* Nanoseconds since 1970. */
+uint64_t mofka_partition_now_ns(void);
 
 #endif

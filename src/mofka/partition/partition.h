@@ -11,19 +11,26 @@
  * What one producer sends (a stream) is numbered. A batch out of sequence is refused, and once one has failed all
  * later ones fail too, until the producer starts a new attempt: order within a stream holds whatever happens.
  *
- * Reading is done by readers, each with a place of its own; it takes no lock and never waits for writers.
+ * Reading is done by readers, each with a place of its own; it never waits for writers.
  *
- * Threads: all functions may be called from any thread; none blocks except for a mutex held for short stretches of
- * memory work. One reader is used by one thread at a time. Segments live as long as the partition.
+ * Events are kept in one of two storages: in memory, for the life of the object, or in a log on a medium (mofka/log). In
+ * a log, a batch is complete when it has been written and, with `sync`, is safe; batches that come while others are being
+ * written are written together next (group commit). What is read lies in mapped chunks, which readers hold.
+ *
+ * Threads: all functions may be called from any thread. In memory none blocks except for a mutex held for short stretches
+ * of memory work; readers of a log may wait for the medium. One reader is used by one thread at a time.
  */
 #ifndef DANGO_MOFKA_PARTITION_H
 #define DANGO_MOFKA_PARTITION_H
 
+#include "mofka/log/log.h"
 #include "mofka/partition/frame.h"
-#include "mofka/partition/segment.h"
+#include "mofka/partition/region.h"
 #include "util/list.h"
 
 struct mofka_partition;
+struct mofka_segment;
+struct mofka_default_options;
 
 struct mofka_partition_settings {
     uint8_t uuid[16];
@@ -36,12 +43,33 @@ struct mofka_partition_settings {
 
 int dango_mofka_partition_create(const struct mofka_partition_settings *settings, struct mofka_partition **partition,
                                  struct dango_error *err);
-/* Nothing may be reserved and not committed, and no reader in use. */
+
+/* What a partition on a log needs beyond that. */
+struct mofka_stored_settings {
+    const char *topic;
+    const struct mofka_default_options *options; /* borrowed during the call */
+    const struct mofka_log_io *io;               /* borrowed for the life of the partition */
+    /* Calls body(argument) soon, somewhere where it may block; body must have returned before destroy. */
+    int (*run)(void *arg, void (*body)(void *argument), void *argument);
+    void *run_arg;
+};
+
+/*
+ * A partition on the log in <path>/<topic>-<uuid>, which is made if it is not there; else its last chunk is verified, and
+ * the report says what was found. Blocks on file I/O. Errors name the directory.
+ */
+int dango_mofka_partition_open(const struct mofka_partition_settings *settings,
+                               const struct mofka_stored_settings *stored, struct mofka_partition **partition,
+                               struct mofka_log_report *report, struct dango_error *err);
+/* The log of such a partition; NULL for one in memory. */
+struct mofka_log *dango_mofka_partition_log(struct mofka_partition *partition);
+
+/* Nothing may be reserved and not completed, and no reader in use. */
 void dango_mofka_partition_destroy(struct mofka_partition *partition);
 
 /* Number of events that are visible = id of the next one. */
 uint64_t dango_mofka_partition_next_id(const struct mofka_partition *partition);
-/* Bytes of memory in use for frames. */
+/* Bytes of frames committed since the partition was created or opened. */
 uint64_t dango_mofka_partition_size(struct mofka_partition *partition);
 
 /* ---- writing ---- */
@@ -63,11 +91,13 @@ struct mofka_reception {
     uint64_t sequence;
     uint64_t records_size, data_size; /* bytes */
     /* Called once after commit, without locks, possibly by the thread that commits another batch. code is 0 or the one
-     * given to commit, or DANGO_ERR_CANCELED because an earlier batch of the stream failed. */
+     * given to commit, or DANGO_ERR_CANCELED because an earlier batch of the stream failed, or why it could not be
+     * stored, and then `failure` says so. */
     void (*done)(struct mofka_reception *reception, uint64_t first_id, int code);
+    const struct dango_error *failure; /* during done: the storage's words, or NULL */
     /* set by reserve: where the content goes, records first and data right behind */
-    struct mofka_segment *segment;
-    size_t offset; /* of the records in the segment */
+    struct mofka_region *region;
+    size_t offset; /* of the records in the region */
     /* the partition's */
     struct list_node link;
     uint64_t first_id;
@@ -87,25 +117,30 @@ void dango_mofka_partition_commit(struct mofka_partition *partition, struct mofk
 
 static inline unsigned char *mofka_reception_records(const struct mofka_reception *reception)
 {
-    return reception->segment->base + reception->offset;
+    return reception->region->base + reception->offset;
 }
 
 /* ---- reading ---- */
 
-/* A place in a partition. Set up by seek. */
+/* A place in a partition. Set up by seek, ended by fini. */
 struct mofka_reader {
     struct mofka_partition *partition;
+    struct mofka_region *region; /* in memory: of `segment`; in a log: of the chunk that the reader holds */
+    size_t offset;               /* of the frame with next_id, or where it will be */
+    uint64_t next_id;            /* event that comes next */
+    uint32_t record;             /* its number in the frame */
+    size_t records_done;         /* bytes of the records before it */
+    uint64_t data_done;          /* bytes of their data */
     struct mofka_segment *segment;
-    size_t offset;       /* of the frame with next_id, or where it will be */
-    uint64_t next_id;    /* event that comes next */
-    uint32_t record;     /* its number in the frame */
-    size_t records_done; /* bytes of the records before it */
-    uint64_t data_done;  /* bytes of their data */
+    struct mofka_log_reader log;
+    const struct mofka_frame *frame; /* in a log: the verified frame that the reader stands in, or NULL */
+    uint64_t lost;                   /* in a log: that many events from next_id on are damaged */
 };
 
-/* Consecutive events of one frame. Offsets count from the segment's base. */
+/* Consecutive events of one frame. Offsets count from the region's base. Valid until the next call for the reader, and
+ * as long as the region is held. */
 struct mofka_slice {
-    struct mofka_segment *segment;
+    struct mofka_region *region;
     const struct mofka_frame *frame;
     uint64_t first_id;
     uint32_t count; /* fewer than frame->count: a part */
@@ -125,7 +160,7 @@ struct mofka_limits {
 
 /* One event's data. */
 struct mofka_place {
-    struct mofka_segment *segment;
+    struct mofka_region *region;
     size_t data_offset;
     uint64_t data_size;
 };
@@ -133,13 +168,20 @@ struct mofka_place {
 /* Puts the reader in front of event `id`, which may be the next one to come. DANGO_ERR_RANGE when it is beyond that. */
 int dango_mofka_reader_seek(struct mofka_reader *reader, struct mofka_partition *partition, uint64_t id,
                             struct dango_error *err);
+/* Lets go of what the reader holds; a zeroed one holds nothing. Not needed after a seek that failed. */
+void dango_mofka_reader_fini(struct mofka_reader *reader);
 
 /*
  * The next events, as many as the limits allow, and steps over them. 1 and a slice; 0 when there is none: *needed is
- * then 0 at the end, else the bytes that the next event alone takes. Negative: the stored bytes are damaged.
+ * then 0 at the end, else the bytes that the next event alone takes. Negative: the stored bytes are damaged, and stay in
+ * the way until they are skipped.
  */
 int dango_mofka_reader_next(struct mofka_reader *reader, const struct mofka_limits *limits, struct mofka_slice *slice,
                             uint64_t *needed, struct dango_error *err);
+
+/* After next found damage: goes on behind it. The number of events given up from the reader's next_id on; 0 when it is
+ * not known where they end. */
+uint64_t dango_mofka_reader_skip(struct mofka_reader *reader);
 
 /* Where the data of event `id` are; asking for ascending ids is cheap. The reader must have been set up by seek. */
 int dango_mofka_reader_locate(struct mofka_reader *reader, uint64_t id, struct mofka_place *place,

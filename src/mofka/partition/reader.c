@@ -1,42 +1,50 @@
 /*
  * The reading half of a partition: finding events, cutting stored frames into what a consumer may get.
  *
- * Readers walk frame by frame through committed memory, without a lock; only a jump uses the index, under the lock. A
- * frame that is taken whole is never looked into; its records are walked only where a limit or a start lies inside.
+ * Readers walk from frame to frame of their storage. A frame that is taken whole is never looked into; its records are
+ * walked only where a limit or a start lies inside.
  */
 #include "mofka/partition/internal.h"
 
 #include "diaspora/record.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 /* How many frames a reader walks before it asks the index. */
 #define WALK_MAX 2
 
-/* The frame that the reader stands in or before; NULL at the end. Steps over frames without events. */
-static const struct mofka_frame *current_frame(struct mofka_reader *reader)
+/* The frame that the reader stands in or before: 1; 0 at the end; negative: damage is in front. */
+static int current_frame(struct mofka_reader *reader, const struct mofka_frame **frame, struct dango_error *err)
 {
-    if (!reader->segment) { /* the partition was empty when the reader was set up */
-        reader->segment = mofka_partition_find(reader->partition, 0).segment;
-        if (!reader->segment)
-            return NULL;
-    }
-    while (mofka_segment_advance(&reader->segment, &reader->offset)) {
-        const struct mofka_frame *frame = (const struct mofka_frame *)(reader->segment->base + reader->offset);
-        if (frame->count > 0)
-            return frame;
-        reader->offset += (size_t)mofka_frame_size(frame);
-    }
-    return NULL;
+    if (reader->lost > 0)
+        return dango_error_set(err, DANGO_ERR_CORRUPT, "events %" PRIu64 " to %" PRIu64 " are damaged", reader->next_id,
+                               reader->next_id + reader->lost - 1);
+    return reader->partition->ops->frame(reader, frame, err);
 }
 
 static void next_frame(struct mofka_reader *reader, const struct mofka_frame *frame)
 {
     reader->next_id = frame->first_id + frame->count;
-    reader->offset += (size_t)mofka_frame_size(frame);
+    reader->partition->ops->step(reader, frame);
     reader->record = 0;
     reader->records_done = 0;
     reader->data_done = 0;
+}
+
+void dango_mofka_reader_fini(struct mofka_reader *reader)
+{
+    if (reader->partition && reader->partition->ops->fini)
+        reader->partition->ops->fini(reader);
+    *reader = (struct mofka_reader){0};
+}
+
+uint64_t dango_mofka_reader_skip(struct mofka_reader *reader)
+{
+    uint64_t lost = reader->lost;
+    reader->next_id += lost;
+    reader->lost = 0;
+    return lost;
 }
 
 /* Reads the record in front of the reader without stepping over it: its bytes, or 0 when it is damaged. */
@@ -71,18 +79,37 @@ static int skip_records(struct mofka_reader *reader, const struct mofka_frame *f
     return 0;
 }
 
-/* Walks at most `frames` frames forward; true when the reader stands in the frame with `id`, or at the end with it. */
-static bool walk(struct mofka_reader *reader, uint64_t id, size_t frames)
+/* What lies in front of the reader is damaged, and `id` is behind it or in it: moves there. Whether it is in it. */
+static bool walk_damage(struct mofka_reader *reader, uint64_t id)
+{
+    bool inside = id - reader->next_id < reader->lost;
+    uint64_t step = inside ? id - reader->next_id : reader->lost;
+    reader->next_id += step;
+    reader->lost -= step;
+    return inside;
+}
+
+/* Walks at most `frames` frames forward. 1: the reader stands in the frame with `id`, or in damage or at the end with it;
+ * 0: not yet; negative: the storage cannot be read. */
+static int walk(struct mofka_reader *reader, uint64_t id, size_t frames, struct dango_error *err)
 {
     for (size_t i = 0; i < frames; i++) {
-        const struct mofka_frame *frame = current_frame(reader);
-        if (!frame)
+        const struct mofka_frame *frame;
+        int found = current_frame(reader, &frame, err);
+        if (found == 0)
             return reader->next_id == id;
+        if (found < 0 && reader->lost == 0)
+            return found;
+        if (found < 0) {
+            if (walk_damage(reader, id))
+                return 1;
+            continue;
+        }
         if (id - frame->first_id < frame->count)
-            return true;
+            return 1;
         next_frame(reader, frame);
     }
-    return false;
+    return 0;
 }
 
 /* Moves a reader that was set up before to `id`. */
@@ -92,27 +119,28 @@ static int move(struct mofka_reader *reader, uint64_t id, struct dango_error *er
     if (id > end)
         return dango_error_set(err, DANGO_ERR_RANGE, "there is no event %" PRIu64 " (the next one is %" PRIu64 ")", id,
                                end);
-    if (id < reader->next_id || !walk(reader, id, WALK_MAX)) {
-        struct mofka_index_entry entry = mofka_partition_find(reader->partition, id);
-        *reader = (struct mofka_reader){
-            .partition = reader->partition,
-            .segment = entry.segment,
-            .offset = entry.offset,
-            .next_id = entry.id,
-        };
-        bool found = walk(reader, id, SIZE_MAX);
-        assert(found);
-        (void)found;
+    int found = id < reader->next_id ? 0 : walk(reader, id, WALK_MAX, err);
+    if (found == 0) {
+        found = reader->partition->ops->seek(reader, id, err);
+        if (found == 0)
+            found = walk(reader, id, SIZE_MAX, err);
+        if (found == 0)
+            return dango_error_set(err, DANGO_ERR_CORRUPT, "event %" PRIu64 " is not where it should be", id);
     }
-    const struct mofka_frame *frame = current_frame(reader);
-    return frame ? skip_records(reader, frame, id, err) : 0;
+    if (found < 0)
+        return found;
+    const struct mofka_frame *frame;
+    return current_frame(reader, &frame, NULL) > 0 ? skip_records(reader, frame, id, err) : 0;
 }
 
 int dango_mofka_reader_seek(struct mofka_reader *reader, struct mofka_partition *partition, uint64_t id,
                             struct dango_error *err)
 {
     *reader = (struct mofka_reader){.partition = partition, .next_id = UINT64_MAX};
-    return move(reader, id, err);
+    int code = move(reader, id, err);
+    if (code != 0)
+        dango_mofka_reader_fini(reader);
+    return code;
 }
 
 int dango_mofka_reader_locate(struct mofka_reader *reader, uint64_t id, struct mofka_place *place,
@@ -123,12 +151,15 @@ int dango_mofka_reader_locate(struct mofka_reader *reader, uint64_t id, struct m
     int code = move(reader, id, err);
     if (code != 0)
         return code;
-    const struct mofka_frame *frame = current_frame(reader);
+    const struct mofka_frame *frame;
     struct diaspora_record record;
-    assert(frame);
+    code = current_frame(reader, &frame, err);
+    if (code < 0)
+        return code;
+    assert(code > 0);
     if (peek_record(reader, frame, &record) == 0 || record.data_size > frame->data_size - reader->data_done)
         return damaged(reader, err);
-    place->segment = reader->segment;
+    place->region = reader->region;
     place->data_offset = reader->offset + sizeof *frame + (size_t)(frame->records_size + reader->data_done);
     place->data_size = record.data_size;
     return 0;
@@ -185,11 +216,12 @@ int dango_mofka_reader_next(struct mofka_reader *reader, const struct mofka_limi
 {
     assert(limits->events > 0);
     *needed = 0;
-    const struct mofka_frame *frame = current_frame(reader);
-    if (!frame)
-        return 0;
+    const struct mofka_frame *frame;
+    int code = current_frame(reader, &frame, err);
+    if (code <= 0)
+        return code;
     *slice = (struct mofka_slice){
-        .segment = reader->segment,
+        .region = reader->region,
         .frame = frame,
         .first_id = reader->next_id,
         .with_data = limits->with_data,
@@ -201,7 +233,7 @@ int dango_mofka_reader_next(struct mofka_reader *reader, const struct mofka_limi
         next_frame(reader, frame);
         return 1;
     }
-    int code = take_records(reader, frame, limits, slice, needed, err);
+    code = take_records(reader, frame, limits, slice, needed, err);
     if (code != 0)
         return code;
     if (slice->count == 0)

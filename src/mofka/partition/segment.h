@@ -14,7 +14,7 @@
 #ifndef DANGO_MOFKA_SEGMENT_H
 #define DANGO_MOFKA_SEGMENT_H
 
-#include <dango/error.h>
+#include "mofka/partition/region.h"
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -22,27 +22,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How memory becomes reachable for the network; the partition itself knows no network. */
-struct mofka_registrar {
-    int (*attach)(void *arg, void *base, size_t size, void **registration, struct dango_error *err);
-    void (*detach)(void *arg, void *registration);
-    void *arg;
-};
-
 struct mofka_segment {
-    unsigned char *base;
+    struct mofka_region region;
     size_t capacity;
     size_t reserved;
     atomic_size_t committed;
     atomic_size_t end; /* SIZE_MAX while open */
     _Atomic(struct mofka_segment *) next;
-    void *registration; /* made by the registrar; NULL without one */
 };
 
-/*
- * Anonymous memory of `size` bytes, untouched pages taking none. `huge`: in huge pages if the kernel has them; good for
- * batches that fill many pages, bad for small ones, because clearing one takes long. `registrar` may be NULL.
- */
+/* As mofka_region_map. */
 int mofka_segment_create(size_t size, bool huge, const struct mofka_registrar *registrar,
                          struct mofka_segment **segment, struct dango_error *err);
 void mofka_segment_destroy(struct mofka_segment *segment, const struct mofka_registrar *registrar);

@@ -3,9 +3,13 @@
  */
 #include "mofka/partition/types.h"
 
+#include "mofka/partition/options.h"
 #include "util/suggest.h"
 
+#include <json-c/json.h>
+
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct dango_option memory_options[] = {
@@ -13,15 +17,18 @@ static const struct dango_option memory_options[] = {
 };
 
 static const char *const memory_dependencies[] = {"pool", NULL};
+static const char *const default_dependencies[] = {"pool", "io_controller", NULL};
 
 static const struct mofka_partition_type types[] = {
-    {"memory", memory_options, memory_dependencies, "events in the memory of the server; they end with it"},
+    {"memory", memory_options, 1, memory_dependencies, "events in the memory of the server; they end with it"},
+    {"default", dango_mofka_default_options, sizeof(struct mofka_default_options), default_dependencies,
+     "events in files, which survive the server"},
 };
 
 #define TYPE_COUNT (sizeof types / sizeof *types)
 
 /* Types that the original has and this version has not. */
-static const char *const missing[] = {"default", "legacy"};
+static const char *const missing[] = {"legacy"};
 
 const struct mofka_partition_type *dango_mofka_partition_type_at(size_t i)
 {
@@ -48,6 +55,22 @@ const struct mofka_partition_type *dango_mofka_partition_type(const char *name, 
     }
     dango_error_set(err, DANGO_ERR_INVALID, "unknown partition type \"%s\"%s", name, list);
     return NULL;
+}
+
+int dango_mofka_partition_type_check(const struct mofka_partition_type *type, struct json_object **config,
+                                     const char *path, struct dango_error *err)
+{
+    void *options = calloc(1, type->options_size);
+    if (!options)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    int code = dango_options_parse(type->options, *config, path, options, err);
+    if (code == 0) {
+        json_object_put(*config);
+        *config = dango_options_dump(type->options, options);
+        dango_options_release(type->options, options);
+    }
+    free(options);
+    return code;
 }
 
 /* Dependencies of all types that there ever were: users may give them whatever the type. */

@@ -13,9 +13,12 @@
 /* Longest name of a topic in bytes. */
 #define MOFKA_TOPIC_NAME_MAX 256u
 
+struct json_object;
+
 struct mofka_partition_type {
     const char *name;
     const struct dango_option *options; /* of "config.partition" */
+    size_t options_size;                /* of the structure that they fill in; at least 1 */
     const char *const *dependencies;    /* names that it uses, ended by NULL; the first of each list */
     const char *help;
 };
@@ -25,6 +28,13 @@ const struct mofka_partition_type *dango_mofka_partition_type(const char *name, 
 
 /* The i-th type; NULL beyond the last. */
 const struct mofka_partition_type *dango_mofka_partition_type_at(size_t i);
+
+/*
+ * Checks the options of a type and makes them effective: *config (a reference of the caller's, or NULL) is replaced by the
+ * same with all defaults filled in. `path` is its place in the document.
+ */
+int dango_mofka_partition_type_check(const struct mofka_partition_type *type, struct json_object **config,
+                                     const char *path, struct dango_error *err);
 
 /* Whether the type uses a dependency: 1, 0, or an error when no type does. */
 int dango_mofka_partition_type_uses(const struct mofka_partition_type *type, const char *dependency,

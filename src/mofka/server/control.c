@@ -69,7 +69,7 @@ void mofka_handle_subscribe(struct mofka_request *request)
     struct mofka_provider *provider = request->provider;
     struct mofka_subscribe_request subscribe;
     struct mofka_subscribe_answer answer = {.end = dango_mofka_partition_next_id(provider->partition)};
-    struct mofka_reader reader;
+    struct mofka_reader reader = {0};
     struct mofka_session *session;
     struct dango_error *err = &request->err;
     char name[MOFKA_NAME_MAX + 1];
@@ -78,13 +78,27 @@ void mofka_handle_subscribe(struct mofka_request *request)
         start_position(provider, &subscribe, name, answer.end, &answer.position, err) != 0 ||
         dango_mofka_reader_seek(&reader, provider->partition, answer.position, err) != 0 ||
         mofka_session_open(request, true, name, &session, err) != 0) {
+        dango_mofka_reader_fini(&reader);
         mofka_request_fail(request, err);
         return;
     }
+    pthread_mutex_lock(&session->lock);
+    if (session->closed) /* its client is gone already */
+        dango_mofka_reader_fini(&reader);
     session->reader = reader;
+    pthread_mutex_unlock(&session->lock);
     answer.token = session->token;
     diaspora_segment part = {&answer, sizeof answer};
     mofka_request_answer(request, &part, 1);
+}
+
+static void answer_saved(struct mofka_saving *saving, const struct dango_error *err)
+{
+    struct mofka_request *request = container_of(saving, struct mofka_request, saving);
+    if (err)
+        mofka_request_fail(request, err);
+    else
+        answer_done(request);
 }
 
 void mofka_handle_acknowledge(struct mofka_request *request)
@@ -98,10 +112,12 @@ void mofka_handle_acknowledge(struct mofka_request *request)
     if (code == 0 && acknowledge.event_id >= dango_mofka_partition_next_id(provider->partition))
         code =
             dango_error_set(err, DANGO_ERR_RANGE, "there is no event %" PRIu64 " to acknowledge", acknowledge.event_id);
+    request->saving.done = answer_saved;
     if (code == 0)
-        code =
-            dango_mofka_positions_advance(provider->positions, request->session->name, acknowledge.event_id + 1, err);
-    answer_done_or_fail(request, code);
+        code = dango_mofka_positions_save(provider->positions, request->session->name, acknowledge.event_id + 1,
+                                          &request->saving, err);
+    if (code != 0)
+        mofka_request_fail(request, err);
 }
 
 /* Renewal and closing are for sessions of both kinds. */

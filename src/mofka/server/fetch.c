@@ -15,35 +15,36 @@
  */
 #include "mofka/server/provider.h"
 
-static void add_piece(struct mofka_request *request, struct mofka_segment *segment, const unsigned char *base,
+static void add_piece(struct mofka_request *request, struct mofka_region *region, const unsigned char *base,
                       size_t size)
 {
     if (request->piece_count > 0) {
         struct mofka_piece *last = &request->pieces[request->piece_count - 1];
-        if (segment && last->segment == segment && last->base + last->size == base) {
+        if (region && last->region == region && last->base + last->size == base) {
             last->size += size;
             return;
         }
     }
     assert(request->piece_count < MOFKA_PIECES_MAX);
-    request->pieces[request->piece_count++] = (struct mofka_piece){segment, base, size};
+    mofka_region_hold(region);
+    request->pieces[request->piece_count++] = (struct mofka_piece){region, base, size};
 }
 
 /* A whole frame is one piece; a part is a new header, its records and, if wanted, its data, without padding. */
 static void add_slice(struct mofka_request *request, const struct mofka_slice *slice)
 {
-    const unsigned char *base = slice->segment->base;
+    const unsigned char *base = slice->region->base;
     if (slice->count == slice->frame->count) {
-        add_piece(request, slice->segment, (const unsigned char *)slice->frame, (size_t)slice->size);
+        add_piece(request, slice->region, (const unsigned char *)slice->frame, (size_t)slice->size);
         return;
     }
     assert(request->header_count < 2);
     struct mofka_frame *header = &request->headers[request->header_count++];
     dango_mofka_slice_header(slice, header);
     add_piece(request, NULL, (const unsigned char *)header, sizeof *header);
-    add_piece(request, slice->segment, base + slice->records_offset, slice->records_size);
+    add_piece(request, slice->region, base + slice->records_offset, slice->records_size);
     if (slice->with_data && slice->data_size > 0)
-        add_piece(request, slice->segment, base + slice->data_offset, (size_t)slice->data_size);
+        add_piece(request, slice->region, base + slice->data_offset, (size_t)slice->data_size);
 }
 
 /* Pieces that one more slice may take. */
@@ -57,7 +58,8 @@ static int collect(struct mofka_request *request, bool with_data, uint64_t *need
         .size = request->fetch.room, .events = request->fetch.head.extra, .with_data = with_data};
     uint32_t frames = 0;
     int found = 1;
-    request->piece_count = request->header_count = 0;
+    mofka_request_drop_pieces(request);
+    request->header_count = 0;
     while (limits.events > 0 && frames < request->fetch.frames_max && request->header_count < 2 &&
            request->piece_count + SLICE_PIECES <= MOFKA_PIECES_MAX) {
         struct mofka_slice slice;

@@ -14,7 +14,9 @@ static void answer_producer(struct mofka_reception *reception, uint64_t first_id
 {
     struct mofka_request *request = container_of(reception, struct mofka_request, reception);
     if (code != 0) {
-        if (request->err.code == 0)
+        if (reception->failure)
+            request->err = *reception->failure;
+        else if (request->err.code == 0)
             dango_error_set(&request->err, code, "an earlier batch of this producer failed");
         mofka_request_fail(request, &request->err);
         return;
@@ -38,12 +40,12 @@ static int receive_part(struct mofka_request *request, const unsigned char *insi
 {
     if (size == 0)
         return 0;
-    struct mofka_segment *segment = request->reception.segment;
+    struct mofka_region *region = request->reception.region;
     if (inside) {
-        memcpy(segment->base + offset, inside, (size_t)size);
+        memcpy(region->base + offset, inside, (size_t)size);
         return 0;
     }
-    return mofka_pull(request, flat, flat_size, segment, offset, size, &request->err);
+    return mofka_pull(request, flat, flat_size, region, offset, size, &request->err);
 }
 
 static void receive(struct mofka_request *request, const struct mofka_produce *produce)

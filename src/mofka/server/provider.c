@@ -75,26 +75,12 @@ static int register_endpoints(struct mofka_provider *provider, struct dango_erro
     return 0;
 }
 
-static int open_partition(struct mofka_provider *provider, struct dango_error *err)
-{
-    struct mofka_partition_settings settings = {
-        .registrar = &provider->registrar,
-        .grown = mofka_feed_waiting,
-        .arg = provider,
-    };
-    memcpy(settings.uuid, provider->settings.uuid, sizeof settings.uuid);
-    int code = dango_mofka_partition_create(&settings, &provider->partition, err);
-    if (code != 0)
-        return code;
-    return dango_mofka_positions_create(&provider->positions, err);
-}
-
 static void release(struct mofka_provider *provider)
 {
     deregister(provider);
     mofka_requests_free(provider);
-    dango_mofka_partition_destroy(provider->partition);
     dango_mofka_positions_destroy(provider->positions);
+    dango_mofka_partition_destroy(provider->partition);
     margo_provider_push_finalize_callback(provider->settings.mid, provider, free_shell, provider);
 }
 
@@ -115,7 +101,7 @@ int mofka_provider_create(const struct mofka_provider_settings *settings, struct
         free_shell(new);
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     }
-    int code = open_partition(new, err);
+    int code = mofka_storage_open(new, err);
     if (code == 0)
         code = mofka_sessions_watch(new, err);
     if (code == 0) {

@@ -21,10 +21,12 @@
 #define DANGO_MOFKA_SERVER_PROVIDER_H
 
 #include "argobots/dango_abt.h"
+#include "mofka/partition/options.h"
 #include "mofka/partition/partition.h"
 #include "mofka/partition/positions.h"
 #include "mofka/wire/wire.h"
 
+#include <abt-io.h>
 #include <margo.h>
 #include <pthread.h>
 
@@ -38,6 +40,10 @@ struct mofka_provider_settings {
     uint16_t provider_id;
     ABT_pool pool; /* where work that waits is done */
     uint8_t uuid[16];
+    /* Where events are kept: NULL in memory, else in files, written through the I/O controller. */
+    const struct mofka_default_options *stored; /* borrowed during creation */
+    const char *topic;                          /* the same */
+    abt_io_instance_id io_controller;
     int64_t lease_ms; /* silence after which a client is forgotten; 0: MOFKA_LEASE_MS */
 };
 
@@ -80,9 +86,9 @@ struct mofka_session {
     char name[MOFKA_NAME_MAX + 1];
 };
 
-/* A stretch of memory to be sent: of a segment, or (segment NULL) of any memory. */
+/* A stretch of memory to be sent: of a region of the partition, or (region NULL) of any memory. */
 struct mofka_piece {
-    struct mofka_segment *segment;
+    struct mofka_region *region; /* held */
     const unsigned char *base;
     size_t size;
 };
@@ -95,11 +101,12 @@ struct mofka_request {
     hg_handle_t handle;
     struct mofka_message message;
     struct mofka_reception reception; /* produce */
+    struct mofka_saving saving;       /* acknowledge */
     /* fetch: the credit and what was collected for it */
     struct mofka_fetch_request fetch;
     const unsigned char *flat; /* bulk handle in the message */
     struct mofka_fetch_answer fetch_answer;
-    size_t piece_count;
+    size_t piece_count; /* their regions are held until the request is finished */
     struct mofka_piece pieces[MOFKA_PIECES_MAX];
     size_t header_count;
     struct mofka_frame headers[2]; /* of parts of frames */
@@ -118,6 +125,7 @@ struct mofka_endpoint {
 struct mofka_provider {
     struct mofka_provider_settings settings;
     struct mofka_registrar registrar;
+    struct mofka_log_io io;
     struct mofka_partition *partition;
     struct mofka_positions *positions;
     struct mofka_endpoint endpoints[MOFKA_ENDPOINT_COUNT];
@@ -134,11 +142,16 @@ struct mofka_provider {
     struct dango_abt_timer sweep; /* drops sessions whose lease ran out; armed while there are sessions */
 };
 
+/* storage.c: opens partition and positions. May block on file I/O. */
+int mofka_storage_open(struct mofka_provider *provider, struct dango_error *err);
+
 /* request.c: answers consume the request. */
 void mofka_request_answer(struct mofka_request *request, const diaspora_segment *parts, size_t count);
 void mofka_request_fail(struct mofka_request *request, const struct dango_error *err);
 /* Goes on in a ULT of the provider's pool; fails the request and returns an error when there is none to be had. */
 int mofka_request_continue(struct mofka_request *request, void (*body)(void *request));
+/* Lets go of the regions of its pieces. */
+void mofka_request_drop_pieces(struct mofka_request *request);
 hg_return_t mofka_request_arrived(hg_handle_t handle);
 void mofka_requests_free(struct mofka_provider *provider);
 /* One less of what `active` counts; the last one lets destroy go on. */
@@ -174,9 +187,9 @@ void mofka_session_feed(struct mofka_session *session, struct mofka_provider *pr
 /* All waiting sessions: events became visible. */
 void mofka_feed_waiting(void *provider);
 
-/* transfer.c: moves between segments and a client's memory; they block the calling ULT. */
-int mofka_pull(struct mofka_request *request, const unsigned char *flat, size_t flat_size,
-               struct mofka_segment *segment, size_t offset, uint64_t size, struct dango_error *err);
+/* transfer.c: moves between regions and a client's memory; they block the calling ULT. */
+int mofka_pull(struct mofka_request *request, const unsigned char *flat, size_t flat_size, struct mofka_region *region,
+               size_t offset, uint64_t size, struct dango_error *err);
 /* Writes the pieces to the client's memory one after the other, the first at `offset`. */
 int mofka_push(struct mofka_request *request, hg_bulk_t to, uint64_t offset, const struct mofka_piece *pieces,
                size_t count, struct dango_error *err);

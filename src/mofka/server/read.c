@@ -35,19 +35,20 @@ static bool within(diaspora_range range, uint64_t size)
 
 static void add_piece(struct job *job, const struct mofka_place *place, diaspora_range range, uint64_t offset)
 {
-    const unsigned char *base = place->segment->base + place->data_offset + range.offset;
+    const unsigned char *base = place->region->base + place->data_offset + range.offset;
     if (range.size == 0)
         return;
     if (job->piece_count > 0) {
         struct mofka_piece *last = &job->pieces[job->piece_count - 1];
-        if (last->segment == place->segment && last->base + last->size == base &&
+        if (last->region == place->region && last->base + last->size == base &&
             job->offsets[job->piece_count - 1] + last->size == offset) {
             last->size += (size_t)range.size;
             return;
         }
     }
+    mofka_region_hold(place->region);
     job->offsets[job->piece_count] = offset;
-    job->pieces[job->piece_count++] = (struct mofka_piece){place->segment, base, (size_t)range.size};
+    job->pieces[job->piece_count++] = (struct mofka_piece){place->region, base, (size_t)range.size};
 }
 
 /* Looks one event up and adds the pieces of its ranges, all or none. */
@@ -83,6 +84,7 @@ static void select_items(struct job *job)
         for (; range < end; range++)
             offset += mofka_read_range(&job->read, range).size;
     }
+    dango_mofka_reader_fini(&reader);
     assert(offset == job->read.size);
 }
 
@@ -175,15 +177,16 @@ static void read_in_thread(void *arg)
     bool fits = job.read.size <= sizeof inside;
     if (code == 0 && !fits)
         code = push(&job, err);
-    if (code != 0) {
-        mofka_request_fail(request, err);
-    } else if (fits) {
+    if (code == 0 && fits) {
         memset(inside, 0, (size_t)job.read.size);
         gather(&job, inside);
-        answer(&job, inside, (size_t)job.read.size);
-    } else {
-        answer(&job, NULL, 0);
     }
+    for (size_t i = 0; i < job.piece_count; i++) /* before the answer: nothing may hold the partition after it */
+        mofka_region_release(job.pieces[i].region);
+    if (code != 0)
+        mofka_request_fail(request, err);
+    else
+        answer(&job, fits ? inside : NULL, fits ? (size_t)job.read.size : 0);
     free(job.statuses);
     free(job.pieces);
     free(job.offsets);

@@ -15,6 +15,7 @@ static struct mofka_request *request_take(struct mofka_provider *provider)
         list_init(&request->link);
         request->provider = provider;
         request->session = NULL;
+        request->piece_count = 0;
         dango_error_clear(&request->err);
     }
     return request;
@@ -35,9 +36,17 @@ void mofka_provider_leave(struct mofka_provider *provider)
     ABT_mutex_unlock(provider->idle_lock);
 }
 
+void mofka_request_drop_pieces(struct mofka_request *request)
+{
+    for (size_t i = 0; i < request->piece_count; i++)
+        mofka_region_release(request->pieces[i].region);
+    request->piece_count = 0;
+}
+
 static void finish(struct mofka_request *request)
 {
     struct mofka_provider *provider = request->provider;
+    mofka_request_drop_pieces(request);
     if (request->session) {
         atomic_fetch_sub(&request->session->in_flight, 1);
         mofka_session_release(request->session);

@@ -132,6 +132,7 @@ static void end_session(struct mofka_provider *provider, struct mofka_session *s
     list_init(&fetches);
     pthread_mutex_lock(&session->lock);
     session->closed = true;
+    dango_mofka_reader_fini(&session->reader); /* nothing may hold the partition when it is destroyed */
     while (!list_empty(&session->fetches)) {
         struct list_node *node = list_pop(&session->fetches);
         list_append(&fetches, node);

@@ -1,5 +1,5 @@
 /*
- * Bulk transfers between the partition's segments and the memory of clients. The bulk handles that clients send are
+ * Bulk transfers between the partition's memory and the memory of clients. The bulk handles that clients send are
  * checked by their sizes before use; what they claim about memory of their own is their own risk.
  */
 #include "mofka/server/provider.h"
@@ -13,8 +13,8 @@ static int transfer_error(hg_return_t ret, const char *what, struct dango_error 
     return dango_error_set(err, code, "cannot %s the client's memory: %s", what, HG_Error_to_string(ret));
 }
 
-int mofka_pull(struct mofka_request *request, const unsigned char *flat, size_t flat_size,
-               struct mofka_segment *segment, size_t offset, uint64_t size, struct dango_error *err)
+int mofka_pull(struct mofka_request *request, const unsigned char *flat, size_t flat_size, struct mofka_region *region,
+               size_t offset, uint64_t size, struct dango_error *err)
 {
     margo_instance_id mid = request->provider->settings.mid;
     hg_bulk_t from;
@@ -26,7 +26,7 @@ int mofka_pull(struct mofka_request *request, const unsigned char *flat, size_t 
         code = dango_error_set(err, DANGO_ERR_PROTOCOL, "bulk handle is smaller than the batch");
     } else {
         ret = margo_bulk_transfer_timed(mid, HG_BULK_PULL, margo_get_info(request->handle)->addr, from, 0,
-                                        segment->registration, offset, (size_t)size, MOFKA_TRANSFER_MS);
+                                        region->registration, offset, (size_t)size, MOFKA_TRANSFER_MS);
         if (ret != HG_SUCCESS)
             code = transfer_error(ret, "read", err);
     }
@@ -34,7 +34,7 @@ int mofka_pull(struct mofka_request *request, const unsigned char *flat, size_t 
     return code;
 }
 
-/* Starts to send one piece. Memory outside of segments is registered for the time of the transfer: *own. */
+/* Starts to send one piece. Memory that is not registered is for the time of the transfer: *own. */
 static hg_return_t start(struct mofka_request *request, hg_bulk_t to, uint64_t offset, const struct mofka_piece *piece,
                          hg_bulk_t *own, margo_request *transfer)
 {
@@ -42,9 +42,9 @@ static hg_return_t start(struct mofka_request *request, hg_bulk_t to, uint64_t o
     hg_bulk_t from = HG_BULK_NULL;
     size_t from_offset = 0;
     *own = HG_BULK_NULL;
-    if (piece->segment) {
-        from = piece->segment->registration;
-        from_offset = (size_t)(piece->base - piece->segment->base);
+    if (piece->region && piece->region->registration) {
+        from = piece->region->registration;
+        from_offset = (size_t)(piece->base - piece->region->base);
     } else {
         void *base = (void *)(uintptr_t)piece->base;
         hg_size_t size = piece->size;

@@ -1,0 +1,98 @@
+/*
+ * Where the partition of a provider is kept, and how it reaches the medium: through the I/O controller, from ULTs in the
+ * provider's pool. Everything that runs so counts as a request, so that the end of the provider waits for it.
+ */
+#include "mofka/server/provider.h"
+
+#include <stdlib.h>
+
+/* ---- operations of the log ---- */
+
+static ssize_t controller_pwritev(void *arg, int fd, const struct iovec *iov, int count, off_t offset)
+{
+    return abt_io_pwritev(arg, fd, iov, count, offset);
+}
+
+static int controller_fdatasync(void *arg, int fd)
+{
+    return abt_io_fdatasync(arg, fd);
+}
+
+/* ---- work in a thread ---- */
+
+struct task {
+    struct mofka_provider *provider;
+    void (*body)(void *argument);
+    void *argument;
+};
+
+static void run_task(void *arg)
+{
+    struct task task = *(struct task *)arg;
+    free(arg);
+    task.body(task.argument);
+    mofka_provider_leave(task.provider);
+}
+
+static int run(void *arg, void (*body)(void *argument), void *argument)
+{
+    struct mofka_provider *provider = arg;
+    struct task *task = malloc(sizeof *task);
+    if (!task)
+        return DANGO_ERR_NO_MEMORY;
+    *task = (struct task){provider, body, argument};
+    atomic_fetch_add(&provider->active, 1);
+    if (ABT_thread_create(provider->settings.pool, run_task, task, ABT_THREAD_ATTR_NULL, NULL) == ABT_SUCCESS)
+        return 0;
+    mofka_provider_leave(provider);
+    free(task);
+    return DANGO_ERR_NO_MEMORY;
+}
+
+/* ---- opening ---- */
+
+static int open_positions(struct mofka_provider *provider, struct dango_error *err)
+{
+    struct mofka_log *log = dango_mofka_partition_log(provider->partition);
+    struct mofka_positions_settings settings = {
+        .directory = dango_mofka_log_directory(log),
+        .end = dango_mofka_partition_next_id(provider->partition),
+        .io = &provider->io,
+        .run = run,
+        .run_arg = provider,
+    };
+    memcpy(settings.uuid, provider->settings.uuid, sizeof settings.uuid);
+    return dango_mofka_positions_open(&settings, &provider->positions, err);
+}
+
+static int open_stored(struct mofka_provider *provider, const struct mofka_partition_settings *settings,
+                       struct dango_error *err)
+{
+    struct mofka_log_report report;
+    struct mofka_stored_settings stored = {
+        .topic = provider->settings.topic,
+        .options = provider->settings.stored,
+        .io = &provider->io,
+        .run = run,
+        .run_arg = provider,
+    };
+    provider->io = (struct mofka_log_io){controller_pwritev, controller_fdatasync, provider->settings.io_controller};
+    int code = dango_mofka_partition_open(settings, &stored, &provider->partition, &report, err);
+    if (code == 0)
+        code = open_positions(provider, err);
+    return code != 0 ? dango_error_prefix(err, "config.partition.path") : 0;
+}
+
+int mofka_storage_open(struct mofka_provider *provider, struct dango_error *err)
+{
+    struct mofka_partition_settings settings = {
+        .registrar = &provider->registrar,
+        .grown = mofka_feed_waiting,
+        .arg = provider,
+    };
+    memcpy(settings.uuid, provider->settings.uuid, sizeof settings.uuid);
+    if (provider->settings.stored)
+        return open_stored(provider, &settings, err);
+    int code = dango_mofka_partition_create(&settings, &provider->partition, err);
+    return code == 0 ? dango_mofka_positions_create(&provider->positions, err) : code;
+}
