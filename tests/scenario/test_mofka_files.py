@@ -1,0 +1,169 @@
+"""Partitions of type "default": the command lines of the user guide, restart, and kill -9 in the middle of a stream.
+
+DANGO_KILL_ROUNDS sets how often the server is killed (nightly: 200).
+"""
+
+import json
+import os
+import random
+import re
+import time
+
+import pytest
+
+from mofka import FIRST_CONFIGURATION, GROUP_FILE, count_of, peer, wait_for_count
+from support import SLOWNESS, run
+
+ROUNDS = int(os.environ.get("DANGO_KILL_ROUNDS", "20"))
+START_S = 20 * SLOWNESS
+
+CREATE = ["diaspora-ctl", "topic", "create", "--driver", "mofka", "--driver.group_file", GROUP_FILE]
+
+
+def create(name, *words, check=True):
+    return run([*CREATE, "--name", name, "--topic.num_partitions", 1, "--topic.config.type", "default", *words],
+               check=check)
+
+
+def provider_of(service):
+    document = json.loads(run(["bedrock-query", "na+sm", "-f", GROUP_FILE]).stdout)[service.address]
+    return next(p for p in document["providers"] if p["type"] == "mofka")
+
+
+def produce(topic, count, batch=128, data=0):
+    return run(peer("produce", topic, count, batch, data))
+
+
+def consume(topic, name, count, data="all"):
+    return run(peer("consume", topic, name, count, data))
+
+
+@pytest.fixture
+def service(servers):
+    return servers.bedrock(FIRST_CONFIGURATION)
+
+
+def test_the_short_command_line(service, workdir):
+    create("my_topic", "--topic.config.partition.path", "files/mofka")
+    provider = provider_of(service)
+    uuid = provider["config"]["uuid"]
+    assert (workdir / "files" / "mofka" / f"my_topic-{uuid}" / "chunk-000000.log").is_file()
+    assert provider["dependencies"]["io_controller"] == "io_controller"
+    assert provider["config"]["partition"] == {
+        "path": "files/mofka",
+        "max_chunk_size": 67108864,
+        "max_events_per_chunk": 1000000,
+        "sync": True,
+        "fd_cache_capacity": 64,
+        "producers": {
+            "metadata_buffer_pool": {"num_tiers": 1, "num_buffers": 0, "first_size": 65536, "size_multiple": 4.0},
+            "data_buffer_pool": {"num_tiers": 1, "num_buffers": 0, "first_size": 67108864, "size_multiple": 4.0},
+        },
+        "consumers": {
+            "metadata_buffer_pool": {"num_tiers": 1, "num_buffers": 0, "first_size": 65536, "size_multiple": 4.0},
+            "desc_buffer_pool": {"num_tiers": 1, "num_buffers": 0, "first_size": 4096, "size_multiple": 4.0},
+        },
+    }
+
+
+def test_a_partition_is_taken_up_again(servers, workdir):
+    """Stopped in an orderly way and started again with an empty registry: events and positions are there."""
+    service = servers.bedrock(FIRST_CONFIGURATION)
+    create("kept", "--topic.config.partition.path", "files", "--topic.config.partition.max_chunk_size", 100_000,
+           "--topic.dependencies.io_controller", "io_controller", "--topic.dependencies.pool", "__primary__")
+    uuid = provider_of(service)["config"]["uuid"]
+    produce("kept", 3000, 100, 300)
+    assert "got 1000\n" in consume("kept", "half", 1000).stdout
+    service.stop()
+    assert len(list((workdir / "files" / f"kept-{uuid}").glob("chunk-*.log"))) > 5
+
+    service = servers.bedrock(FIRST_CONFIGURATION)
+    create("kept", "--topic.config.partition.path", "files", "--topic.config.uuid", uuid)
+    assert "got 3000\n" in consume("kept", "all", 3000).stdout
+    produce("kept", 500, 100, 300)
+    assert "got 2500\n" in consume("kept", "half", 2500).stdout
+    service.stop()
+
+
+def test_a_killed_server_has_lost_nothing_that_it_acknowledged(servers, workdir):
+    shapes = [(1, 0), (64, 1000), (4, 300_000), (0, 10)]
+    uuid = None
+    stored = acknowledged = 0
+    for round_ in range(ROUNDS):
+        service = servers.bedrock(FIRST_CONFIGURATION)
+        options = ["--topic.config.partition.path", "files", "--topic.config.partition.max_chunk_size", 5_000_000]
+        create("stream", *options, *(["--topic.config.uuid", uuid] if uuid else []))
+        uuid = provider_of(service)["config"]["uuid"]
+        if stored > 0:
+            run(peer("consume", "stream", f"verify{round_}", stored, "all"))
+        batch, data = shapes[round_ % len(shapes)]
+        producer = servers.start(peer("produce", "stream", 0, batch, data), f"producer{round_}")
+        consumer = servers.start(peer("consume", "stream", "reader", 0, "all"), f"consumer{round_}")
+        wait_for_count(producer, "stored", max(1, batch), START_S)
+        time.sleep(random.uniform(0, 0.2))
+        service.kill()
+        assert producer.wait(START_S) == 1, producer.output()
+        assert consumer.wait(START_S) == 1, consumer.output()
+        stored += count_of(producer, "stored")
+        acknowledged += count_of(consumer, "got")
+    service = servers.bedrock(FIRST_CONFIGURATION)
+    create("stream", *options, "--topic.config.uuid", uuid)
+    run(peer("consume", "stream", "last", stored, "all"))
+    # The reader goes on where it was: everything behind its position is there, nothing before it comes again.
+    extent = run(peer("extent", "stream", "reader")).stdout
+    position, end = map(int, re.fullmatch(r"extent (\d+) (\d+)\n", extent).groups())
+    assert acknowledged <= position <= end and stored <= end
+
+
+def refused(words, *texts):
+    result = run(words, check=False)
+    assert result.returncode != 0
+    for text in texts:
+        assert text in result.stderr, result.stderr
+
+
+@pytest.fixture
+def topic(servers):
+    """The uuid of a partition in files/ and a running server that has not opened it."""
+    service = servers.bedrock(FIRST_CONFIGURATION)
+    create("topic", "--topic.config.partition.path", "files")
+    uuid = provider_of(service)["config"]["uuid"]
+    service.stop()
+    servers.bedrock(FIRST_CONFIGURATION)
+    return uuid
+
+
+def attach(uuid, path="files", group_file=GROUP_FILE):
+    words = [word if word != GROUP_FILE else group_file for word in CREATE]
+    return [*words, "--name", "topic", "--topic.config.type", "default", "--topic.config.partition.path", path,
+            "--topic.config.uuid", uuid]
+
+
+def test_one_server_at_a_time(servers, topic):
+    run(attach(topic))
+    servers.bedrock(FIRST_CONFIGURATION.replace(GROUP_FILE, "second.json"))
+    refused(attach(topic, group_file="second.json"), "config.partition.path: files/topic-",
+            "another process has this partition open")
+
+
+@pytest.mark.parametrize("change, text", [
+    ({"topic": "other"}, 'of topic "other", not the one asked for'),
+    ({"format": 2}, "newer than this program's"),
+    ({"uuid": "x"}, "is not a UUID"),
+])
+def test_a_foreign_directory_is_refused(workdir, topic, change, text):
+    identity = workdir / "files" / f"topic-{topic}" / "partition.json"
+    identity.write_text(json.dumps({"format": 1, "topic": "topic", "uuid": topic, **change}))
+    refused(attach(topic), "config.partition.path: files/topic-", text)
+
+
+def test_an_impossible_path_is_refused(topic):
+    refused(attach(topic, path="/proc/nowhere"), "config.partition.path: /proc/nowhere: cannot create the directory")
+
+
+def test_a_missing_io_controller_is_explained(servers):
+    config = json.loads(FIRST_CONFIGURATION)
+    config["providers"] = [p for p in config["providers"] if p["type"] != "abt_io"]
+    servers.bedrock(config)
+    refused([*CREATE, "--name", "topic", "--topic.config.type", "default", "--topic.config.partition.path", "files"],
+            "has no provider of type abt_io")
