@@ -50,6 +50,7 @@ enum {
     DIASPORA_TIMEOUT = DANGO_ERR_TIMEOUT,           /* the call's time is over; the operation goes on */
     DIASPORA_DISCONNECTED = DANGO_ERR_DISCONNECTED, /* the server is gone */
     DIASPORA_UNSUPPORTED = DANGO_ERR_UNSUPPORTED,   /* not built in, or not possible with this driver */
+    DIASPORA_CORRUPT = DANGO_ERR_CORRUPT,           /* stored events or data are damaged */
 };
 
 #define DIASPORA_FOREVER (-1)
@@ -220,7 +221,8 @@ int diaspora_consumer_set_allocator(diaspora_consumer *consumer, diaspora_data_a
 
 /*
  * The next event: DIASPORA_OK; DIASPORA_TIMEOUT when none came in time (none is lost); the error of one event (the
- * stream continues with the next pull); DIASPORA_DISCONNECTED when a partition cannot be reached any more. Events of
+ * stream continues with the next pull); DIASPORA_CORRUPT when events are damaged and cannot be delivered: the text says
+ * which, the stream continues behind them with the next pull; DIASPORA_DISCONNECTED when a partition cannot be reached any more. Events of
  * one partition come in id order. At the end of a topic that is marked complete the event has id
  * DIASPORA_NO_MORE_EVENTS.
  */

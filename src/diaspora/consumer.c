@@ -389,6 +389,16 @@ static size_t take(diaspora_consumer *consumer, diaspora_event **events, size_t 
     return count;
 }
 
+/* Tells once, then goes on behind the damage. */
+static int report_damage(struct dsp_feed *feed, struct dango_error *err)
+{
+    int code = dango_error_set(err, feed->damage->code, "partition %zu: %s", feed->partition, feed->damage->text);
+    dsp_error_free(feed->damage);
+    feed->damage = NULL;
+    feed->consumer->work_pending = true;
+    return code;
+}
+
 static int report_failure(struct dsp_feed *feed, struct dango_error *err)
 {
     assert(feed->failure);
@@ -404,6 +414,8 @@ static int nothing_ready(diaspora_consumer *consumer, struct dango_error *err)
     for (size_t i = 0; i < consumer->feed_count; i++) {
         struct dsp_feed *feed = &consumer->feeds[i];
         bool drained = list_empty(&feed->spans);
+        if (feed->damage && drained)
+            return report_damage(feed, err);
         if (feed->failure && drained) {
             if (!feed->failure_told)
                 return report_failure(feed, err);
@@ -427,7 +439,8 @@ static void update_fd(diaspora_consumer *consumer)
         work(consumer);
     bool failure = false;
     for (size_t i = 0; i < consumer->feed_count; i++)
-        failure = failure || (consumer->feeds[i].failure && !consumer->feeds[i].failure_told);
+        failure =
+            failure || consumer->feeds[i].damage || (consumer->feeds[i].failure && !consumer->feeds[i].failure_told);
     set_fd(consumer, failure || ready_span(consumer) || nothing_ready(consumer, NULL) != DANGO_ERR_AGAIN);
 }
 

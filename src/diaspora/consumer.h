@@ -94,6 +94,7 @@ struct dsp_feed {
     uint64_t next_id; /* of the next event to be parsed, once `started` */
     bool started;
     bool ended;                  /* complete, and everything is parsed */
+    struct dango_error *damage;  /* events that cannot be read are next: told before what is behind them is looked at */
     struct dango_error *failure; /* the partition cannot be read any more */
     bool failure_told;
     uint64_t acknowledged; /* saved position as far as this consumer knows */

@@ -83,7 +83,10 @@ struct diaspora_fetch {
     struct diaspora_run *runs; /* array of runs_capacity, the core's */
     size_t runs_capacity;
     size_t run_count;
-    uint64_t needed;    /* > 0: the next event alone needs this many bytes; nothing was delivered */
+    uint64_t needed; /* > 0: the next event alone needs this many bytes; nothing was delivered */
+    /* > 0: that many events from lost_id on are damaged; nothing was delivered, and later fetches go on behind them. 0
+     * when the fetch is submitted. */
+    uint64_t lost, lost_id;
     bool end_of_stream; /* the partition is complete and everything has been delivered */
     void (*done)(struct diaspora_fetch *fetch, const struct dango_error *err);
 };

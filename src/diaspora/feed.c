@@ -112,6 +112,7 @@ static void packet_submit(struct dsp_packet *packet)
     packet->data_at = 0;
     packet->fetch.run_count = 0;
     packet->fetch.needed = 0;
+    packet->fetch.lost = 0;
     packet->fetch.end_of_stream = false;
     /* In the list before the driver has it: the answer may come before source_fetch returns. */
     list_append(&feed->ahead, &packet->order);
@@ -197,6 +198,17 @@ static int check_answer(struct dsp_packet *packet, struct dango_error *err)
     return 0;
 }
 
+/* The packet says that events are damaged: notes it to be told when what came before has been pulled. */
+static void note_damage(struct dsp_feed *feed, const struct diaspora_fetch *fetch)
+{
+    struct dango_error err;
+    dango_error_set(&err, DANGO_ERR_CORRUPT, "events %" PRIu64 " to %" PRIu64 " are damaged and cannot be read",
+                    fetch->lost_id, fetch->lost_id + fetch->lost - 1);
+    feed->damage = dsp_error_copy(&err);
+    feed->next_id = fetch->lost_id + fetch->lost;
+    feed->started = true;
+}
+
 static void fail(struct dsp_feed *feed, const struct dango_error *err)
 {
     if (!feed->failure)
@@ -248,7 +260,7 @@ static void retire(struct dsp_packet *packet)
 /* The packet at the head if it has arrived and holds something to read; deals with all others. With the lock. */
 static struct dsp_packet *next_packet(struct dsp_feed *feed)
 {
-    while (!list_empty(&feed->ahead)) {
+    while (!list_empty(&feed->ahead) && !feed->damage) {
         struct dsp_packet *packet = container_of(feed->ahead.next, struct dsp_packet, order);
         struct dango_error err = DIASPORA_ERROR_INIT;
         if (!packet->arrived)
@@ -262,6 +274,8 @@ static struct dsp_packet *next_packet(struct dsp_feed *feed)
         } else if (!feed->failure && packet->fetch.needed > 0 && packet->fetch.run_count == 0) {
             enlarge(packet);
             continue;
+        } else if (!feed->failure && packet->fetch.lost > 0 && packet->fetch.run_count == 0) {
+            note_damage(feed, &packet->fetch);
         } else if (!feed->failure && fresh && check_answer(packet, &err) != 0) {
             fail(feed, &err);
         }
@@ -327,5 +341,7 @@ void dsp_feed_fini(struct dsp_feed *feed)
         packet_destroy(container_of(node, struct dsp_packet, order));
     if (feed->failure)
         dsp_error_free(feed->failure);
-    feed->failure = NULL;
+    if (feed->damage)
+        dsp_error_free(feed->damage);
+    feed->failure = feed->damage = NULL;
 }

@@ -679,6 +679,34 @@ static void damaged_records_are_detected(void **state)
     diaspora_consumer_close(consumer);
 }
 
+static void damaged_events_are_told_in_their_place(void **state)
+{
+    (void)state;
+    produce(0, 30, 0, "{\"batch_size\":10}");
+    struct fake_settings settings = FAKE_DEFAULTS;
+    settings.batch_lost = 2;
+    fake_change(settings);
+    diaspora_consumer *consumer = open_consumer(&fixture, "{\"name\":\"c\",\"batch_size\":10}");
+    diaspora_error err;
+    diaspora_event *event;
+    int fd = diaspora_consumer_fd(consumer, &err);
+    for (uint64_t id = 0; id < 10; id++) {
+        event = pull(consumer);
+        assert_int_equal(diaspora_event_id(event), id);
+        diaspora_event_release(event);
+    }
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 10000), 1);
+    assert_int_equal(diaspora_pull(consumer, 10000, &event, &err), DIASPORA_CORRUPT);
+    assert_contains(err.text, "partition 0: events 10 to 19 are damaged");
+    for (uint64_t id = 20; id < 30; id++) {
+        event = pull(consumer);
+        assert_int_equal(diaspora_event_id(event), id);
+        diaspora_event_release(event);
+    }
+    diaspora_consumer_close(consumer);
+}
+
 /* ---- descriptor ------------------------------------------------------------------------------------------------ */
 
 static bool readable(int fd, int timeout_ms)
@@ -847,6 +875,7 @@ int main(void)
         PARTITIONS(the_end_of_a_complete_topic_is_an_event),
         PARTITIONS(a_lost_server_is_reported_after_what_came_before),
         TEST(damaged_records_are_detected),
+        TEST(damaged_events_are_told_in_their_place),
         TEST(the_descriptor_tells_when_to_pull),
         PARTITIONS(nothing_is_lost_or_doubled_between_threads),
         TEST(closing_ends_a_pull_that_waits),

@@ -158,8 +158,11 @@ static int pull_all(diaspora_consumer *consumer, uint64_t count, bool with_data)
     int status = 0;
     while (status == 0 && (count == 0 || got < count)) {
         diaspora_event *event;
-        if (diaspora_pull(consumer, DIASPORA_FOREVER, &event, &err) != 0)
-            return failed();
+        if (diaspora_pull(consumer, DIASPORA_FOREVER, &event, &err) != 0) {
+            if (failed(), err.code != DIASPORA_CORRUPT)
+                return 1;
+            continue; /* behind the damage */
+        }
         status = check_event(event, with_data);
         if (status != 0)
             printf("wrong content in event %" PRIu64 ": %s\n", diaspora_event_id(event),

@@ -1,12 +1,19 @@
 /*
  * Many threads on one partition: producers commit out of order and fail at random, consumers read along. Every consumer
- * sees every stored event once, in the same order, and each producer's batches in sequence.
+ * sees every stored event once, in the same order, and each producer's batches in sequence; in memory and in files.
+ * Positions are saved by many at once.
  */
 #include "tests/mofka/events.h"
 #include "tests/mofka/random.h"
 
+#include "mofka/partition/options.h"
+#include "mofka/partition/positions.h"
+
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #define PRODUCERS 3
 #define READERS   3
@@ -102,14 +109,50 @@ static void *consume(void *arg)
             sched_yield();
     }
     *total = next_id;
+    dango_mofka_reader_fini(&reader);
     return NULL;
 }
 
-static void readers_follow_writers(void **state)
+/* A writer runs in a thread of its own; there is never more than one. */
+static atomic_uint writers_started, writers_ended;
+
+struct task {
+    void (*body)(void *argument);
+    void *argument;
+};
+
+static void *run_task(void *arg)
 {
-    (void)state;
-    struct mofka_partition_settings settings = {.segment_size = 16384};
-    assert_int_equal(dango_mofka_partition_create(&settings, &partition, NULL), 0);
+    struct task task = *(struct task *)arg;
+    free(arg);
+    task.body(task.argument);
+    atomic_fetch_add(&writers_ended, 1);
+    return NULL;
+}
+
+static int run_in_thread(void *arg, void (*body)(void *argument), void *argument)
+{
+    (void)arg;
+    struct task *task = malloc(sizeof *task);
+    assert_non_null(task);
+    *task = (struct task){body, argument};
+    atomic_fetch_add(&writers_started, 1);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, run_task, task), 0);
+    pthread_detach(thread);
+    return 0;
+}
+
+static int quick_fdatasync(void *arg, int fd)
+{
+    (void)arg;
+    (void)fd;
+    sched_yield();
+    return 0;
+}
+
+static void readers_follow_writers(void)
+{
     atomic_store(&producers_running, PRODUCERS);
     struct producer producers[PRODUCERS] = {0};
     pthread_t readers[READERS];
@@ -130,11 +173,114 @@ static void readers_follow_writers(void **state)
     }
     assert_int_equal(dango_mofka_partition_next_id(partition), stored);
     assert_true(stored > 0);
+    while (atomic_load(&writers_ended) < atomic_load(&writers_started))
+        sched_yield();
     dango_mofka_partition_destroy(partition);
+}
+
+static void in_memory(void **state)
+{
+    (void)state;
+    struct mofka_partition_settings settings = {.segment_size = 16384};
+    assert_int_equal(dango_mofka_partition_create(&settings, &partition, NULL), 0);
+    readers_follow_writers();
+}
+
+static void in_files(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/dango-threads-XXXXXX", command[64];
+    assert_non_null(mkdtemp(path));
+    struct mofka_pool_options pool = {.num_tiers = 3, .num_buffers = 2, .first_size = 64, .size_multiple = 2};
+    struct mofka_default_options options = {.path = path,
+                                            .max_chunk_size = 30000,
+                                            .max_events_per_chunk = 1000,
+                                            .sync = true,
+                                            .fd_cache_capacity = 2,
+                                            .producers = {pool, pool}};
+    struct mofka_log_io io = {mofka_log_system_io.pwritev, quick_fdatasync, NULL};
+    struct mofka_stored_settings stored = {.topic = "t", .options = &options, .io = &io, .run = run_in_thread};
+    struct mofka_partition_settings settings = {.uuid = {9}};
+    struct mofka_log_report report;
+    assert_int_equal(dango_mofka_partition_open(&settings, &stored, &partition, &report, NULL), 0);
+    readers_follow_writers();
+    snprintf(command, sizeof command, "rm -rf %s", path);
+    assert_int_equal(system(command), 0);
+}
+
+/* ---- positions ---- */
+
+#define SAVERS 3
+#define SAVES  300
+
+struct saver {
+    pthread_t thread;
+    unsigned number;
+    struct mofka_positions *positions;
+    struct mofka_saving saving;
+    atomic_int state; /* 1: saved, -1: failed */
+};
+
+static void saved(struct mofka_saving *saving, const struct dango_error *err)
+{
+    struct saver *saver = container_of(saving, struct saver, saving);
+    atomic_store(&saver->state, err ? -1 : 1);
+}
+
+static void *save_many(void *arg)
+{
+    struct saver *saver = arg;
+    char name[16];
+    snprintf(name, sizeof name, "c%u", saver->number);
+    for (uint64_t id = 1; id <= SAVES; id++) {
+        atomic_store(&saver->state, 0);
+        saver->saving.done = saved;
+        assert_int_equal(dango_mofka_positions_save(saver->positions, name, id, &saver->saving, NULL), 0);
+        while (atomic_load(&saver->state) == 0)
+            sched_yield();
+        assert_int_equal(atomic_load(&saver->state), 1);
+    }
+    return NULL;
+}
+
+static void positions_are_saved_from_many_threads(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/dango-threads-XXXXXX", command[64];
+    assert_non_null(mkdtemp(path));
+    struct mofka_log_io io = {mofka_log_system_io.pwritev, quick_fdatasync, NULL};
+    struct mofka_positions_settings settings = {
+        .directory = open(path, O_RDONLY | O_DIRECTORY), .end = 250, .io = &io, .run = run_in_thread};
+    struct mofka_positions *positions;
+    struct saver savers[SAVERS] = {0};
+    assert_int_equal(dango_mofka_positions_open(&settings, &positions, NULL), 0);
+    for (unsigned i = 0; i < SAVERS; i++) {
+        savers[i].number = i;
+        savers[i].positions = positions;
+        assert_int_equal(pthread_create(&savers[i].thread, NULL, save_many, &savers[i]), 0);
+    }
+    for (unsigned i = 0; i < SAVERS; i++)
+        pthread_join(savers[i].thread, NULL);
+    while (atomic_load(&writers_ended) < atomic_load(&writers_started))
+        sched_yield();
+    assert_int_equal(dango_mofka_positions_get(positions, "c1"), SAVES);
+    dango_mofka_positions_destroy(positions);
+
+    /* Opened again: they are there, but not behind the end of the partition. */
+    assert_int_equal(dango_mofka_positions_open(&settings, &positions, NULL), 0);
+    assert_int_equal(dango_mofka_positions_get(positions, "c2"), 250);
+    dango_mofka_positions_destroy(positions);
+    close(settings.directory);
+    snprintf(command, sizeof command, "rm -rf %s", path);
+    assert_int_equal(system(command), 0);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(readers_follow_writers)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(in_memory),
+        cmocka_unit_test(in_files),
+        cmocka_unit_test(positions_are_saved_from_many_threads),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

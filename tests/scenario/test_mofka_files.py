@@ -115,6 +115,26 @@ def test_a_killed_server_has_lost_nothing_that_it_acknowledged(servers, workdir)
     assert acknowledged <= position <= end and stored <= end
 
 
+def test_damage_is_reported_and_the_rest_delivered(servers, workdir):
+    service = servers.bedrock(FIRST_CONFIGURATION)
+    create("hurt", "--topic.config.partition.path", "files", "--topic.config.partition.max_chunk_size", 20_000)
+    uuid = provider_of(service)["config"]["uuid"]
+    produce("hurt", 1000, 10, 100)
+    service.stop()
+    chunk = workdir / "files" / f"hurt-{uuid}" / "chunk-000001.log"
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    chunk.write_bytes(content)
+
+    servers.bedrock(FIRST_CONFIGURATION)
+    create("hurt", "--topic.config.partition.path", "files", "--topic.config.uuid", uuid)
+    for data in ("all", "none"):
+        output = consume("hurt", data, 990, data).stdout
+        found = re.search(r"events (\d+) to (\d+) are damaged and cannot be read", output)
+        assert found and int(found[2]) - int(found[1]) == 9 and int(found[1]) % 10 == 0, output
+        assert "got 990\n" in output
+
+
 def refused(words, *texts):
     result = run(words, check=False)
     assert result.returncode != 0

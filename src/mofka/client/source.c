@@ -38,6 +38,17 @@ static void decode_answer(struct call *call, hg_return_t ret)
         mofka_call_error(&call->source->partition->target, ret, &call->err);
 }
 
+/* The server cannot read the next events. */
+static int accept_damage(struct mofka_source *source, struct call *call, const struct mofka_fetch_answer *answer)
+{
+    if (answer->size > 0 || answer->lost > UINT64_MAX - 1 - source->next_id)
+        return dango_error_set(&call->err, DANGO_ERR_PROTOCOL, "malformed message: answer to a fetch");
+    call->fetch->lost = answer->lost;
+    call->fetch->lost_id = source->next_id;
+    source->next_id += answer->lost;
+    return 0;
+}
+
 /* Fills in the core's fetch from the answer. */
 static int accept(struct mofka_source *source, struct call *call)
 {
@@ -52,6 +63,8 @@ static int accept(struct mofka_source *source, struct call *call)
     if (code != 0)
         return code;
     fetch->needed = answer.needed;
+    if (answer.lost > 0)
+        return accept_damage(source, call, &answer);
     if (answer.size > fetch->buffer.size)
         return dango_error_set(&call->err, DANGO_ERR_PROTOCOL, "the server sent more than there was room for");
     if (answer.flags & MOFKA_FRAMES_INSIDE) {

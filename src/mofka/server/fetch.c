@@ -15,6 +15,8 @@
  */
 #include "mofka/server/provider.h"
 
+#include "util/log.h"
+
 static void add_piece(struct mofka_request *request, struct mofka_region *region, const unsigned char *base,
                       size_t size)
 {
@@ -80,6 +82,17 @@ static int collect(struct mofka_request *request, bool with_data, uint64_t *need
     return 1;
 }
 
+/* What comes next cannot be read: if it is known where the damage ends, the consumer is told and goes on behind it. */
+static int give_up_damage(struct mofka_request *request)
+{
+    log_error("mofka", "consumer \"%s\": %s", request->session->name, request->err.text);
+    uint64_t lost = dango_mofka_reader_skip(&request->session->reader);
+    if (lost == 0)
+        return request->err.code;
+    request->fetch_answer = (struct mofka_fetch_answer){.lost = lost};
+    return 1;
+}
+
 /* Fills a fetch with data if they are wanted and the next event's fit, else without. */
 static int fill(struct mofka_request *request)
 {
@@ -92,7 +105,7 @@ static int fill(struct mofka_request *request)
         request->fetch_answer = (struct mofka_fetch_answer){.needed = needed};
         return 1;
     }
-    return found;
+    return found < 0 ? give_up_damage(request) : found;
 }
 
 static void answer_inside(struct mofka_request *request)

@@ -156,7 +156,8 @@ enum {
 struct mofka_fetch_answer {
     struct mofka_answer answer;
     uint64_t size;   /* bytes of frames */
-    uint64_t needed; /* size is 0: room that the next event alone takes without its data */
+    uint64_t needed; /* size is 0: room that the next event alone takes without its data … */
+    uint64_t lost; /* … or the number of events that are damaged from the next one on; what follows is behind them */
     uint32_t flags;
     uint32_t reserved;
 };

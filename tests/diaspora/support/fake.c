@@ -396,6 +396,21 @@ static bool add_run(struct source *s, struct diaspora_fetch *fetch, size_t *used
     return true;
 }
 
+/* Whether the source stands before the batch that cannot be read. */
+static bool stands_before_damage(const struct source *s)
+{
+    return fake.settings.batch_lost > 0 && s->batch == fake.settings.batch_lost - 1 && s->done == 0 &&
+           s->next < s->partition->events;
+}
+
+static void lose_batch(struct source *s, struct diaspora_fetch *fetch)
+{
+    const struct stored_batch *b = &s->partition->batches[s->batch];
+    fetch->lost_id = s->next;
+    fetch->lost = b->count;
+    advance(s, b->count, b->records_size, b->data_size);
+}
+
 static void fill(struct source *s, struct diaspora_fetch *fetch)
 {
     size_t used = 0;
@@ -403,11 +418,16 @@ static void fill(struct source *s, struct diaspora_fetch *fetch)
     fetch->run_count = 0;
     fetch->needed = 0;
     fetch->end_of_stream = false;
-    while (s->next < s->partition->events && fetch->run_count < fetch->runs_capacity && events < fetch->max_events) {
+    if (stands_before_damage(s)) {
+        lose_batch(s, fetch);
+        return;
+    }
+    while (s->next < s->partition->events && !stands_before_damage(s) && fetch->run_count < fetch->runs_capacity &&
+           events < fetch->max_events) {
         if (!add_run(s, fetch, &used, &events))
             break;
     }
-    if (events == 0 && s->next < s->partition->events) {
+    if (events == 0 && s->next < s->partition->events && !stands_before_damage(s)) {
         uint32_t count;
         uint64_t data_size;
         fetch->needed = measure(s, 1, SIZE_MAX, &count, &data_size);
