@@ -143,6 +143,9 @@ static int try_method(margo_instance_id mid, uint16_t provider_id, struct json_o
     int status = find_method(method_at(dango_json_get(config, "bootstrap"), i), &index, err);
     if (status == 0)
         status = methods[index].build(&bootstrap_args, &view, err);
+    const char *file = dango_json_get_string(config, "file");
+    if (status == 0 && file && flk_claim_file(mid, file, &view, err) != 0)
+        status = dango_error_prefix(err, "%s%sfile", path, *path ? "." : "");
     if (status == 0 && dango_flock_register(mid, provider_id, config, path, &args, provider, err) != FLOCK_SUCCESS)
         status = err->code;
     flock_group_view_clear(&view);

@@ -27,6 +27,9 @@ int flk_view_from_json(struct json_object *json, flock_group_view_t *view, struc
  * of both in the document. */
 int flk_bootstrap_check(struct json_object *bootstrap, struct json_object *view, const char *path,
                         struct dango_error *err);
+/* Makes way for a new group with this view: removes a file that nobody alive stands behind. Blocks on an RPC (claim.c). */
+int flk_claim_file(margo_instance_id mid, const char *filename, const flock_group_view_t *view,
+                   struct dango_error *err);
 /* The address that margo listens on, to be freed; NULL on failure (gateways/default.c). */
 char *flk_self_address(margo_instance_id mid);
 

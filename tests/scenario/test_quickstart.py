@@ -54,3 +54,31 @@ def test_a_failed_start_leaves_no_group_file(workdir, wrong, message):
     result = run(["bedrock", "na+sm", "-c", "config.json"], check=False)
     assert result.returncode == 1 and message in result.stderr
     assert [path.name for path in workdir.iterdir()] == ["config.json"]
+
+
+def test_a_running_group_keeps_its_file(servers, workdir):
+    first = servers.bedrock(CONFIG)
+    before = (workdir / "mofka.json").read_text()
+    (workdir / "config.json").write_text(CONFIG)
+    result = run(["bedrock", "na+sm", "-c", "config.json"], check=False)
+    assert result.returncode == 1
+    assert f"belongs to a group that is running ({first.address})" in result.stderr
+    assert (workdir / "mofka.json").read_text() == before
+    first.stop()
+
+
+def test_the_file_of_a_dead_group_is_replaced(servers, workdir):
+    servers.bedrock(CONFIG).stop()
+    old = (workdir / "mofka.json").read_text()
+    (workdir / "mofka.json").write_text(old)
+    second = servers.bedrock(CONFIG)
+    assert second.address in (workdir / "mofka.json").read_text()
+    second.stop()
+
+
+def test_other_files_are_not_overwritten(workdir):
+    (workdir / "config.json").write_text(CONFIG)
+    (workdir / "mofka.json").write_text("my notes")
+    result = run(["bedrock", "na+sm", "-c", "config.json"], check=False)
+    assert result.returncode == 1 and "is not a group file" in result.stderr
+    assert (workdir / "mofka.json").read_text() == "my notes"
