@@ -100,7 +100,8 @@ static int open_network(struct mofka_driver *driver, const struct mofka_driver_o
     if (code == 0)
         code = bedrock_group_open(driver->bedrock, (const char *const *)addresses, count, 0, &driver->group, err);
     if (code == 0 && open_registry(driver, err) != 0)
-        code = dango_error_prefix(err, "group file %s (stale?)", driver->group_file);
+        code = dango_error_prefix(err, "group file %s%s", driver->group_file,
+                                  err->code == DANGO_ERR_DISCONNECTED ? " (stale?)" : "");
 out:
     bedrock_addresses_free(addresses, count);
     return code;
