@@ -1,6 +1,7 @@
 /*
  * Streaming through a server: produce, consume, and the latency of one event from push to pull, over na+sm with
- * partitions in memory. Starts its own bedrock in a temporary directory, or uses one that is there (--group-file FILE).
+ * partitions in memory, or what --topic OPTIONS says. Starts its own bedrock in a temporary directory, or uses one that is
+ * there (--group-file FILE).
  *
  * References, measured in turn in the same run: copying the same bytes within the process for rates, and a ping-pong
  * between two processes that sleep in a futex for the latency.
@@ -29,12 +30,14 @@ static const char metadata[] = "{\"shot\": 12345678, \"detector\": \"front\", \"
 _Static_assert(sizeof metadata >= METADATA, "64 bytes of metadata");
 
 static const char server_config[] =
-    "{\"libraries\":[\"libflock-bedrock-module.so\",\"libyokan-bedrock-module.so\",\"libmofka-bedrock-module.so\"],"
+    "{\"libraries\":[\"libflock-bedrock-module.so\",\"libyokan-bedrock-module.so\",\"libabt-io-bedrock-module.so\","
+    "\"libmofka-bedrock-module.so\"],"
     "\"providers\":["
     "{\"name\":\"group\",\"type\":\"flock\",\"provider_id\":1,"
     "\"config\":{\"bootstrap\":\"self\",\"file\":\"mofka.json\",\"group\":{\"type\":\"static\"}}},"
     "{\"name\":\"master\",\"type\":\"yokan\",\"provider_id\":2,\"tags\":[\"mofka:master\"],"
-    "\"config\":{\"database\":{\"type\":\"map\"}}}]}";
+    "\"config\":{\"database\":{\"type\":\"map\"}}},"
+    "{\"name\":\"io\",\"type\":\"abt_io\",\"provider_id\":3,\"dependencies\":{\"pool\":\"__primary__\"}}]}";
 
 static void check(int status, const diaspora_error *err)
 {
@@ -112,6 +115,7 @@ static void start_server(void)
 /* ---- topics ---------------------------------------------------------------------------------------------------- */
 
 static diaspora_driver *driver;
+static const char *topic_options = "{\"num_partitions\":1,\"config\":{\"type\":\"memory\"}}";
 
 static diaspora_topic *new_topic(void)
 {
@@ -119,8 +123,7 @@ static diaspora_topic *new_topic(void)
     char name[64];
     diaspora_error err = DIASPORA_ERROR_INIT;
     snprintf(name, sizeof name, "bench_%d_%d", (int)getpid(), number++);
-    check(diaspora_topic_create(driver, name, "{\"num_partitions\":1,\"config\":{\"type\":\"memory\"}}", NULL, &err),
-          &err);
+    check(diaspora_topic_create(driver, name, topic_options, NULL, &err), &err);
     diaspora_topic *topic = diaspora_topic_open(driver, name, &err);
     check(topic ? 0 : -1, &err);
     return topic;
@@ -256,23 +259,24 @@ static void measure_latency(const struct bench_options *options)
                 bench_run(bench_futex_ping, &ping, options->rounds), "ns", NULL);
 }
 
-/* Takes "--group-file FILE" out of the command line. */
-static const char *take_group_file(int *argc, char **argv)
+/* Takes `option` and its value out of the command line; `otherwise` when it is not there. */
+static const char *take_option(int *argc, char **argv, const char *option, const char *otherwise)
 {
     for (int i = 1; i + 1 < *argc; i++) {
-        if (strcmp(argv[i], "--group-file") != 0)
+        if (strcmp(argv[i], option) != 0)
             continue;
-        const char *file = argv[i + 1];
+        const char *value = argv[i + 1];
         memmove(argv + i, argv + i + 2, (size_t)(*argc - i - 1) * sizeof *argv);
         *argc -= 2;
-        return file;
+        return value;
     }
-    return NULL;
+    return otherwise;
 }
 
 int main(int argc, char **argv)
 {
-    const char *group_file = take_group_file(&argc, argv);
+    const char *group_file = take_option(&argc, argv, "--group-file", NULL);
+    topic_options = take_option(&argc, argv, "--topic", topic_options);
     struct bench_options options = bench_start(argc, argv, "stream");
     diaspora_error err = DIASPORA_ERROR_INIT;
     char text[PATH_MAX + 64], *data = calloc(1, 1 << 20);
