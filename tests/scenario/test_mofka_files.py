@@ -66,6 +66,46 @@ def test_the_short_command_line(service, workdir):
     }
 
 
+def test_fields_may_stand_flat_in_a_file_and_the_command_line_wins(service, workdir):
+    (workdir / "topic-config.json").write_text(json.dumps({
+        "fd_cache_capacity": 7,
+        "max_chunk_size": 1_000_000,
+        "consumers": {"desc_buffer_pool": {"num_tiers": 2}},
+        "producers": {"data_buffer_pool": {"num_buffers": 1, "first_size": 100_000}},
+    }))
+    create("flat", "--topic-config", "topic-config.json", "--topic.config.partition.path", "files",
+           "--topic.config.partition.max_chunk_size", 2_000_000, "--topic.config.partition.sync", "false")
+    partition = provider_of(service)["config"]["partition"]
+    assert partition["fd_cache_capacity"] == 7
+    assert partition["max_chunk_size"] == 2_000_000
+    assert partition["sync"] is False
+    assert partition["consumers"]["desc_buffer_pool"]["num_tiers"] == 2
+    assert partition["producers"]["data_buffer_pool"]["first_size"] == 100_000
+    produce("flat", 1000, 10, 3000)
+    assert "got 1000\n" in consume("flat", "c", 1000).stdout
+
+
+def test_dedicated_streams_for_files(servers):
+    """As the guide improves I/O: the controller in a pool of its own; and one on io_uring, named by the topic."""
+    config = json.loads(FIRST_CONFIGURATION)
+    config["margo"] = {"argobots": {
+        "pools": [{"name": "__primary__", "kind": "fifo_wait", "access": "mpmc"},
+                  {"name": "io_pool", "kind": "fifo_wait", "access": "mpmc"}],
+        "xstreams": [{"name": "__primary__", "scheduler": {"type": "basic_wait", "pools": ["__primary__"]}},
+                     {"name": "io_es", "scheduler": {"type": "basic_wait", "pools": ["io_pool"]}}],
+    }}
+    controller = next(p for p in config["providers"] if p["type"] == "abt_io")
+    controller["dependencies"]["pool"] = "io_pool"
+    config["providers"].append({**controller, "name": "io_uring_controller", "provider_id": 4,
+                                "config": {"num_urings": 1, "liburing_flags": ["IOSQE_ASYNC"]}})
+    servers.bedrock(config)
+    for controller, name in (("io_controller", "slow"), ("io_uring_controller", "fast")):
+        create(name, "--topic.config.partition.path", "files", "--topic.dependencies.io_controller", controller,
+               "--topic.dependencies.pool", "io_pool")
+        produce(name, 2000, 50, 2000)
+        assert "got 2000\n" in consume(name, "c", 2000).stdout
+
+
 def test_a_partition_is_taken_up_again(servers, workdir):
     """Stopped in an orderly way and started again with an empty registry: events and positions are there."""
     service = servers.bedrock(FIRST_CONFIGURATION)

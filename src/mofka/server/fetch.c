@@ -231,6 +231,14 @@ void mofka_feed_waiting(void *arg)
     }
 }
 
+/* The body of a ULT: feeds a session, whose reference it has. */
+static void feed_in_thread(void *arg)
+{
+    struct mofka_session *session = arg;
+    mofka_session_feed(session, session->provider);
+    mofka_session_release(session);
+}
+
 void mofka_handle_fetch(struct mofka_request *request)
 {
     struct dango_error *err = &request->err;
@@ -243,6 +251,7 @@ void mofka_handle_fetch(struct mofka_request *request)
     struct mofka_provider *provider = request->provider;
     pthread_mutex_lock(&session->lock);
     bool closed = session->closed;
+    bool behind = session->reader.next_id < dango_mofka_partition_next_id(provider->partition);
     if (!closed) {
         atomic_fetch_add(&session->references, 1); /* the request may be answered while we still feed */
         list_append(&session->fetches, &request->link);
@@ -253,6 +262,8 @@ void mofka_handle_fetch(struct mofka_request *request)
         mofka_request_fail(request, err);
         return;
     }
-    mofka_session_feed(session, provider);
-    mofka_session_release(session);
+    /* What lies in files is perhaps not in memory: the progress loop must not wait for it. */
+    if (behind && mofka_storage_is_slow(provider) && mofka_provider_run(provider, feed_in_thread, session) == 0)
+        return;
+    feed_in_thread(session);
 }

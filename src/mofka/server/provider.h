@@ -4,7 +4,7 @@
  *
  * Threads. A request is taken up directly in the progress loop, without a thread of its own: decoding, finding the
  * session, and everything that is a few microseconds of memory work happen there. What waits for the network or moves
- * much (bulk transfers, reads of selections) continues as a ULT in the provider's pool. Whoever commits a batch also
+ * much (bulk transfers, reads of selections, fetches from files) continues as a ULT in the provider's pool. Whoever commits a batch also
  * feeds the consumers that wait for it, so that an event passes through the server without any hand-over.
  *
  * Locks, in this order: session->lock, provider->lock, partition's and positions' own. They are pthread mutexes, held
@@ -76,6 +76,7 @@ struct mofka_session {
     atomic_int references;
     atomic_uint in_flight;       /* requests */
     atomic_int_fast64_t seen_ns; /* last request */
+    struct mofka_provider *provider;
     margo_instance_id mid;
     hg_addr_t peer;
     pthread_mutex_t lock;
@@ -144,6 +145,10 @@ struct mofka_provider {
 
 /* storage.c: opens partition and positions. May block on file I/O. */
 int mofka_storage_open(struct mofka_provider *provider, struct dango_error *err);
+/* Whether reading from the partition may wait for a medium. */
+bool mofka_storage_is_slow(const struct mofka_provider *provider);
+/* Calls body(argument) in a ULT, for whose end the provider's waits. Fails when there is no memory for one. */
+int mofka_provider_run(void *provider, void (*body)(void *argument), void *argument);
 
 /* request.c: answers consume the request. */
 void mofka_request_answer(struct mofka_request *request, const diaspora_segment *parts, size_t count);

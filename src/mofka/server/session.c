@@ -61,6 +61,7 @@ int mofka_session_open(struct mofka_request *request, bool consumer, const char 
     struct mofka_session *new = calloc(1, sizeof *new);
     if (!new)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "the server is out of memory");
+    new->provider = request->provider;
     new->mid = request->provider->settings.mid;
     new->consumer = consumer;
     strcpy(new->name, name);

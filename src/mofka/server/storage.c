@@ -34,7 +34,7 @@ static void run_task(void *arg)
     mofka_provider_leave(task.provider);
 }
 
-static int run(void *arg, void (*body)(void *argument), void *argument)
+int mofka_provider_run(void *arg, void (*body)(void *argument), void *argument)
 {
     struct mofka_provider *provider = arg;
     struct task *task = malloc(sizeof *task);
@@ -58,7 +58,7 @@ static int open_positions(struct mofka_provider *provider, struct dango_error *e
         .directory = dango_mofka_log_directory(log),
         .end = dango_mofka_partition_next_id(provider->partition),
         .io = &provider->io,
-        .run = run,
+        .run = mofka_provider_run,
         .run_arg = provider,
     };
     memcpy(settings.uuid, provider->settings.uuid, sizeof settings.uuid);
@@ -73,7 +73,7 @@ static int open_stored(struct mofka_provider *provider, const struct mofka_parti
         .topic = provider->settings.topic,
         .options = provider->settings.stored,
         .io = &provider->io,
-        .run = run,
+        .run = mofka_provider_run,
         .run_arg = provider,
     };
     provider->io = (struct mofka_log_io){controller_pwritev, controller_fdatasync, provider->settings.io_controller};
@@ -81,6 +81,11 @@ static int open_stored(struct mofka_provider *provider, const struct mofka_parti
     if (code == 0)
         code = open_positions(provider, err);
     return code != 0 ? dango_error_prefix(err, "config.partition.path") : 0;
+}
+
+bool mofka_storage_is_slow(const struct mofka_provider *provider)
+{
+    return dango_mofka_partition_log(provider->partition) != NULL;
 }
 
 int mofka_storage_open(struct mofka_provider *provider, struct dango_error *err)
