@@ -179,10 +179,9 @@ static void occupy_standard_descriptors(void)
     }
 }
 
-int main(int argc, char **argv)
+static int dispatch(int argc, char **argv)
 {
     int used = 0;
-    occupy_standard_descriptors();
     if (argc < 2) {
         fprintf(stderr, "diaspora-ctl: which command?\n\n");
         usage(stderr);
@@ -203,9 +202,18 @@ int main(int argc, char **argv)
         return 0;
     }
     const struct cli_command *command = find_command(argc, argv, &used);
-    int status = command ? run(command, argc - used, argv + used) : 1;
+    return command ? run(command, argc - used, argv + used) : 1;
+}
+
+int main(int argc, char **argv)
+{
+    occupy_standard_descriptors();
+    int status = dispatch(argc, argv);
     /* Output that could not be written is a failure, too. */
-    if (fflush(stdout) != 0 && status == 0)
-        status = 1;
+    bool failed_before = ferror(stdout);
+    if (fflush(stdout) != 0 || failed_before) {
+        fprintf(stderr, "diaspora-ctl: standard output: %s\n", failed_before ? "cannot be written" : strerror(errno));
+        status = status ? status : 1;
+    }
     return status;
 }
