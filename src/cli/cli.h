@@ -11,6 +11,9 @@
 
 #define CLI_LOG "diaspora-ctl"
 
+/* Lines or events of one command that are complained about one by one; more are only counted. */
+#define CLI_COMPLAINTS_MAX 10
+
 /* Options that every command has; the first member of its fields. */
 struct cli_common {
     struct cli_component driver;
@@ -77,9 +80,10 @@ int cli_stop_fd(void);
 struct cli_progress {
     const char *verb; /* "sent", "received" */
     int64_t start_ns, shown_ns;
-    uint64_t events, bytes;
-    uint64_t expected; /* events in all; 0: unknown */
+    uint64_t events, bytes; /* stored by the service, or received */
+    uint64_t expected;      /* events in all; 0: unknown */
     uint64_t skipped_links, failed;
+    uint64_t line; /* of standard input: what came up to it is stored; 0: nothing, or not known */
     bool on_terminal;
 };
 
@@ -90,11 +94,17 @@ void cli_progress_show(struct cli_progress *progress);
 int cli_progress_timeout_ms(const struct cli_progress *progress);
 /* Clears the line of the terminal, before something else is printed. */
 void cli_progress_hide(struct cli_progress *progress);
-void cli_progress_summary(struct cli_progress *progress);
+/* One line; `ending` is its end. */
+void cli_progress_summary(struct cli_progress *progress, const char *ending);
+
+/* ---- produce_lines.c -------------------------------------------------------------------------------------------- */
+
+/* Sends every line of standard input; returns when all that was sent is stored or has failed. */
+int cli_produce_lines(diaspora_producer *producer, bool raw, struct cli_progress *progress, struct dango_error *err);
 
 /* ---- produce_files.c -------------------------------------------------------------------------------------------- */
 
-/* Sends every regular file below a directory. */
+/* The same for every regular file below a directory. */
 int cli_produce_files(diaspora_producer *producer, const char *directory, struct cli_progress *progress,
                       struct dango_error *err);
 

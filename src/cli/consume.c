@@ -124,9 +124,13 @@ static int write_event_file(struct reading *r, const diaspora_event *event, stru
     if (r->files.hopeless)
         return dango_error_set(err, wrong.code, "%s", wrong.text);
     r->progress.failed++;
+    if (r->progress.failed > CLI_COMPLAINTS_MAX)
+        return 0;
     cli_progress_hide(&r->progress);
     log_error(CLI_LOG, "event %" PRIu64 " of partition %zu: %s", diaspora_event_id(event),
               diaspora_event_partition(event), wrong.text);
+    if (r->progress.failed == CLI_COMPLAINTS_MAX)
+        log_error(CLI_LOG, "further events that cannot be written are only counted");
     return 0;
 }
 
@@ -256,7 +260,7 @@ static int consume_from(struct reading *r, diaspora_topic *topic, struct dango_e
     cli_progress_hide(&r->progress);
     if (status < 0)
         return status;
-    cli_progress_summary(&r->progress);
+    cli_progress_summary(&r->progress, "");
     if (cli_stop_signal() && !r->fields->follow)
         return 128 + cli_stop_signal();
     return r->progress.failed > 0;

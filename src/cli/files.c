@@ -100,7 +100,8 @@ static int parse_description(struct json_object *json, struct description *d, st
     struct json_object *size = dango_json_get(json, "size");
     *d = (struct description){.size = -1};
     if (!json_object_is_type(name, json_type_string))
-        return dango_error_set(err, DANGO_ERR_INVALID, "the metadata have no text \"name\"");
+        return dango_error_set(err, DANGO_ERR_INVALID,
+                               "the metadata have no text \"name\" (made with produce --files?)");
     d->name = json_object_get_string(name);
     d->name_size = (size_t)json_object_get_string_len(name);
     d->has_mode = json_object_is_type(mode, json_type_int);

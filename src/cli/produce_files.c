@@ -79,6 +79,10 @@ static int settle(struct walk *walk, unsigned count, size_t bytes, struct dango_
         if (!must_wait && !diaspora_future_completed(oldest->future))
             return 0;
         int status = diaspora_future_wait(oldest->future, DIASPORA_FOREVER, NULL, err);
+        if (status == 0) {
+            walk->progress->events++;
+            walk->progress->bytes += oldest->size;
+        }
         walk->bytes -= oldest->size;
         content_release(oldest);
         walk->first = (walk->first + 1) % UNDER_WAY_MAX;
@@ -158,8 +162,6 @@ static int push(struct walk *walk, const struct stat *info, struct content *cont
             assert(walk->count < UNDER_WAY_MAX);
             walk->ring[(walk->first + walk->count++) % UNDER_WAY_MAX] = *content;
             walk->bytes += content->size;
-            walk->progress->events++;
-            walk->progress->bytes += content->size;
         } else {
             content_release(content);
         }
@@ -263,9 +265,9 @@ int cli_produce_files(diaspora_producer *producer, const char *directory, struct
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int status =
         fd >= 0 ? send_directory(walk, fd, 0, err) : dango_error_set_errno(err, errno, "--files: %s", directory);
-    int settled = settle(walk, 0, 0, status == 0 ? err : NULL);
-    while (walk->count > 0) /* one has failed: the others only have to be waited for */
-        (void)settle(walk, 0, 0, NULL);
+    int flushed = diaspora_flush(producer, DIASPORA_FOREVER, status == 0 ? err : NULL);
+    while (walk->count > 0)
+        (void)settle(walk, 0, 0, NULL); /* the flush has told of the errors */
     free(walk);
-    return status != 0 ? status : settled;
+    return status != 0 ? status : flushed;
 }

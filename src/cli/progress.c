@@ -6,12 +6,14 @@
 
 #include "util/clock.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
 #define SHOW_EVERY_NS (200 * DANGO_NS_PER_MS)
 #define BAR_WIDTH     30
+#define RATE_FROM_S   0.001 /* a shorter time says nothing about speed */
 
 void cli_progress_start(struct cli_progress *progress, const char *verb)
 {
@@ -40,11 +42,15 @@ static void amounts(const struct cli_progress *progress, char *buffer, size_t si
 {
     char bytes[32], rate[32], speed[32];
     double seconds = (double)(dango_clock_ns() - progress->start_ns) / (double)DANGO_NS_PER_S;
-    if (seconds < 1e-6)
-        seconds = 1e-6;
-    snprintf(buffer, size, "%" PRIu64 " event%s (%s) in %.2f s: %s, %s", progress->events,
-             progress->events == 1 ? "" : "s", scaled((double)progress->bytes, "B", bytes, sizeof bytes), seconds,
-             scaled((double)progress->events / seconds, " events/s", rate, sizeof rate),
+    int length =
+        snprintf(buffer, size, "%" PRIu64 " event%s (%s) in %.2f s", progress->events, progress->events == 1 ? "" : "s",
+                 scaled((double)progress->bytes, "B", bytes, sizeof bytes), seconds);
+    assert(length > 0 && (size_t)length < size);
+    if (seconds < RATE_FROM_S)
+        return;
+    double events = (double)progress->events / seconds;
+    const char *unit = events > 0.5 && events < 1.5 ? " event/s" : " events/s"; /* what is printed as 1 */
+    snprintf(buffer + length, size - (size_t)length, ": %s, %s", scaled(events, unit, rate, sizeof rate),
              scaled((double)progress->bytes / seconds, "B/s", speed, sizeof speed));
 }
 
@@ -81,7 +87,7 @@ void cli_progress_hide(struct cli_progress *progress)
     fflush(stderr);
 }
 
-void cli_progress_summary(struct cli_progress *progress)
+void cli_progress_summary(struct cli_progress *progress, const char *ending)
 {
     char text[256];
     cli_progress_hide(progress);
@@ -92,5 +98,5 @@ void cli_progress_summary(struct cli_progress *progress)
                 progress->skipped_links == 1 ? "" : "s");
     if (progress->failed > 0)
         fprintf(stderr, "; %" PRIu64 " failed", progress->failed);
-    fprintf(stderr, "\n");
+    fprintf(stderr, "%s\n", ending);
 }

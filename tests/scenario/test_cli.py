@@ -4,6 +4,7 @@ import contextlib
 import filecmp
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -172,6 +173,18 @@ def test_the_largest_event_goes_through(ctl):
     assert ctl("consume", "--topic", "t").stdout == line
 
 
+def test_lines_that_are_too_long_are_skipped(ctl):
+    create(ctl)
+    limit = 64 * 1024 * 1024
+    text = "1\n" + "x" * (limit + 1) + "\n2\n" + "x" * (5 * limit) + "\n3\n" + "x" * (3 * limit)
+    result = ctl("produce", "--topic", "t", stdin=text, check=False)
+    assert result.returncode == 1
+    for line in (2, 4, 6):
+        assert f"line {line} is longer than the 64 MiB that an event may have" in result.stderr
+    assert "sent 3 events" in result.stderr and "3 failed" in result.stderr
+    assert ctl("consume", "--topic", "t").stdout == "1\n2\n3\n"
+
+
 # Many short lines; and few long ones, of which the last makes room for itself by writing those before it.
 @pytest.mark.parametrize("text", [lines(100000), ('"' + "x" * 130998 + '"\n') * 4], ids=["short", "long"])
 def test_what_could_not_be_written_is_not_acknowledged(ctl, text):
@@ -186,10 +199,10 @@ def test_what_could_not_be_written_is_not_acknowledged(ctl, text):
 
 def test_lines_that_are_no_json_are_skipped_and_counted(ctl):
     create(ctl)
-    result = ctl("produce", "--topic", "t", stdin='{"a":1}\nnonsense\n\n  null \n[1, 2]\n{"b":\n"last"', check=False)
+    result = ctl("produce", "--topic", "t", stdin='{"a":1}\nnonsense\n\n \t \r\n  null \n[1, 2]\n{"b":\n"last"', check=False)
     assert result.returncode == 1
     assert "line 2: column 2: invalid JSON" in result.stderr
-    assert "line 6" in result.stderr
+    assert "line 7" in result.stderr
     assert "sent 4 events" in result.stderr and "2 failed" in result.stderr
     assert ctl("consume", "--topic", "t").stdout == '{"a":1}\n  null \n[1, 2]\n"last"\n'
 
@@ -200,6 +213,15 @@ def test_raw_lines_are_text(ctl):
     ctl("produce", "--topic", "t", "--raw", stdin=text)
     assert ctl("consume", "--topic", "t", "--raw").stdout == text
     assert [json.loads(line) for line in ctl("consume", "--topic", "t").stdout.splitlines()] == text.splitlines()
+
+
+def test_raw_lines_that_are_not_utf8_are_refused(ctl):
+    create(ctl)
+    producer = ctl.start("produce", "--topic", "t", "--raw", stdin=subprocess.PIPE)
+    _, errors = producer.communicate(b"a\n\xff\xfe\nb\n", timeout=20)
+    assert producer.returncode == 1
+    assert b"line 2 is not UTF-8 text; --raw takes text, use --files for binary data" in errors
+    assert ctl("consume", "--topic", "t", "--raw").stdout == "a\nb\n"
 
 
 def make_tree(root):
@@ -271,9 +293,20 @@ def test_names_cannot_leave_the_directory(ctl, workdir):
     assert not (workdir / "evil").exists()
 
 
+def test_events_that_are_no_files_are_complained_about_ten_times(ctl):
+    create(ctl)
+    ctl("produce", "--topic", "t", stdin=lines(25))
+    result = ctl("consume", "--topic", "t", "--into", "into", check=False)
+    assert result.returncode == 1
+    assert result.stderr.count("made with produce --files?") == 10
+    assert "25 failed" in result.stderr
+
+
 @pytest.mark.parametrize(
     "command",
     [
+        "diaspora-ctl --help > /dev/full",
+        "diaspora-ctl produce --help > /dev/full",
         "diaspora-ctl topic list > /dev/full",
         "diaspora-ctl topic list >&-",
         "diaspora-ctl produce --topic t <&-",
@@ -291,6 +324,7 @@ def test_input_and_output_that_do_not_work_are_failures(ctl, workdir, command):
         ["sh", "-c", command], env={**os.environ, **ctl.env}, stderr=subprocess.PIPE, timeout=20, check=False
     )
     assert result.returncode == 1
+    assert result.stderr
 
 
 def read_lines(process, count):
@@ -353,8 +387,14 @@ def test_a_server_that_dies_is_reported_at_once(ctl, server):
     assert consumer.wait(10) == 1
     assert producer.wait(10) == 1
     assert time.monotonic() - started < 2
-    for process in (consumer, producer):
-        assert b"[error]" in process.stderr.read()
+    assert b"[error]" in consumer.stderr.read()
+    errors = producer.stderr.read().decode()
+    assert errors.count("\n") == 2  # the summary and the error, once
+    assert errors.count("[error]") == 1
+    # What the consumer has seen may not have been confirmed to the producer yet.
+    stored = int(re.search(r"sent (\d+) events? .* before the error", errors)[1])
+    assert stored <= 5
+    assert stored == 0 or f"go on after line {stored}\n" in errors
 
 
 def test_a_server_that_does_not_answer_does_not_hold_up_the_end(ctl, server):
