@@ -108,10 +108,15 @@ static void refuse_long(struct input *input)
     refuse(input, " is longer than the 64 MiB that an event may have");
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
 static bool is_blank(const char *text, size_t size)
 {
     size_t i = 0;
-    while (i < size && memchr(" \t\r\v\f", text[i], 5))
+    while (i < size && is_space(text[i]))
         i++;
     return i == size;
 }

@@ -118,6 +118,7 @@ static int create_provider(struct component *self, const struct bedrock_args *ar
     settings->stored = &stored;
     settings->io_controller = bedrock_args_dependency(args, "io_controller", 0)->component;
     code = mofka_provider_create(settings, &self->provider, err);
+    settings->stored = NULL;
     dango_options_release(dango_mofka_default_options, &stored);
     return code;
 }

@@ -80,6 +80,7 @@ static int open_stored(struct mofka_provider *provider, const struct mofka_parti
     int code = dango_mofka_partition_open(settings, &stored, &provider->partition, &report, err);
     if (code == 0)
         code = open_positions(provider, err);
+    provider->settings.stored = NULL; /* borrowed until here */
     return code != 0 ? dango_error_prefix(err, "config.partition.path") : 0;
 }
 
