@@ -59,8 +59,8 @@ static int open_registry(struct mofka_driver *driver, struct dango_error *err)
         const char *address = bedrock_service_address(bedrock_group_service(driver->group, i));
         int id = find_master(dango_json_get(configs, address));
         if (id >= 0)
-            code = mofka_registry_open(mofka_engine_instance(driver->engine), address, (uint16_t)id, &driver->registry,
-                                       err);
+            code = dango_mofka_registry_open(mofka_engine_instance(driver->engine), address, (uint16_t)id,
+                                             &driver->registry, err);
     }
     if (code == 0 && !driver->registry)
         code = dango_error_set(err, DANGO_ERR_NOT_FOUND,
@@ -110,7 +110,7 @@ out:
 static void mofka_driver_close(void *driver)
 {
     struct mofka_driver *self = driver;
-    mofka_registry_close(self->registry);
+    dango_mofka_registry_close(self->registry);
     bedrock_group_close(self->group);
     bedrock_client_destroy(self->bedrock);
     if (self->engine) {

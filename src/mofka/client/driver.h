@@ -3,13 +3,14 @@
  *
  *     driver.c    opening: group file, engine, master database; the table
  *     options.c   option tables, and what they make of the options of a topic
- *     registry.c  topics in the master database
  *     topic.c     creation (all or nothing), opening, listing
  *     memory.c    buffers registered for the network
  *     sink.c      batches to a partition
  *     source.c    events from a partition
  *     lease.c     keeping sessions alive
  *     engine.c    the network itself
+ *
+ * Topics in the master database are in src/mofka/registry/, which servers use as well.
  */
 #ifndef DANGO_MOFKA_CLIENT_DRIVER_H
 #define DANGO_MOFKA_CLIENT_DRIVER_H
@@ -17,7 +18,7 @@
 #include "diaspora/driver.h"
 #include "mofka/client/engine.h"
 #include "mofka/client/lease.h"
-#include "mofka/client/registry.h"
+#include "mofka/registry/registry.h"
 
 #include <bedrock/client.h>
 

@@ -77,7 +77,7 @@ static struct json_object *make_dependencies(const struct creation *creation, st
     const struct mofka_partition_type *type = dango_mofka_partition_type(creation->options.config.type, NULL);
     assert(type); /* the options were checked */
     json_object_object_add(result, "master_database",
-                           json_object_new_string(mofka_registry_locator(creation->driver->registry)));
+                           json_object_new_string(dango_mofka_registry_locator(creation->driver->registry)));
     json_object_object_foreach (creation->options.dependencies, name, value) {
         struct json_object *first =
             json_object_is_type(value, json_type_array) ? json_object_array_get_idx(value, 0) : value;
@@ -118,7 +118,7 @@ static int record_partition(struct creation *creation, const char *address, uint
     json_object_object_add(partition, "address", json_object_new_string(address));
     json_object_object_add(partition, "provider_id", json_object_new_int(provider_id));
     json_object_object_add(partition, "uuid", json_object_new_string(uuid));
-    int code = mofka_registry_add_partition(creation->driver->registry, creation->name, partition, err);
+    int code = dango_mofka_registry_add_partition(creation->driver->registry, creation->name, partition, err);
     json_object_put(partition);
     return code;
 }
@@ -175,7 +175,7 @@ static void roll_back(struct creation *creation, struct dango_error *err)
         if (bedrock_service_remove_provider(server, created->provider, &problem) != 0)
             left++;
     }
-    if (mofka_registry_drop(creation->driver->registry, creation->name, &problem) != 0)
+    if (dango_mofka_registry_drop(creation->driver->registry, creation->name, &problem) != 0)
         dango_error_prefix(err, "the registry keeps traces of it (%s)", problem.text);
     if (left > 0)
         dango_error_prefix(err, "%zu of its partitions could not be removed", left);
@@ -186,7 +186,7 @@ static int create(struct creation *creation, const struct diaspora_topic_descrip
 {
     struct mofka_registry *registry = creation->driver->registry;
     size_t count = (size_t)creation->options.num_partitions;
-    int code = mofka_registry_begin(registry, creation->name, err);
+    int code = dango_mofka_registry_begin(registry, creation->name, err);
     if (code != 0)
         return code;
     creation->partitions = calloc(count, sizeof *creation->partitions);
@@ -198,7 +198,7 @@ static int create(struct creation *creation, const struct diaspora_topic_descrip
             code = dango_error_prefix(err, "partition %zu", i);
     }
     if (code == 0)
-        code = mofka_registry_publish(registry, creation->name, description, err);
+        code = dango_mofka_registry_publish(registry, creation->name, description, err);
     if (code != 0) {
         roll_back(creation, err);
         code = dango_error_prefix(err, "topic \"%s\" was not created", creation->name);
@@ -232,13 +232,13 @@ int mofka_topic_exists(void *driver, const char *name, bool *exists, struct dang
     *exists = false;
     if (dango_mofka_check_topic_name(name, NULL) != 0)
         return 0; /* a topic of such a name cannot be */
-    return mofka_registry_exists(self->registry, name, exists, err);
+    return dango_mofka_registry_exists(self->registry, name, exists, err);
 }
 
 int mofka_topic_list(void *driver, struct json_object **list, struct dango_error *err)
 {
     struct mofka_driver *self = driver;
-    return mofka_registry_list(self->registry, list, err);
+    return dango_mofka_registry_list(self->registry, list, err);
 }
 
 /* ---- opening ---- */
@@ -283,12 +283,12 @@ int mofka_topic_open(void *driver, const char *name, void **topic, struct diaspo
     if (!new)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     new->driver = self;
-    int code = mofka_registry_load(self->registry, name, description, err);
+    int code = dango_mofka_registry_load(self->registry, name, description, err);
     if (code == 0) {
         code = open_partitions(new, description->partitions, err);
         if (code != 0) {
             dango_error_prefix(err, "topic \"%s\"", name);
-            mofka_registry_release(description);
+            dango_mofka_registry_release(description);
         }
     }
     if (code != 0) {

@@ -1,7 +1,7 @@
 /*
  * The registry of topics on top of Yokan; see registry.h for keys and order of operations.
  */
-#include "mofka/client/registry.h"
+#include "mofka/registry/registry.h"
 
 #include "mofka/partition/types.h"
 #include "util/json.h"
@@ -57,8 +57,8 @@ static int database_error(const struct mofka_registry *registry, yk_return_t ret
 
 /* ---- life ---- */
 
-int mofka_registry_open(margo_instance_id mid, const char *address, uint16_t provider_id,
-                        struct mofka_registry **registry, struct dango_error *err)
+int dango_mofka_registry_open(margo_instance_id mid, const char *address, uint16_t provider_id,
+                              struct mofka_registry **registry, struct dango_error *err)
 {
     size_t size = strlen(address) + sizeof "yokan:65535@";
     struct mofka_registry *new = calloc(1, sizeof *new + size);
@@ -80,11 +80,11 @@ int mofka_registry_open(margo_instance_id mid, const char *address, uint16_t pro
     }
     int code = database_error(new, ret, err);
     new->database = YOKAN_DATABASE_HANDLE_NULL;
-    mofka_registry_close(new);
+    dango_mofka_registry_close(new);
     return code;
 }
 
-void mofka_registry_close(struct mofka_registry *registry)
+void dango_mofka_registry_close(struct mofka_registry *registry)
 {
     if (!registry)
         return;
@@ -95,14 +95,15 @@ void mofka_registry_close(struct mofka_registry *registry)
     free(registry);
 }
 
-const char *mofka_registry_locator(const struct mofka_registry *registry)
+const char *dango_mofka_registry_locator(const struct mofka_registry *registry)
 {
     return registry->locator;
 }
 
 /* ---- creation ---- */
 
-int mofka_registry_exists(struct mofka_registry *registry, const char *topic, bool *exists, struct dango_error *err)
+int dango_mofka_registry_exists(struct mofka_registry *registry, const char *topic, bool *exists,
+                                struct dango_error *err)
 {
     char keys[KEY_COUNT][KEY_SIZE];
     const void *pointers[KEY_COUNT];
@@ -119,11 +120,11 @@ int mofka_registry_exists(struct mofka_registry *registry, const char *topic, bo
     return 0;
 }
 
-int mofka_registry_begin(struct mofka_registry *registry, const char *topic, struct dango_error *err)
+int dango_mofka_registry_begin(struct mofka_registry *registry, const char *topic, struct dango_error *err)
 {
     char key[KEY_SIZE];
     bool exists;
-    int code = mofka_registry_exists(registry, topic, &exists, err);
+    int code = dango_mofka_registry_exists(registry, topic, &exists, err);
     if (code != 0)
         return code;
     if (exists)
@@ -136,8 +137,8 @@ int mofka_registry_begin(struct mofka_registry *registry, const char *topic, str
     return ret == YOKAN_SUCCESS ? 0 : database_error(registry, ret, err);
 }
 
-int mofka_registry_add_partition(struct mofka_registry *registry, const char *topic, struct json_object *partition,
-                                 struct dango_error *err)
+int dango_mofka_registry_add_partition(struct mofka_registry *registry, const char *topic,
+                                       struct json_object *partition, struct dango_error *err)
 {
     char key[KEY_SIZE];
     yk_id_t id;
@@ -148,8 +149,8 @@ int mofka_registry_add_partition(struct mofka_registry *registry, const char *to
     return ret == YOKAN_SUCCESS ? 0 : database_error(registry, ret, err);
 }
 
-int mofka_registry_publish(struct mofka_registry *registry, const char *topic,
-                           const struct diaspora_topic_description *description, struct dango_error *err)
+int dango_mofka_registry_publish(struct mofka_registry *registry, const char *topic,
+                                 const struct diaspora_topic_description *description, struct dango_error *err)
 {
     struct json_object *objects[KEY_COUNT] = {description->validator, description->partition_selector,
                                               description->serializer};
@@ -166,7 +167,7 @@ int mofka_registry_publish(struct mofka_registry *registry, const char *topic,
     return ret == YOKAN_SUCCESS ? 0 : database_error(registry, ret, err);
 }
 
-int mofka_registry_drop(struct mofka_registry *registry, const char *topic, struct dango_error *err)
+int dango_mofka_registry_drop(struct mofka_registry *registry, const char *topic, struct dango_error *err)
 {
     char key[KEY_SIZE];
     yk_return_t ret = yk_collection_drop(registry->database, make_key(key, topic, "partitions"), YOKAN_MODE_DEFAULT);
@@ -224,7 +225,7 @@ static int load_partitions(struct mofka_registry *registry, const char *topic, s
     return ret == YOKAN_SUCCESS ? 0 : database_error(registry, ret, err);
 }
 
-void mofka_registry_release(struct diaspora_topic_description *description)
+void dango_mofka_registry_release(struct diaspora_topic_description *description)
 {
     json_object_put(description->validator);
     json_object_put(description->partition_selector);
@@ -233,8 +234,8 @@ void mofka_registry_release(struct diaspora_topic_description *description)
     *description = (struct diaspora_topic_description){0};
 }
 
-int mofka_registry_load(struct mofka_registry *registry, const char *topic,
-                        struct diaspora_topic_description *description, struct dango_error *err)
+int dango_mofka_registry_load(struct mofka_registry *registry, const char *topic,
+                              struct diaspora_topic_description *description, struct dango_error *err)
 {
     *description = (struct diaspora_topic_description){0};
     struct json_object **objects[KEY_COUNT] = {&description->validator, &description->partition_selector,
@@ -248,7 +249,7 @@ int mofka_registry_load(struct mofka_registry *registry, const char *topic,
     if (code == 0)
         code = load_partitions(registry, topic, &description->partitions, err);
     if (code != 0)
-        mofka_registry_release(description);
+        dango_mofka_registry_release(description);
     return code;
 }
 
@@ -281,11 +282,11 @@ static struct json_object *describe(const char *name, struct diaspora_topic_desc
     json_object_object_add(topic, "validator", json_object_get(description->validator));
     json_object_object_add(topic, "serializer", json_object_get(description->serializer));
     json_object_object_add(topic, "partition_selector", json_object_get(description->partition_selector));
-    mofka_registry_release(description);
+    dango_mofka_registry_release(description);
     return topic;
 }
 
-int mofka_registry_list(struct mofka_registry *registry, struct json_object **list, struct dango_error *err)
+int dango_mofka_registry_list(struct mofka_registry *registry, struct json_object **list, struct dango_error *err)
 {
     struct json_object *names = json_object_new_array(), *topics = json_object_new_object();
     const yk_iter_options_t keys_only = {.ignore_values = true};
@@ -297,7 +298,7 @@ int mofka_registry_list(struct mofka_registry *registry, struct json_object **li
     for (size_t i = 0; code == 0 && i < json_object_array_length(names); i++) {
         const char *name = json_object_get_string(json_object_array_get_idx(names, i));
         struct diaspora_topic_description description;
-        code = mofka_registry_load(registry, name, &description, err);
+        code = dango_mofka_registry_load(registry, name, &description, err);
         if (code == 0)
             json_object_object_add(topics, name, describe(name, &description));
         else if (code == DANGO_ERR_NOT_FOUND)
