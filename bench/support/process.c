@@ -49,6 +49,19 @@ void bench_end(pid_t pid)
     waitpid(pid, NULL, 0);
 }
 
+double bench_memory(pid_t pid)
+{
+    char path[64], line[256];
+    long kib = -1;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *status = fopen(path, "r");
+    bench_require(status != NULL, path);
+    while (kib < 0 && fgets(line, sizeof line, status))
+        (void)sscanf(line, "RssAnon: %ld kB", &kib);
+    fclose(status);
+    return (double)kib * 1024;
+}
+
 void bench_pause(pid_t pid)
 {
     int status;

@@ -20,6 +20,9 @@ void *bench_shared(size_t size);
 pid_t bench_fork(void (*body)(void *), void *arg);
 void bench_end(pid_t pid);
 
+/* Resident memory of a process that no file backs, in bytes. */
+double bench_memory(pid_t pid);
+
 /*
  * A measurement with a peer that spins or does work of its own: the peer runs only during the measurement, so that it
  * does not disturb what is measured in between. For bench_run and bench_run_paired, with a struct bench_peer as `arg`.
