@@ -121,7 +121,7 @@ struct json_object *bdk_document_expand(struct json_object *json, struct dango_e
 }
 
 /* Whether the object is to be kept; sets the error when its condition is none. */
-static bool condition_holds(struct json_object *object, const char *path, const struct bdk_world *world,
+static bool condition_holds(struct json_object *object, const char *path, const struct dango_world *world,
                             struct dango_error *err)
 {
     struct json_object *condition;
@@ -136,7 +136,7 @@ static bool condition_holds(struct json_object *object, const char *path, const 
         return false;
     }
     struct json_object *variables = json_object_new_object();
-    json_object_object_add(variables, "MPI_COMM_WORLD", bdk_world_variable(world));
+    json_object_object_add(variables, "MPI_COMM_WORLD", dango_world_variable(world));
     bool holds = false;
     if (bdk_expression_test(json_object_get_string(condition), variables, &holds, err) < 0)
         dango_error_prefix(err, "%s%s" CONDITION, path, dot);
@@ -144,7 +144,7 @@ static bool condition_holds(struct json_object *object, const char *path, const 
     return holds;
 }
 
-static struct json_object *filter_object(struct json_object *object, const char *path, const struct bdk_world *world,
+static struct json_object *filter_object(struct json_object *object, const char *path, const struct dango_world *world,
                                          struct dango_error *err)
 {
     if (!condition_holds(object, path, world, err))
@@ -166,7 +166,7 @@ static struct json_object *filter_object(struct json_object *object, const char 
     return result;
 }
 
-static struct json_object *filter_array(struct json_object *array, const char *path, const struct bdk_world *world,
+static struct json_object *filter_array(struct json_object *array, const char *path, const struct dango_world *world,
                                         struct dango_error *err)
 {
     struct json_object *result = json_object_new_array();
@@ -184,7 +184,7 @@ static struct json_object *filter_array(struct json_object *array, const char *p
     return result;
 }
 
-struct json_object *bdk_document_filter(struct json_object *json, const char *path, const struct bdk_world *world,
+struct json_object *bdk_document_filter(struct json_object *json, const char *path, const struct dango_world *world,
                                         struct dango_error *err)
 {
     assert(path && world && err && err->code == 0);
@@ -196,7 +196,7 @@ struct json_object *bdk_document_filter(struct json_object *json, const char *pa
 }
 
 /* Of several configurations the one of this process: the only one left, or the one at its rank. */
-static struct json_object *select_configuration(struct json_object *json, const struct bdk_world *world,
+static struct json_object *select_configuration(struct json_object *json, const struct dango_world *world,
                                                 struct dango_error *err)
 {
     size_t count = json_object_array_length(json);
@@ -230,7 +230,7 @@ static bool is_empty(const char *text, size_t length)
     return at == length;
 }
 
-struct json_object *bdk_document_parse(const char *text, size_t length, const struct bdk_world *world,
+struct json_object *bdk_document_parse(const char *text, size_t length, const struct dango_world *world,
                                        struct dango_error *err)
 {
     assert(text && world && err);

@@ -9,7 +9,7 @@
 #ifndef DANGO_BEDROCK_DOCUMENT_H
 #define DANGO_BEDROCK_DOCUMENT_H
 
-#include "bedrock/world.h"
+#include "util/world.h"
 
 #include <dango/error.h>
 
@@ -18,7 +18,7 @@
 struct json_object;
 
 /* Empty text and null are an empty configuration. A new reference to an object; NULL on error. */
-struct json_object *bdk_document_parse(const char *text, size_t length, const struct bdk_world *world,
+struct json_object *bdk_document_parse(const char *text, size_t length, const struct dango_world *world,
                                        struct dango_error *err);
 
 /*
@@ -31,7 +31,7 @@ struct json_object *bdk_document_expand(struct json_object *json, struct dango_e
  * A copy without the objects whose "__if__" is false, without "__if__" members, and without null members and elements,
  * which mean "absent" everywhere. NULL without an error: all of it is absent; err->code tells the two apart.
  */
-struct json_object *bdk_document_filter(struct json_object *json, const char *path, const struct bdk_world *world,
+struct json_object *bdk_document_filter(struct json_object *json, const char *path, const struct dango_world *world,
                                         struct dango_error *err);
 
 #endif

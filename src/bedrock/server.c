@@ -17,6 +17,7 @@
 #include "bedrock/output.h"
 #include "bedrock/resolve.h"
 #include "bedrock/rpc.h"
+#include "flock/mpi.h"
 #include "margo/dango_margo.h"
 #include "util/json.h"
 #include "util/log.h"
@@ -27,7 +28,7 @@
 #include <string.h>
 
 struct bedrock_server {
-    struct bdk_world world;
+    struct dango_world world;
     struct bdk_registry *registry;
     struct bdk_config config;
     struct bdk_engines engines;
@@ -68,7 +69,7 @@ static int load_libraries(struct bedrock_server *server, struct dango_error *err
 
 static int read_config(struct bedrock_server *server, const char *text, size_t length, struct dango_error *err)
 {
-    bdk_world_read(&server->world);
+    dango_world_read(&server->world);
     struct json_object *document = bdk_document_parse(text, length, &server->world, err);
     if (!document)
         return err->code;
@@ -143,6 +144,16 @@ static int start_providers(struct bedrock_server *server, struct dango_error *er
     return status < 0 ? status : bdk_manager_ready(&server->manager, err);
 }
 
+/*
+ * Whether some process of the launch may form a group by MPI: then all of them initialise it, since MPI knows only all or
+ * none. Conditions leave different providers to different processes; the text is the same for all.
+ */
+static bool mentions_mpi(const char *text, size_t length)
+{
+    static const char word[] = "\"mpi\"";
+    return memmem(text, length, word, sizeof word - 1) != NULL;
+}
+
 int bedrock_server_start(struct bedrock_server *server, const char *address, const char *config, size_t length,
                          struct dango_error *err)
 {
@@ -152,7 +163,12 @@ int bedrock_server_start(struct bedrock_server *server, const char *address, con
         (status = bdk_engines_start(&server->engines, &server->config, address, err)) < 0 ||
         (status = start_management(server, err)) < 0)
         return status;
-    return start_providers(server, err);
+    if (mentions_mpi(config, length))
+        dango_flock_mpi_enter();
+    status = start_providers(server, err);
+    if (status == 0)
+        dango_flock_mpi_leave();
+    return status;
 }
 
 /* ---- end ---- */
@@ -248,7 +264,7 @@ int bdk_server_query(struct bedrock_server *server, const char *expression, char
 {
     struct json_object *variables = json_object_new_object(), *value;
     json_object_object_add(variables, "__config__", dump(server));
-    json_object_object_add(variables, "MPI_COMM_WORLD", bdk_world_variable(&server->world));
+    json_object_object_add(variables, "MPI_COMM_WORLD", dango_world_variable(&server->world));
     int status = bdk_expression_evaluate(expression, variables, &value, err);
     json_object_put(variables);
     if (status < 0)

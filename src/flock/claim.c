@@ -5,18 +5,97 @@
  * to write it asks its members: if one of them answers and is not a member of the new group, the file is taken and the
  * start fails; otherwise the file is removed at once, so that nobody who waits for the new one reads the old one. What is
  * no group file is not touched: the path is then probably a mistake.
+ *
+ * Two processes that start at the same moment must not both find no file and form two groups. Looking at the file and
+ * writing the new one are therefore under an advisory lock on FILE.lock, which is removed when it is released: whoever
+ * gets the lock of a file that has been removed meanwhile tries again. The lock ends with its holder. Where the file system
+ * knows no locks, there is a warning and no protection.
  */
 #include "flock/internal.h"
 
+#include "util/clock.h"
+#include "util/log.h"
+
 #include <margo.h>
 
+#include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define LOCK_TIMEOUT_MS 60000.0
+#define LOCK_RETRY_MS   5.0
+
+/* ---- the lock ---- */
+
+/* Whether the descriptor is still that of the path: the previous holder removes the file. */
+static bool is_current(int fd, const char *path)
+{
+    struct stat ours, named;
+    return fstat(fd, &ours) == 0 && stat(path, &named) == 0 && ours.st_ino == named.st_ino &&
+           ours.st_dev == named.st_dev;
+}
+
+/* 1: locked; 0: somebody else has it; negative: errno. */
+static int try_lock(struct flk_lock *lock)
+{
+    assert(lock->path && lock->fd < 0);
+    int fd = open(lock->path, O_CREAT | O_RDWR | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return -errno;
+    int result = flock(fd, LOCK_EX | LOCK_NB) == 0 ? 1 : errno == EWOULDBLOCK ? 0 : -errno;
+    if (result == 1 && !is_current(fd, lock->path))
+        result = 0;
+    if (result == 1)
+        lock->fd = fd;
+    else
+        close(fd);
+    return result;
+}
+
+/* flock(2) cannot be waited for without stopping the execution stream; this is done at start-up only. */
+int flk_lock_take(struct flk_lock *lock, margo_instance_id mid, const char *filename, struct dango_error *err)
+{
+    assert(filename && !lock->path);
+    int64_t deadline_ns = dango_deadline_ns(LOCK_TIMEOUT_MS);
+    *lock = FLK_LOCK_NONE;
+    if (asprintf(&lock->path, "%s.lock", filename) < 0)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    int result;
+    while ((result = try_lock(lock)) == 0 && dango_clock_ns() < deadline_ns)
+        margo_thread_sleep(mid, LOCK_RETRY_MS);
+    if (result == 0)
+        dango_error_set(err, DANGO_ERR_TIMEOUT, "%s: another process has been forming a group for %g s", lock->path,
+                        LOCK_TIMEOUT_MS / 1000);
+    else if (result < 0)
+        log_warning("flock", "%s cannot be locked (%s): do not start several processes at once", lock->path,
+                    strerror(-result));
+    if (result != 1) {
+        free(lock->path);
+        *lock = FLK_LOCK_NONE;
+    }
+    return result == 0 ? DANGO_ERR_TIMEOUT : 0;
+}
+
+void flk_lock_release(struct flk_lock *lock)
+{
+    if (lock->fd < 0)
+        return;
+    unlink(lock->path);
+    close(lock->fd);
+    free(lock->path);
+    *lock = FLK_LOCK_NONE;
+}
+
+/* ---- the file ---- */
 
 static bool has_member(const flock_group_view_t *view, const char *address)
 {
-    for (uint64_t i = 0; i < view->members.size; i++) {
+    for (uint64_t i = 0; view && i < view->members.size; i++) {
         if (strcmp(view->members.data[i].address, address) == 0)
             return true;
     }
@@ -44,16 +123,20 @@ int flk_claim_file(margo_instance_id mid, const char *filename, const flock_grou
     if (flk_group_file_read(filename, &old, err) != FLOCK_SUCCESS)
         return dango_error_prefix(err, "exists and is not a group file: remove it, or give another path");
     int status = 0;
+    bool ours = false; /* another process of the new group has been faster, and has written it */
     for (uint64_t i = 0; status == 0 && i < old.members.size; i++) {
         const flock_member_t *member = &old.members.data[i];
-        if (!has_member(view, member->address) && is_alive(mid, member))
+        if (!is_alive(mid, member))
+            continue;
+        ours = has_member(view, member->address);
+        if (!ours)
             status =
                 dango_error_set(err, DANGO_ERR_EXISTS,
                                 "%s belongs to a group that is running (%s): stop it, or give this one another file",
                                 filename, member->address);
     }
     flock_group_view_clear(&old);
-    if (status == 0 && unlink(filename) != 0 && errno != ENOENT)
+    if (status == 0 && !ours && unlink(filename) != 0 && errno != ENOENT)
         status = dango_error_set_errno(err, errno, "%s: cannot remove the file of an old group", filename);
     return status;
 }

@@ -10,6 +10,8 @@
 #include <flock/flock-gateway.h>
 #include <flock/flock-group-view.h>
 
+#include "util/world.h"
+
 #include <stdlib.h>
 
 struct json_object;
@@ -23,13 +25,51 @@ int flk_view_from_json(struct json_object *json, flock_group_view_t *view, struc
 
 /* ---- bootstrap methods (bootstrap.c) ---- */
 
-/* Checks "bootstrap", a method's name or a list of them, without side effects; `view` may be NULL. `path` is the place
- * of both in the document. */
-int flk_bootstrap_check(struct json_object *bootstrap, struct json_object *view, const char *path,
-                        struct dango_error *err);
-/* Makes way for a new group with this view: removes a file that nobody alive stands behind. Blocks on an RPC (claim.c). */
+/* What the methods of one configuration work on. */
+struct flk_bootstrap {
+    margo_instance_id mid;
+    uint16_t provider_id;
+    const char *file;         /* NULL: none */
+    const char *group_type;   /* the configured one */
+    struct json_object *view; /* of method "view"; NULL: none */
+    struct dango_world world;
+    int *ranks; /* that form the group: mpi_ranks, or all */
+    size_t rank_count;
+};
+
+/* Checks "bootstrap", a method's name or a list of them, and "mpi_ranks" without side effects; `view` and `ranks` may be
+ * NULL. `path` is the place of all in the document. */
+int flk_bootstrap_check(struct json_object *bootstrap, struct json_object *view, struct json_object *ranks,
+                        const char *path, struct dango_error *err);
+
+/* ---- bootstrap by MPI (bootstrap_mpi.c) ---- */
+
+/* The list of "mpi_ranks", or of all ranks without one, to be freed; NULL with an error. */
+int *flk_mpi_ranks(struct json_object *ranks, const struct dango_world *world, size_t *count, struct dango_error *err);
+/* Whether the method involves other processes. */
+bool flk_mpi_is_collective(const struct flk_bootstrap *bootstrap);
+/* The members that the listed ranks are; collective over them. */
+int flk_bootstrap_mpi(const struct flk_bootstrap *bootstrap, flock_group_view_t *view, struct dango_error *err);
+/* Whether all listed ranks have succeeded at something: collective over them. A failure of the exchange is a no. */
+bool flk_mpi_agree(const struct flk_bootstrap *bootstrap, bool success);
+
+/* ---- possession of a group file (claim.c) ---- */
+
+/* Held from the first look at the file until the new group's file is written, unless other processes must get on. */
+struct flk_lock {
+    int fd; /* -1: not held */
+    char *path;
+};
+#define FLK_LOCK_NONE ((struct flk_lock){.fd = -1})
+
+/* Blocks the ULT while another process forms a group. Success without lock where the file system has none. */
+int flk_lock_take(struct flk_lock *lock, margo_instance_id mid, const char *filename, struct dango_error *err);
+void flk_lock_release(struct flk_lock *lock);
+/* Makes way for a new group with this view (NULL: not known yet): removes a file that nobody alive stands behind. Blocks
+ * on an RPC. The lock is the caller's. */
 int flk_claim_file(margo_instance_id mid, const char *filename, const flock_group_view_t *view,
                    struct dango_error *err);
+
 /* The address that margo listens on, to be freed; NULL on failure (gateways/default.c). */
 char *flk_self_address(margo_instance_id mid);
 

@@ -80,7 +80,7 @@ static void assert_explained(int status, const struct dango_error *err)
 static void configurations(void **unused)
 {
     (void)unused;
-    const struct bdk_world world = {.launched = true, .rank = 1, .size = 2};
+    const struct dango_world world = {.launched = true, .rank = 1, .size = 2};
     struct bdk_registry *registry = bdk_registry_create();
     struct dango_error err = {0};
     assert_int_equal(bdk_registry_load(registry, "", &err), 0);

@@ -8,10 +8,10 @@
 #include "util/json.h"
 #include "util/log.h"
 
-static const struct bdk_world alone = {.size = 1};
+static const struct dango_world alone = {.size = 1};
 
 /* From text to the checked configuration; 0 or the error. */
-static int check(const char *text, const struct bdk_world *world, struct dango_error *err)
+static int check(const char *text, const struct dango_world *world, struct dango_error *err)
 {
     struct bdk_config config = {0};
     struct json_object *document = bdk_document_parse(text, strlen(text), world, err);
@@ -234,7 +234,7 @@ static void ids_are_chosen_in_order(void **state)
 static void a_launcher_selects_by_rank(void **state)
 {
     (void)state;
-    const struct bdk_world second = {.launched = true, .rank = 1, .size = 2};
+    const struct dango_world second = {.launched = true, .rank = 1, .size = 2};
     struct dango_error err = {0};
     char *text = quoted("[{'libraries':['zero']},{'libraries':['one']}]");
     struct json_object *document = bdk_document_parse(text, strlen(text), &second, &err);

@@ -121,6 +121,8 @@ static int bootstrap(const char *config, char *text)
     strcpy(text, err.text);
     int status = dango_flock_bootstrap(mid, 1, json, "config", ABT_POOL_NULL, &provider, &err);
     assert_true(checked == 0 || status != 0);
+    if (checked == 0)
+        strcpy(text, err.text);
     json_object_put(json);
     if (provider)
         assert_ok(flock_provider_destroy(provider));
@@ -137,6 +139,8 @@ static void bootstrap_methods(void **state)
              "\"view\":{\"members\":[{\"address\":\"%s\",\"provider_id\":1}]}}",
              address);
     assert_int_equal(bootstrap(config, text), 0);
+    /* Without a launcher this is a group of one. */
+    assert_int_equal(bootstrap("{\"bootstrap\":\"mpi\",\"mpi_ranks\":[0],\"group\":{\"type\":\"static\"}}", text), 0);
     /* A method that leads to no provider gives way to the next. */
     assert_int_equal(bootstrap("{\"bootstrap\":[\"view\",\"self\"],\"group\":{\"type\":\"static\"},"
                                "\"view\":{\"members\":[{\"address\":\"x\",\"provider_id\":1}]}}",
@@ -151,8 +155,12 @@ static void bootstrap_errors_say_what_is_built_in(void **state)
         const char *config, *expected;
     } cases[] = {
         {"{\"group\":{\"type\":\"static\"}}", "config.bootstrap: this field is required"},
-        {"{\"bootstrap\":\"mpi\",\"group\":{\"type\":\"static\"}}",
-         "config.bootstrap: bootstrap method \"mpi\" is not built in (built in: self, view)"},
+        {"{\"bootstrap\":\"mpi\",\"mpi_ranks\":[1],\"group\":{\"type\":\"static\"}}",
+         "config.mpi_ranks: entry 0: expected a rank between 0 and 0, found 1 (this process was not started"},
+        {"{\"bootstrap\":\"mpi\",\"mpi_ranks\":[0,0],\"group\":{\"type\":\"static\"}}", "rank 0 is listed twice"},
+        {"{\"bootstrap\":\"mpi\",\"mpi_ranks\":[],\"group\":{\"type\":\"static\"}}", "at least one rank"},
+        {"{\"bootstrap\":\"join\",\"group\":{\"type\":\"static\"}}", "need the field \"file\""},
+        {"{\"bootstrap\":\"join\",\"file\":\"/nonexistent/f\",\"group\":{\"type\":\"static\"}}", "/nonexistent/f"},
         {"{\"bootstrap\":[\"self\",\"jion\"],\"group\":{\"type\":\"static\"}}", "unknown bootstrap method \"jion\""},
         {"{\"bootstrap\":\"selv\",\"group\":{\"type\":\"static\"}}", "did you mean \"self\"?"},
         {"{\"bootstrap\":[],\"group\":{\"type\":\"static\"}}", "config.bootstrap: the list of methods is empty"},

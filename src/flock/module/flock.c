@@ -14,6 +14,7 @@ struct component {
     flock_provider_t provider;
     struct json_object *bootstrap; /* as configured */
     struct json_object *view;      /* as configured; NULL: none */
+    struct json_object *mpi_ranks; /* as configured; NULL: none */
 };
 
 static const struct bedrock_dependency_decl dependencies[] = {
@@ -40,6 +41,7 @@ static int create(const struct bedrock_args *args, void **result, struct dango_e
     }
     component->bootstrap = dango_json_copy(dango_json_get(config, "bootstrap"));
     component->view = dango_json_copy(dango_json_get(config, "view"));
+    component->mpi_ranks = dango_json_copy(dango_json_get(config, "mpi_ranks"));
     *result = component;
     return 0;
 }
@@ -56,6 +58,7 @@ static void destroy(void *arg)
     flock_provider_destroy(component->provider);
     json_object_put(component->bootstrap);
     json_object_put(component->view);
+    json_object_put(component->mpi_ranks);
     free(component);
 }
 
@@ -66,6 +69,8 @@ static struct json_object *get_config(void *arg)
     json_object_object_add(json, "bootstrap", json_object_get(component->bootstrap));
     if (component->view)
         json_object_object_add(json, "view", json_object_get(component->view));
+    if (component->mpi_ranks)
+        json_object_object_add(json, "mpi_ranks", json_object_get(component->mpi_ranks));
     return json;
 }
 

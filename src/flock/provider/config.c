@@ -9,12 +9,15 @@
 
 const struct dango_option dango_flock_options[] = {
     DANGO_OPTION_JSON("bootstrap", struct dango_flock_settings, bootstrap, DANGO_JSON_STRING | DANGO_JSON_ARRAY, NULL,
-                      "how the group is formed: self or view, or a list that is tried in order"),
-    DANGO_OPTION_STRING("file", struct dango_flock_settings, file, NULL, "group file to be written; absent: none"),
+                      "how the group is formed: self, view, mpi, join or file, or a list that is tried in order"),
+    DANGO_OPTION_STRING("file", struct dango_flock_settings, file, NULL,
+                        "group file, to be written, and read by join and file; absent: none"),
     DANGO_OPTION_JSON("gateway", struct dango_flock_settings, gateway, DANGO_JSON_OBJECT, NULL,
                       "{\"type\", \"config\"}: which address is published; absent: type default"),
     DANGO_OPTION_JSON("group", struct dango_flock_settings, group, DANGO_JSON_OBJECT, NULL,
                       "{\"type\", \"config\"}: how the membership is kept up to date, e.g. static"),
+    DANGO_OPTION_JSON("mpi_ranks", struct dango_flock_settings, mpi_ranks, DANGO_JSON_ARRAY, NULL,
+                      "ranks that form the group (bootstrap mpi); absent: all"),
     DANGO_OPTION_JSON("view", struct dango_flock_settings, view, DANGO_JSON_OBJECT, NULL,
                       "initial members and metadata, in the format of a group file (bootstrap view)"),
     DANGO_OPTION_END,
@@ -85,7 +88,7 @@ int dango_flock_check(struct json_object *config, const char *path, struct dango
     int status = dango_options_parse(dango_flock_options, config, path, &settings, err);
     if (status != 0)
         return status;
-    status = flk_bootstrap_check(settings.bootstrap, settings.view, path, err);
+    status = flk_bootstrap_check(settings.bootstrap, settings.view, settings.mpi_ranks, path, err);
     if (status == 0)
         status = flk_select_gateway(settings.gateway, path, NULL, &gateway, &ignored, err);
     json_object_put(ignored);

@@ -13,7 +13,7 @@ struct json_object;
 struct dango_flock_settings {
     struct json_object *bootstrap;
     char *file;
-    struct json_object *gateway, *group, *view;
+    struct json_object *gateway, *group, *mpi_ranks, *view;
 };
 
 /* "config" of a provider. */

@@ -72,6 +72,7 @@ static void release(struct flock_provider *provider)
         provider->gateway->destroy_gateway(provider->gateway_context);
     flk_updates_drop(provider);
     flk_callbacks_fini(&provider->callbacks);
+    flk_lock_release(&provider->lock);
     free(provider->address);
     free(provider->file);
 }
@@ -214,6 +215,7 @@ static struct flock_provider *create(margo_instance_id mid, uint16_t provider_id
     provider->mid = mid;
     provider->id = provider_id;
     provider->version = first_version(provider);
+    provider->lock = FLK_LOCK_NONE;
     list_init(&provider->early);
     flk_callbacks_init(&provider->callbacks);
     return provider;

@@ -27,6 +27,7 @@ struct flock_provider {
     ABT_mutex_memory file_mutex;
     bool file_allowed;      /* guarded by file_mutex: the time to be visible has come */
     uint64_t file_version;  /* guarded by file_mutex: what the file holds */
+    struct flk_lock lock;   /* guarded by file_mutex: of the file, held until the first one is written */
     ABT_mutex_memory start; /* guards the two below */
     bool started;           /* updates go to the callbacks */
     struct list_node early; /* updates before that */
@@ -45,6 +46,8 @@ int flk_select_backend(struct json_object *json, const char *path, flock_backend
 
 /* A copy of the view as it is now, to be cleared; false when there is none. */
 bool flk_provider_snapshot(struct flock_provider *provider, flock_group_view_t *view);
+/* Hands over the lock of the group file. */
+void flk_provider_keep_lock(struct flock_provider *provider, struct flk_lock *lock);
 /* What a backend calls; the context is the provider. Updates wait until flk_updates_start. */
 void flk_on_member_update(void *context, flock_update_t kind, const char *address, uint16_t provider_id);
 void flk_on_metadata_update(void *context, const char *key, const char *value);

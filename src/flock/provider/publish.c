@@ -84,8 +84,17 @@ static int write_file(struct flock_provider *provider, bool now_allowed, struct 
     ABT_mutex_lock(ABT_MUTEX_MEMORY_GET_HANDLE(&provider->file_mutex));
     provider->file_allowed |= now_allowed;
     int status = write_file_locked(provider, err);
+    if (provider->file_allowed)
+        flk_lock_release(&provider->lock);
     ABT_mutex_unlock(ABT_MUTEX_MEMORY_GET_HANDLE(&provider->file_mutex));
     return status;
+}
+
+void flk_provider_keep_lock(struct flock_provider *provider, struct flk_lock *lock)
+{
+    assert(provider->lock.fd < 0);
+    provider->lock = *lock;
+    *lock = FLK_LOCK_NONE;
 }
 
 int dango_flock_publish(flock_provider_t provider, struct dango_error *err)

@@ -1,7 +1,8 @@
 /*
- * Rank and size from the environment: the pairs of variables that the usual launchers set, first complete pair wins.
+ * Rank and size from the environment: the pairs of variables that the usual launchers set, first complete pair wins. Of
+ * Slurm's variables the ones of the step are taken: a batch script, which is no step, has those of the job as well.
  */
-#include "bedrock/world.h"
+#include "util/world.h"
 
 #include <json-c/json.h>
 
@@ -15,7 +16,7 @@ static const struct {
 } launchers[] = {
     {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
     {"PMI_RANK", "PMI_SIZE"},
-    {"SLURM_PROCID", "SLURM_NTASKS"},
+    {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS"},
 };
 
 static bool read_number(const char *name, int *number)
@@ -32,19 +33,19 @@ static bool read_number(const char *name, int *number)
     return true;
 }
 
-void bdk_world_read(struct bdk_world *world)
+void dango_world_read(struct dango_world *world)
 {
-    *world = (struct bdk_world){.size = 1};
+    *world = (struct dango_world){.size = 1};
     for (size_t i = 0; i < sizeof launchers / sizeof *launchers; i++) {
         int rank, size;
         if (read_number(launchers[i].rank, &rank) && read_number(launchers[i].size, &size) && rank < size) {
-            *world = (struct bdk_world){.launched = true, .rank = rank, .size = size};
+            *world = (struct dango_world){.launched = true, .rank = rank, .size = size};
             return;
         }
     }
 }
 
-struct json_object *bdk_world_variable(const struct bdk_world *world)
+struct json_object *dango_world_variable(const struct dango_world *world)
 {
     assert(world->rank < world->size);
     if (!world->launched)

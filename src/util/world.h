@@ -3,21 +3,21 @@
  *
  * Read from the launcher's environment, so that no MPI library is needed for it. Pure data, any thread.
  */
-#ifndef DANGO_BEDROCK_WORLD_H
-#define DANGO_BEDROCK_WORLD_H
+#ifndef DANGO_UTIL_WORLD_H
+#define DANGO_UTIL_WORLD_H
 
 #include <stdbool.h>
 
 struct json_object;
 
-struct bdk_world {
+struct dango_world {
     bool launched; /* by a launcher that says rank and size; otherwise rank is 0 and size 1 */
     int rank, size;
 };
 
-void bdk_world_read(struct bdk_world *world);
+void dango_world_read(struct dango_world *world);
 
 /* $MPI_COMM_WORLD of expressions: {"rank", "size"}; NULL (null) without a launcher. A new reference. */
-struct json_object *bdk_world_variable(const struct bdk_world *world);
+struct json_object *dango_world_variable(const struct dango_world *world);
 
 #endif

@@ -1,0 +1,144 @@
+"""Groups of the processes that mpirun starts: bootstrap mpi, conditions on the rank, clean stops, and what goes wrong."""
+
+import json
+import os
+import shutil
+import signal
+
+import pytest
+
+from support import BUILD, run, wait_until
+
+pytestmark = [
+    pytest.mark.skipif(not shutil.which("mpirun"), reason="mpirun is not installed (openmpi-bin)"),
+    pytest.mark.skipif(not (BUILD / "lib/libdango-mpi.so").exists(), reason="the MPI plug-in was not built"),
+]
+
+# Open MPI refuses to run as root, and more processes than cores, unless told to.
+ENVIRONMENT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+
+def group(bootstrap="mpi", kind="static", provider_id=1, **more):
+    config = {"bootstrap": bootstrap, "group": {"type": kind, "config": {}}, "file": "group.flock", **more}
+    return {"name": "group", "type": "flock", "provider_id": provider_id, "config": config}
+
+
+def document(*providers, **more):
+    libraries = ["libflock-bedrock-module.so", "libyokan-bedrock-module.so"]
+    return {"libraries": libraries, "providers": list(providers), **more}
+
+
+def mpirun(servers, count, config, *options, env=None):
+    (servers.workdir / "config.json").write_text(json.dumps(config))
+    command = ["mpirun", "--oversubscribe", *options, "-n", count, BUILD / "bin/bedrock", "na+sm", "-c", "config.json"]
+    return servers.start([str(word) for word in command], env={**ENVIRONMENT, **(env or {})})
+
+
+def members(workdir, name="group.flock"):
+    path = workdir / name
+    return [m["address"] for m in json.loads(path.read_text())["members"]] if path.exists() else []
+
+
+def wait_for_members(workdir, count):
+    return wait_until(lambda: len(members(workdir)) == count and members(workdir), f"{count} members in the file")
+
+
+def pid_of(address):
+    return int(address.removeprefix("na+sm://").rsplit("-", 1)[0])
+
+
+def wait_until_running(job, count):
+    wait_until(lambda: job.output().count("now running at") == count, f"{count} running daemons")
+
+
+def test_four_ranks_are_one_group(servers, workdir):
+    master = {"__if__": "$MPI_COMM_WORLD.rank == 0", "name": "master", "type": "yokan", "provider_id": 2}
+    master["config"] = {"database": {"type": "map"}}
+    job = mpirun(servers, 4, document(group(), master))
+    addresses = wait_for_members(workdir, 4)
+    wait_until_running(job, 4)
+    assert job.output().count("now running at") == 4 and len(set(addresses)) == 4
+    worlds = json.loads(run(["bedrock-query", "na+sm", "-f", "group.flock", "-e", "$MPI_COMM_WORLD"]).stdout)
+    assert sorted(w["rank"] for w in worlds.values()) == [0, 1, 2, 3] and {w["size"] for w in worlds.values()} == {4}
+    names = json.loads(run(["bedrock-query", "na+sm", "-f", "group.flock"]).stdout)
+    masters = [a for a, c in names.items() if any(p["name"] == "master" for p in c["providers"])]
+    assert [worlds[a]["rank"] for a in masters] == [0]
+    run(["bedrock-shutdown", "na+sm", "-f", "group.flock"])
+    assert job.wait() == 0, job.output()
+
+
+def test_every_rank_stopped_by_sigterm_is_a_clean_stop(servers, workdir):
+    job = mpirun(servers, 3, document(group()))
+    addresses = wait_for_members(workdir, 3)
+    wait_until_running(job, 3)
+    for address in addresses:
+        os.kill(pid_of(address), signal.SIGTERM)
+    assert job.wait() == 0, job.output()
+
+
+def test_some_ranks_only(servers, workdir):
+    """Ranks 1 and 3 form the group; the others have another provider, and take no part."""
+    listed = {"__if__": "in_array($MPI_COMM_WORLD.rank, [1, 3])", **group(mpi_ranks=[1, 3])}
+    job = mpirun(servers, 4, document(listed))
+    wait_until_running(job, 4)
+    addresses = wait_for_members(workdir, 2)
+    ranks = [
+        json.loads(run(["bedrock-query", "na+sm", "-a", a, "-e", "$MPI_COMM_WORLD.rank"]).stdout)[a] for a in addresses
+    ]
+    assert sorted(ranks) == [1, 3]
+
+
+def test_a_rank_that_is_not_listed_fails_cleanly(servers, workdir):
+    job = mpirun(servers, 2, document(group(mpi_ranks=[0])))
+    assert job.wait() != 0
+    assert "this process is rank 1, which is not in mpi_ranks" in job.output()
+
+
+def test_a_rank_out_of_range_fails_cleanly(servers):
+    job = mpirun(servers, 2, document(group(mpi_ranks=[0, 2])))
+    assert job.wait() != 0
+    assert "config.mpi_ranks: entry 1: expected a rank between 0 and 1, found 2" in job.output()
+
+
+def test_one_failing_rank_fails_all(servers, workdir):
+    """The file is none of ours: the first rank finds out, and the others do not wait for it."""
+    (workdir / "group.flock").write_text("precious")
+    job = mpirun(servers, 3, document(group()))
+    assert job.wait() != 0
+    assert "rank 0: exists and is not a group file" in job.output()
+    assert (workdir / "group.flock").read_text() == "precious"
+
+
+def test_two_groups_do_not_share_a_file(servers, workdir):
+    first = mpirun(servers, 2, document(group()))
+    addresses = wait_for_members(workdir, 2)
+    second = mpirun(servers, 2, document(group()))
+    assert second.wait() != 0 and "belongs to a group that is running" in second.output()
+    assert members(workdir) == addresses and first.running()
+
+
+def test_mpirun_without_the_plugin_names_the_package(servers, workdir):
+    """An installation without the plug-in: the library and the module at another place."""
+    place = workdir / "prefix"
+    (place / "bin").mkdir(parents=True)
+    (place / "lib").mkdir()
+    shutil.copy(BUILD / "bin/bedrock", place / "bin")
+    for name in os.listdir(BUILD / "lib"):
+        if name.startswith("libdango.so") or name.endswith("bedrock-module.so"):
+            shutil.copy(BUILD / "lib" / name, place / "lib", follow_symlinks=False)
+    (workdir / "config.json").write_text(json.dumps(document(group())))
+    command = ["mpirun", "--oversubscribe", "-n", "2", place / "bin/bedrock", "na+sm", "-c", "config.json"]
+    job = servers.start([str(word) for word in command], env=ENVIRONMENT)
+    assert job.wait() != 0
+    assert "the MPI plug-in is not installed" in job.output() and "openmpi-bin" in job.output()
+    # Without a launcher it is a group of one, and needs nothing.
+    alone = servers.start([str(place / "bin/bedrock"), "na+sm", "-c", "config.json"])
+    wait_for_members(workdir, 1)
+    alone.stop()
+
+
+def test_a_batch_script_is_no_launcher(servers, workdir):
+    """Slurm sets the task count of the job in batch scripts, too; only steps are launched together."""
+    server = servers.bedrock(document(group()), env={"SLURM_PROCID": "0", "SLURM_NTASKS": "4"})
+    assert members(workdir) == [server.address]
+    server.stop()
