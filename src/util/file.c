@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,4 +96,32 @@ int dango_file_write(const char *path, const void *bytes, size_t size, struct da
         return 0;
     unlink(temporary);
     return dango_error_set_errno(err, errnum, "%s: cannot write", path);
+}
+
+/* Makes what comes before each slash from the second character on, and at the end if `last`. */
+static int make_path(const char *path, bool last, struct dango_error *err)
+{
+    char part[PATH_MAX];
+    size_t length = strlen(path);
+    if (length >= sizeof part)
+        return dango_error_set(err, DANGO_ERR_INVALID, "%s: path is too long", path);
+    for (size_t i = 1; i < length + last; i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        memcpy(part, path, i);
+        part[i] = '\0';
+        if (mkdir(part, 0755) != 0 && errno != EEXIST)
+            return dango_error_set_errno(err, errno, "%s: cannot create the directory", part);
+    }
+    return 0;
+}
+
+int dango_file_make_directories(const char *path, struct dango_error *err)
+{
+    return make_path(path, true, err);
+}
+
+int dango_file_make_parents(const char *path, struct dango_error *err)
+{
+    return make_path(path, false, err);
 }

@@ -16,4 +16,9 @@ char *dango_file_read(const char *path, size_t size_max, size_t *size, struct da
 /* Replaces `path` by `size` bytes: temporary file beside it, fsync, rename. On failure the old file stays as it was. */
 int dango_file_write(const char *path, const void *bytes, size_t size, struct dango_error *err);
 
+/* Makes a directory and those above it that are missing; one that exists already is fine. */
+int dango_file_make_directories(const char *path, struct dango_error *err);
+/* The same for the directory that the file `path` is to lie in. */
+int dango_file_make_parents(const char *path, struct dango_error *err);
+
 #endif

@@ -3,6 +3,7 @@
  * RDMA), blocking and with requests; errors; several clients at once; deregistration while requests come in.
  */
 #include "tests/warabi/fixture.h"
+#include "tests/warabi/targets.h"
 
 struct fixture {
     margo_instance_id mid;
@@ -32,6 +33,13 @@ static int with_memory(void **state)
     return start(state, "{\"target\":{\"type\":\"memory\",\"config\":{\"capacity\":100000000}}}");
 }
 
+static int with_file(void **state)
+{
+    char config[640];
+    snprintf(config, sizeof config, "{\"target\":{\"type\":\"abtio\",\"config\":%s}}", test_file_config(""));
+    return start(state, config);
+}
+
 static int without_target(void **state)
 {
     return start(state, NULL);
@@ -44,6 +52,7 @@ static int stop(void **state)
     assert_success(warabi_client_free(f->client));
     margo_finalize_and_wait(f->mid);
     free(f);
+    test_file_remove();
     return 0;
 }
 
@@ -366,20 +375,25 @@ static void deregistration_under_load(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, with_memory, stop)
+#define BOTH(name)                                                                                                     \
+    TEST(name),                                                                                                        \
+    {                                                                                                                  \
+#name " (file)", name, with_file, stop, NULL                                                                   \
+    }
     const struct CMUnitTest tests[] = {
-        TEST(create_write_persist_read_erase),
-        TEST(create_write_in_one_request),
-        TEST(requests_complete_in_any_order),
-        TEST(segments_on_both_paths),
-        TEST(bulk_forms),
+        BOTH(create_write_persist_read_erase),
+        BOTH(create_write_in_one_request),
+        BOTH(requests_complete_in_any_order),
+        BOTH(segments_on_both_paths),
+        BOTH(bulk_forms),
         TEST(errors_of_the_provider),
         TEST(errors_of_arguments),
         TEST(a_wrong_provider_shows_at_the_first_operation),
         cmocka_unit_test_setup_teardown(a_provider_without_target, without_target, stop),
         TEST(registration),
         TEST(a_provider_may_be_replaced),
-        TEST(many_users_at_once),
-        TEST(deregistration_under_load),
+        BOTH(many_users_at_once),
+        BOTH(deregistration_under_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 
 #include <dango/options.h>
 
+#include "util/file.h"
 #include "util/json.h"
 #include "util/log.h"
 
@@ -92,22 +93,6 @@ static int write_identity(const struct mofka_log_settings *settings, struct dang
 
 /* ---- the directory ---- */
 
-static int make_directories(const char *directory, struct dango_error *err)
-{
-    char path[PATH_MAX];
-    if (snprintf(path, sizeof path, "%s", directory) >= (int)sizeof path)
-        return dango_error_set(err, DANGO_ERR_INVALID, "%s: path is too long", directory);
-    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash)
-            *slash = '\0';
-        if (mkdir(path, 0755) != 0 && errno != EEXIST)
-            return dango_error_set_errno(err, errno, "%s: cannot create the directory", path);
-        if (!slash)
-            return 0;
-        *slash = '/';
-    }
-}
-
 /* One server at a time: the lock goes with the process, however it ends. */
 static int lock_directory(struct mofka_log *log, const char *directory, struct dango_error *err)
 {
@@ -163,7 +148,7 @@ int dango_mofka_log_create(const struct mofka_log_settings *settings, struct mof
     if (!log)
         return DANGO_ERR_NO_MEMORY;
     struct mofka_chunk *chunk;
-    int status = make_directories(settings->directory, err);
+    int status = dango_file_make_directories(settings->directory, err);
     if (status == 0)
         status = write_identity(settings, err);
     if (status == 0)

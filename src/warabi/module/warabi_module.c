@@ -15,8 +15,10 @@ static int check(const struct bedrock_args *args, struct dango_error *err)
 static int create(const struct bedrock_args *args, void **component, struct dango_error *err)
 {
     warabi_provider_t provider;
-    int status = dango_warabi_create(bedrock_args_instance(args), bedrock_args_provider_id(args),
-                                     bedrock_args_config(args), bedrock_args_pool(args, "pool"), &provider, err);
+    const struct bedrock_dependency *io = bedrock_args_dependency(args, "abt_io", 0);
+    int status =
+        dango_warabi_create(bedrock_args_instance(args), bedrock_args_provider_id(args), bedrock_args_config(args),
+                            bedrock_args_pool(args, "pool"), io ? io->component : NULL, &provider, err);
     if (status == 0)
         *component = provider;
     return status;
@@ -34,11 +36,13 @@ static struct json_object *get_config(void *component)
 
 static const struct bedrock_dependency_decl dependencies[] = {
     {"pool", BEDROCK_TYPE_POOL, 0, "pool of the handlers; by default the RPC pool"},
+    {"abt_io", "abt_io", 0, "what reads and writes the file of a target of type abtio; by default one of its own"},
     BEDROCK_DEPENDENCIES_END,
 };
 
 static const struct bedrock_option_page pages[] = {
     {"Target memory (target.config)", dango_warabi_memory_options},
+    {"Target abtio (target.config)", dango_warabi_abtio_options},
     {NULL, NULL},
 };
 

@@ -100,7 +100,8 @@ void wb_settings_release(struct wb_provider_settings *settings)
     dango_options_release(dango_warabi_options, settings);
 }
 
-int wb_target_open(const struct wb_provider_settings *settings, struct wb_target **target, struct dango_error *err)
+int wb_target_open(const struct wb_provider_settings *settings, abt_io_instance_id io, struct wb_target **target,
+                   struct dango_error *err)
 {
     *target = NULL;
     if (!settings->target)
@@ -109,7 +110,7 @@ int wb_target_open(const struct wb_provider_settings *settings, struct wb_target
     const struct wb_target_type *type = parse_target(settings->target, &parsed, err);
     if (!type)
         return err ? err->code : DANGO_ERR_INVALID;
-    int status = type->open(parsed.config, target, err);
+    int status = type->open(parsed.config, io, target, err);
     dango_options_release(target_options, &parsed);
     return status;
 }

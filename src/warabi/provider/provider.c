@@ -49,9 +49,9 @@ static int check_id(margo_instance_id mid, uint16_t provider_id, struct dango_er
     return 0;
 }
 
-static int provider_start(struct warabi_provider *provider, struct dango_error *err)
+static int provider_start(struct warabi_provider *provider, abt_io_instance_id io, struct dango_error *err)
 {
-    int status = wb_target_open(&provider->settings, &provider->target, err);
+    int status = wb_target_open(&provider->settings, io, &provider->target, err);
     if (status != 0)
         return status;
     status = wb_handlers_register(provider, err);
@@ -67,7 +67,7 @@ static int provider_start(struct warabi_provider *provider, struct dango_error *
 }
 
 int dango_warabi_create(margo_instance_id mid, uint16_t provider_id, struct json_object *config, ABT_pool pool,
-                        warabi_provider_t *result, struct dango_error *err)
+                        abt_io_instance_id io, warabi_provider_t *result, struct dango_error *err)
 {
     int status = check_id(mid, provider_id, err);
     if (status != 0)
@@ -80,7 +80,7 @@ int dango_warabi_create(margo_instance_id mid, uint16_t provider_id, struct json
     provider->pool = pool;
     status = wb_settings_parse(config, &provider->settings, err);
     if (status == 0) {
-        status = provider_start(provider, err);
+        status = provider_start(provider, io, err);
         if (status != 0)
             wb_settings_release(&provider->settings);
     }
@@ -106,7 +106,8 @@ warabi_err_t warabi_provider_register(warabi_provider_t *provider, margo_instanc
     if (config && *config && !(json = dango_json_parse(config, strlen(config), &err)))
         return wb_err_from(&err);
     warabi_provider_t created = NULL;
-    int status = dango_warabi_create(mid, provider_id, json, args ? args->pool : ABT_POOL_NULL, &created, &err);
+    int status = dango_warabi_create(mid, provider_id, json, args ? args->pool : ABT_POOL_NULL, ABT_IO_INSTANCE_NULL,
+                                     &created, &err);
     json_object_put(json);
     if (status != 0)
         return wb_err_from(&err);

@@ -53,7 +53,7 @@ static int write_region(struct wb_region *region, const struct wb_segments *segm
         status = source->remote ? type->pull(region, segments, total, source->remote, err)
                                 : type->write(region, segments, source->data, err);
     if (status == 0 && persist)
-        status = type->persist(region, segments, err);
+        status = type->persist(region->target, region, segments, err);
     return status;
 }
 
@@ -105,10 +105,12 @@ int wb_store_persist(struct wb_target *target, const warabi_region_t *id, const 
 {
     struct wb_region *region;
     uint64_t total;
+    if (target->type->persists_any)
+        return target->type->persist(target, NULL, segments, err);
     int status = acquire(target, id, segments, &region, &total, err);
     if (status != 0)
         return status;
-    status = target->type->persist(region, segments, err);
+    status = target->type->persist(target, region, segments, err);
     target->type->release(region);
     return status;
 }

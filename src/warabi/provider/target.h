@@ -16,6 +16,7 @@
 
 #include "warabi/segments.h"
 
+#include <abt-io.h>
 #include <dango/options.h>
 #include <margo.h>
 #include <warabi/client.h>
@@ -43,9 +44,11 @@ struct wb_target_type {
     const char *name;                   /* "type" in the configuration */
     const struct dango_option *options; /* of its "config" */
     size_t settings_size;               /* of the struct that they fill in */
+    bool persists_any; /* `persist` makes the whole target durable: any id will do, as in the original */
 
-    /* Opens the storage. `config` has been checked against `options` and is borrowed; it may be NULL for {}. */
-    int (*open)(struct json_object *config, struct wb_target **target, struct dango_error *err);
+    /* Opens the storage. `config` has been checked against `options` and is borrowed; it may be NULL for {}.
+     * `io`: the ABT-IO instance that the provider depends on, borrowed; ABT_IO_INSTANCE_NULL when there is none. */
+    int (*open)(struct json_object *config, abt_io_instance_id io, struct wb_target **target, struct dango_error *err);
     void (*close)(struct wb_target *target);
 
     /* The effective "config", one new reference. */
@@ -70,11 +73,12 @@ struct wb_target_type {
     int (*push)(struct wb_region *region, const struct wb_segments *segments, uint64_t total,
                 const struct wb_remote *remote, struct dango_error *err);
 
-    /* Returns when the segments are durable. */
-    int (*persist)(struct wb_region *region, const struct wb_segments *segments, struct dango_error *err);
+    /* Returns when the segments are durable. `region` may be NULL if the type persists_any. */
+    int (*persist)(struct wb_target *target, struct wb_region *region, const struct wb_segments *segments,
+                   struct dango_error *err);
 };
 
-extern const struct wb_target_type wb_target_memory;
+extern const struct wb_target_type wb_target_memory, wb_target_abtio;
 
 /* The type of this name; NULL and an error that lists the types if there is none. */
 const struct wb_target_type *wb_target_type_find(const char *name, struct dango_error *err);

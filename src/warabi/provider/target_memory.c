@@ -347,8 +347,10 @@ static int memory_push(struct wb_region *region, const struct wb_segments *segme
 }
 
 /* Memory is as durable as it can be. */
-static int memory_persist(struct wb_region *region, const struct wb_segments *segments, struct dango_error *err)
+static int memory_persist(struct wb_target *target, struct wb_region *region, const struct wb_segments *segments,
+                          struct dango_error *err)
 {
+    (void)target;
     (void)region;
     (void)segments;
     (void)err;
@@ -363,8 +365,10 @@ static int64_t half_of_the_machine(void)
     return pages > 0 && page_size > 0 ? (int64_t)pages / 2 * page_size : (int64_t)1 << 30;
 }
 
-static int memory_open(struct json_object *config, struct wb_target **result, struct dango_error *err)
+static int memory_open(struct json_object *config, abt_io_instance_id io, struct wb_target **result,
+                       struct dango_error *err)
 {
+    (void)io;
     struct memory_target *target = calloc(1, sizeof *target);
     if (!target)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");

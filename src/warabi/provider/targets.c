@@ -10,11 +10,12 @@
 
 static const struct wb_target_type *const types[] = {
     &wb_target_memory,
+    &wb_target_abtio,
 };
 #define TYPES (sizeof types / sizeof *types)
 
 /* Targets of the original that this build does not have: worth a clearer answer than "unknown". */
-static const char *const absent[] = {"abtio", "pmdk", "pmem"};
+static const char *const absent[] = {"pmdk", "pmem"};
 
 static bool is_absent(const char *name)
 {

@@ -11,6 +11,8 @@
  */
 #include "yokan/plugins/directory.h"
 
+#include "util/file.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -45,25 +47,6 @@ static const char *type_in(const char *path)
     return NULL;
 }
 
-/* Another process may make the same directories at the same time. */
-static int make_directories(const char *path)
-{
-    char part[PATH_MAX];
-    size_t length = strlen(path);
-    assert(length > 0);
-    if (length >= sizeof part)
-        return ENAMETOOLONG;
-    for (size_t i = 1; i <= length; i++) {
-        if (path[i] != '/' && path[i] != '\0')
-            continue;
-        memcpy(part, path, i);
-        part[i] = '\0';
-        if (mkdir(part, 0755) != 0 && errno != EEXIST)
-            return errno;
-    }
-    return 0;
-}
-
 /* Afterwards there is a directory at the path. */
 static yk_return_t find_or_make(const struct yokan_directory_request *request, struct dango_error *err)
 {
@@ -71,13 +54,12 @@ static yk_return_t find_or_make(const struct yokan_directory_request *request, s
     const char *path = request->path;
     int errnum = stat(path, &status) == 0 ? 0 : errno;
     if (errnum == ENOENT && request->create_if_missing) {
-        errnum = make_directories(path);
-        if (errnum == 0)
-            errnum = stat(path, &status) == 0 ? 0 : errno;
-        if (errnum != 0) {
-            dango_error_set_errno(err, errnum, "path: cannot create the directory \"%s\"", path);
-            return code_of_errno(errnum);
+        int code = dango_file_make_directories(path, err);
+        if (code < 0) {
+            dango_error_prefix(err, "path");
+            return code == DANGO_ERR_PERMISSION ? YOKAN_ERR_PERMISSION : YOKAN_ERR_IO;
         }
+        errnum = stat(path, &status) == 0 ? 0 : errno;
     }
     if (errnum != 0) {
         const char *hint = errnum == ENOENT ? " (\"create_if_missing\" is false)" : "";
