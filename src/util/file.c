@@ -78,6 +78,28 @@ static int write_all(int fd, const char *bytes, size_t size)
     return fsync(fd);
 }
 
+int dango_file_sync_directory(const char *path, struct dango_error *err)
+{
+    assert(path);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return dango_error_set_errno(err, errno, "%s: cannot open the directory", path);
+    /* Some file systems keep directories without being asked, and say EINVAL. */
+    int errnum = fsync(fd) == 0 || errno == EINVAL ? 0 : errno;
+    close(fd);
+    return errnum == 0 ? 0 : dango_error_set_errno(err, errnum, "%s: cannot sync the directory", path);
+}
+
+static int sync_directory_of(const char *path, struct dango_error *err)
+{
+    char directory[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return dango_file_sync_directory(".", err);
+    snprintf(directory, sizeof directory, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    return dango_file_sync_directory(directory, err);
+}
+
 int dango_file_write(const char *path, const void *bytes, size_t size, struct dango_error *err)
 {
     assert(path && (bytes || size == 0));
@@ -93,7 +115,7 @@ int dango_file_write(const char *path, const void *bytes, size_t size, struct da
     int errnum = errno;
     close(fd);
     if (!failed)
-        return 0;
+        return sync_directory_of(path, err);
     unlink(temporary);
     return dango_error_set_errno(err, errnum, "%s: cannot write", path);
 }
@@ -110,8 +132,13 @@ static int make_path(const char *path, bool last, struct dango_error *err)
             continue;
         memcpy(part, path, i);
         part[i] = '\0';
-        if (mkdir(part, 0755) != 0 && errno != EEXIST)
+        if (mkdir(part, 0755) == 0) {
+            int code = sync_directory_of(part, err);
+            if (code < 0)
+                return code;
+        } else if (errno != EEXIST) {
             return dango_error_set_errno(err, errno, "%s: cannot create the directory", part);
+        }
     }
     return 0;
 }

@@ -13,12 +13,19 @@
  * path). */
 char *dango_file_read(const char *path, size_t size_max, size_t *size, struct dango_error *err);
 
-/* Replaces `path` by `size` bytes: temporary file beside it, fsync, rename. On failure the old file stays as it was. */
+/*
+ * Replaces `path` by `size` bytes: temporary file beside it, fsync, rename, fsync of the directory. On failure the old file
+ * stays as it was; only when the last step fails (the text says so) the new one is in place, though not for certain after
+ * a power failure.
+ */
 int dango_file_write(const char *path, const void *bytes, size_t size, struct dango_error *err);
 
-/* Makes a directory and those above it that are missing; one that exists already is fine. */
+/* Makes a directory and those above it that are missing, durably; one that exists already is fine. */
 int dango_file_make_directories(const char *path, struct dango_error *err);
 /* The same for the directory that the file `path` is to lie in. */
 int dango_file_make_parents(const char *path, struct dango_error *err);
+
+/* Waits until the names in a directory are on the medium: what was made, renamed or removed in it. */
+int dango_file_sync_directory(const char *path, struct dango_error *err);
 
 #endif
