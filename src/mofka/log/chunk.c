@@ -69,24 +69,42 @@ static int write_header(int fd, uint64_t number, uint64_t first_id, const uint8_
     return status == 0 && fsync(fd) != 0 ? -errno : status;
 }
 
+/* Makes the file under another name until its header is safe, so that a chunk without one is damage and nothing else. */
+static int make_file(struct mofka_chunk *chunk, int directory, const char *name, uint64_t first_id,
+                     const uint8_t partition[16])
+{
+    char temporary[MOFKA_CHUNK_NAME_MAX];
+    mofka_chunk_name(chunk->number, "new", temporary);
+    if (faccessat(directory, name, F_OK, 0) == 0)
+        return -EEXIST;
+    chunk->fd = openat(directory, temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (chunk->fd < 0)
+        return -errno;
+    int status = write_header(chunk->fd, chunk->number, first_id, partition);
+    if (status == 0 && renameat(directory, temporary, directory, name) != 0)
+        status = -errno;
+    if (status != 0)
+        unlinkat(directory, temporary, 0);
+    return status;
+}
+
 int mofka_chunk_create(int directory, uint64_t number, uint64_t first_id, const uint8_t partition[16],
-                       struct mofka_chunk **result, struct dango_error *err)
+                       struct mofka_chunk **result, bool *broken, struct dango_error *err)
 {
     char name[MOFKA_CHUNK_NAME_MAX];
     mofka_chunk_name(number, "log", name);
     struct mofka_chunk *chunk = chunk_new(number);
     if (!chunk)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "%s: out of memory", name);
-    chunk->fd = openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    int status = chunk->fd < 0 ? -errno : write_header(chunk->fd, number, first_id, partition);
+    int status = make_file(chunk, directory, name, first_id, partition);
     /* The name must survive as well as the content, or recovery would find a hole in the numbers. */
-    if (status == 0 && fsync(directory) != 0)
+    if (status == 0 && fsync(directory) != 0) {
         status = -errno;
+        *broken = true;
+    }
     if (status != 0) {
-        if (chunk->fd >= 0)
-            unlinkat(directory, name, 0);
         mofka_chunk_destroy(chunk);
-        return dango_error_set_errno(err, -status, "%s: cannot create", name);
+        return mofka_log_io_error(err, -status, "%s: cannot create", name);
     }
     chunk->first_id = first_id;
     chunk->end = sizeof(struct mofka_chunk_header);
@@ -99,13 +117,13 @@ static int check_header(const struct mofka_chunk_header *header, const char *nam
                         const uint8_t partition[16], struct dango_error *err)
 {
     if (header->magic != MOFKA_CHUNK_MAGIC)
-        return dango_error_set(err, DANGO_ERR_CORRUPT, "%s: not a chunk of a partition", name);
+        return dango_error_set(err, DANGO_ERR_CORRUPT, "%s: not a chunk of a partition: put it back from a copy", name);
     if (header->version > MOFKA_LOG_VERSION)
         return dango_error_set(err, DANGO_ERR_UNSUPPORTED,
                                "%s: format version %u is newer than this program's %u: use the program that wrote it",
                                name, header->version, MOFKA_LOG_VERSION);
     if (header->crc != dango_crc32c(0, header, offsetof(struct mofka_chunk_header, crc)))
-        return dango_error_set(err, DANGO_ERR_CORRUPT, "%s: damaged header", name);
+        return dango_error_set(err, DANGO_ERR_CORRUPT, "%s: damaged header: put the file back from a copy", name);
     if (memcmp(header->partition, partition, sizeof header->partition) != 0 || header->number != number)
         return dango_error_set(err, DANGO_ERR_CORRUPT, "%s: belongs to another partition or has been renamed", name);
     return 0;
@@ -118,12 +136,12 @@ static int open_file(struct mofka_chunk *chunk, int directory, const char *name,
     struct stat info;
     chunk->fd = openat(directory, name, O_RDWR | O_CLOEXEC);
     if (chunk->fd < 0 || fstat(chunk->fd, &info) != 0)
-        return dango_error_set_errno(err, errno, "%s: cannot open", name);
+        return mofka_log_io_error(err, errno, "%s: cannot open", name);
     ssize_t n = pread(chunk->fd, &header, sizeof header, 0);
     if (n < 0)
-        return dango_error_set_errno(err, errno, "%s: cannot read", name);
+        return mofka_log_io_error(err, errno, "%s: cannot read", name);
     if ((size_t)n < sizeof header)
-        return dango_error_set(err, DANGO_ERR_CORRUPT, "%s: shorter than its header", name);
+        return dango_error_set(err, DANGO_ERR_CORRUPT, "%s: shorter than its header: put it back from a copy", name);
     int status = check_header(&header, name, chunk->number, partition, err);
     chunk->first_id = header.first_id;
     chunk->end = (size_t)info.st_size;
@@ -157,7 +175,7 @@ int mofka_chunk_cut(struct mofka_chunk *chunk, size_t offset, struct dango_error
 {
     assert(chunk->fd >= 0 && offset >= sizeof(struct mofka_chunk_header) && offset <= chunk->end);
     if (ftruncate(chunk->fd, (off_t)offset) != 0 || fdatasync(chunk->fd) != 0)
-        return dango_error_set_errno(err, errno, "chunk %" PRIu64 ": cannot cut the torn end", chunk->number);
+        return mofka_log_io_error(err, errno, "chunk %" PRIu64 ": cannot cut the torn end", chunk->number);
     chunk->end = offset;
     atomic_store(&chunk->size, offset);
     return 0;
@@ -185,7 +203,7 @@ int mofka_chunk_append(struct mofka_chunk *chunk, const struct mofka_log_io *io,
         return 0;
     }
     *broken = ftruncate(chunk->fd, (off_t)chunk->end) != 0;
-    return dango_error_set_errno(err, -status, "chunk %" PRIu64 ": cannot write %zu bytes", chunk->number, bytes);
+    return mofka_log_io_error(err, -status, "chunk %" PRIu64 ": cannot write %zu bytes", chunk->number, bytes);
 }
 
 int mofka_chunk_map(struct mofka_chunk *chunk, int directory, size_t at_least, struct dango_error *err)
@@ -198,12 +216,12 @@ int mofka_chunk_map(struct mofka_chunk *chunk, int directory, size_t at_least, s
     mofka_chunk_unmap(chunk);
     int fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return dango_error_set_errno(err, errno, "%s: cannot open", name);
+        return mofka_log_io_error(err, errno, "%s: cannot open", name);
     void *base = mmap(NULL, at_least, PROT_READ, MAP_SHARED, fd, 0);
     int errnum = errno;
     close(fd);
     if (base == MAP_FAILED)
-        return dango_error_set_errno(err, errnum, "%s: cannot map", name);
+        return mofka_log_io_error(err, errnum, "%s: cannot map", name);
     chunk->region.base = base;
     chunk->mapped = at_least;
     return 0;

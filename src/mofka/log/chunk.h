@@ -55,9 +55,13 @@ struct mofka_chunk_report {
     uint64_t torn_offset, torn_bytes; /* 0 bytes: not torn */
 };
 
-/* Makes the file of a new chunk, with its header, durable in its directory (an open descriptor). */
+/*
+ * Makes the file of a new chunk, with its header, durable in its directory (an open descriptor). On failure there is no
+ * such file, unless *broken is set: then it is there, and nobody knows for how long. `chunk-NNNNNN.new` is its name while it
+ * is being made; one that a crash left behind is overwritten.
+ */
 int mofka_chunk_create(int directory, uint64_t number, uint64_t first_id, const uint8_t partition[16],
-                       struct mofka_chunk **chunk, struct dango_error *err);
+                       struct mofka_chunk **chunk, bool *broken, struct dango_error *err);
 /* Opens an existing one; reads and checks only its header. `last`: for appending. */
 int mofka_chunk_open(int directory, uint64_t number, const uint8_t partition[16], bool last, struct mofka_chunk **chunk,
                      struct dango_error *err);

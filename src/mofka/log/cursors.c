@@ -17,8 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FILE_NAME      "cursors"
-#define TEMPORARY_NAME "cursors.new"
+#define FILE_NAME      MOFKA_CURSORS_NAME
+#define TEMPORARY_NAME FILE_NAME ".new"
 #define FILE_SIZE_MAX  ((size_t)256 << 20)
 #define WASTE_MIN      4096u /* records, below which rewriting is not worth it */
 
@@ -40,10 +40,13 @@ struct bytes {
 };
 
 struct mofka_cursors {
+    char path[PATH_MAX]; /* of the file, for messages */
     int directory;
     int fd;
     uint8_t partition[16];
     const struct mofka_log_io *io;
+    bool name_unsafe;     /* the file's name is not on the medium for certain: nothing in it is safe */
+    bool failing;         /* the last sync did: `pending` holds what it was to write */
     size_t end;           /* of the file */
     size_t records;       /* in the file */
     size_t new_records;   /* in `pending` */
@@ -71,20 +74,44 @@ static unsigned char *extend(struct bytes *bytes, size_t more, struct dango_erro
     return memset(bytes->base + bytes->size - more, 0, more);
 }
 
-static int add_record(struct bytes *bytes, const char *name, uint64_t next_id, uint16_t flags, struct dango_error *err)
+static size_t record_size(size_t name_length)
 {
-    size_t length = strlen(name);
-    assert(length <= UINT16_MAX);
+    return padded(sizeof(struct record) + name_length);
+}
+
+static void fill_record(unsigned char *to, const char *name, uint64_t next_id, uint16_t flags)
+{
+    size_t length = strlen(name), size = record_size(length);
     struct record record = {.name_length = (uint16_t)length, .flags = flags, .next_id = next_id};
-    size_t size = padded(sizeof record + length);
-    unsigned char *to = extend(bytes, size, err);
-    if (!to)
-        return DANGO_ERR_NO_MEMORY;
     memcpy(to, &record, sizeof record);
     memcpy(to + sizeof record, name, length); /* NOLINT(bugprone-not-null-terminated-result): its length is beside it */
     record.crc = dango_crc32c(0, to + sizeof record.crc, size - sizeof record.crc);
     memcpy(to, &record.crc, sizeof record.crc);
+}
+
+static int add_record(struct bytes *bytes, const char *name, uint64_t next_id, uint16_t flags, struct dango_error *err)
+{
+    assert(strlen(name) <= UINT16_MAX);
+    unsigned char *to = extend(bytes, record_size(strlen(name)), err);
+    if (!to)
+        return DANGO_ERR_NO_MEMORY;
+    fill_record(to, name, next_id, flags);
     return 0;
+}
+
+/* The prepared record of this name, or NULL. */
+static unsigned char *find_prepared(const struct mofka_cursors *cursors, const char *name)
+{
+    size_t length = strlen(name), offset = 0;
+    while (offset < cursors->pending.size) {
+        unsigned char *at = cursors->pending.base + offset;
+        struct record record;
+        memcpy(&record, at, sizeof record);
+        if (record.name_length == length && memcmp(at + sizeof record, name, length) == 0)
+            return at;
+        offset += record_size(record.name_length);
+    }
+    return NULL;
 }
 
 static int add_header(struct bytes *bytes, const uint8_t partition[16], struct dango_error *err)
@@ -98,16 +125,35 @@ static int add_header(struct bytes *bytes, const uint8_t partition[16], struct d
     return to ? 0 : DANGO_ERR_NO_MEMORY;
 }
 
+/* While the file cannot be written, what waits for it must not grow with every attempt: one record for a name. */
+static int prepare(struct mofka_cursors *cursors, const char *name, uint64_t next_id, uint16_t flags,
+                   struct dango_error *err)
+{
+    unsigned char *prepared = cursors->failing ? find_prepared(cursors, name) : NULL;
+    if (prepared) {
+        fill_record(prepared, name, next_id, flags);
+        return 0;
+    }
+    cursors->new_records++;
+    return add_record(&cursors->pending, name, next_id, flags, err);
+}
+
 int dango_mofka_cursors_set(struct mofka_cursors *cursors, const char *name, uint64_t next_id, struct dango_error *err)
 {
-    cursors->new_records++;
-    return add_record(&cursors->pending, name, next_id, 0, err);
+    return prepare(cursors, name, next_id, 0, err);
 }
 
 int dango_mofka_cursors_remove(struct mofka_cursors *cursors, const char *name, struct dango_error *err)
 {
-    cursors->new_records++;
-    return add_record(&cursors->pending, name, 0, RECORD_REMOVED, err);
+    return prepare(cursors, name, 0, RECORD_REMOVED, err);
+}
+
+static int sync_name(struct mofka_cursors *cursors)
+{
+    if (cursors->name_unsafe && fsync(cursors->directory) != 0)
+        return -errno;
+    cursors->name_unsafe = false;
+    return 0;
 }
 
 int dango_mofka_cursors_sync(struct mofka_cursors *cursors, struct dango_error *err)
@@ -115,11 +161,14 @@ int dango_mofka_cursors_sync(struct mofka_cursors *cursors, struct dango_error *
     if (cursors->pending.size == 0)
         return 0;
     struct iovec iov = {cursors->pending.base, cursors->pending.size};
-    int status = mofka_log_write_all(cursors->io, cursors->fd, &iov, 1, (off_t)cursors->end);
+    int status = sync_name(cursors);
+    if (status == 0)
+        status = mofka_log_write_all(cursors->io, cursors->fd, &iov, 1, (off_t)cursors->end);
     if (status == 0)
         status = cursors->io->fdatasync(cursors->io->arg, cursors->fd);
+    cursors->failing = status != 0;
     if (status != 0)
-        return dango_error_set_errno(err, -status, "cannot save the positions of consumers");
+        return mofka_log_io_error(err, -status, "%s: cannot save the positions of consumers", cursors->path);
     cursors->end += cursors->pending.size;
     cursors->records += cursors->new_records;
     cursors->pending.size = cursors->new_records = 0;
@@ -131,7 +180,8 @@ bool dango_mofka_cursors_is_wasteful(const struct mofka_cursors *cursors, size_t
     return cursors->records > WASTE_MIN && cursors->records / 4 > live;
 }
 
-/* A new file with these bytes takes the place of the old one. */
+/* A new file with these bytes takes the place of the old one. From the renaming on it is the one that counts, even if the
+ * directory could not be synced: no position is acknowledged before that has been made up for. */
 static int replace_file(struct mofka_cursors *cursors, const struct bytes *bytes, struct dango_error *err)
 {
     struct iovec iov = {bytes->base, bytes->size};
@@ -140,17 +190,20 @@ static int replace_file(struct mofka_cursors *cursors, const struct bytes *bytes
     if (status == 0 &&
         (fdatasync(fd) != 0 || renameat(cursors->directory, TEMPORARY_NAME, cursors->directory, FILE_NAME)))
         status = -errno;
-    if (status == 0 && fsync(cursors->directory) != 0)
-        status = -errno;
     if (status != 0) {
         if (fd >= 0)
             close(fd);
-        return dango_error_set_errno(err, -status, FILE_NAME ": cannot write");
+        return mofka_log_io_error(err, -status, "%s: cannot write", cursors->path);
     }
     if (cursors->fd >= 0)
         close(cursors->fd);
     cursors->fd = fd;
     cursors->end = bytes->size;
+    cursors->name_unsafe = true;
+    status = sync_name(cursors);
+    if (status != 0)
+        log_warning("mofka-log", "%s: cannot sync its directory: %s; it is tried again with the next position",
+                    cursors->path, strerror(-status));
     return 0;
 }
 
@@ -184,7 +237,7 @@ static size_t parse_record(const char *at, size_t available, struct record *reco
     if (available < sizeof *record)
         return 0;
     memcpy(record, at, sizeof *record);
-    size_t size = padded(sizeof *record + record->name_length);
+    size_t size = record_size(record->name_length);
     if (size > available || record->crc != dango_crc32c(0, at + sizeof record->crc, size - sizeof record->crc))
         return 0;
     memcpy(name, at + sizeof *record, record->name_length);
@@ -196,7 +249,9 @@ static int check_header(const char *bytes, size_t size, const uint8_t partition[
 {
     struct mofka_chunk_header header;
     if (size < sizeof header)
-        return dango_error_set(err, DANGO_ERR_CORRUPT, FILE_NAME ": shorter than its header");
+        return dango_error_set(err, DANGO_ERR_CORRUPT,
+                               FILE_NAME ": shorter than its header; move it away to start all "
+                                         "consumers at the first event");
     memcpy(&header, bytes, sizeof header);
     if (header.magic == MOFKA_CURSORS_MAGIC && header.version > MOFKA_LOG_VERSION)
         return dango_error_set(err, DANGO_ERR_UNSUPPORTED, FILE_NAME ": written by a newer version of this program");
@@ -225,7 +280,7 @@ static int load(struct mofka_cursors *cursors, const char *bytes, size_t size, m
     if (status == 0 && offset < size) {
         log_warning("mofka-log", FILE_NAME ": %zu bytes at the end are no whole record: cut off", size - offset);
         if (ftruncate(cursors->fd, (off_t)offset) != 0)
-            return dango_error_set_errno(err, errno, FILE_NAME ": cannot cut the torn end");
+            return mofka_log_io_error(err, errno, FILE_NAME ": cannot cut the torn end");
     }
     cursors->end = offset;
     return status;
@@ -235,6 +290,15 @@ static bool no_positions(void *arg, const char **name, uint64_t *next_id)
 {
     (void)arg, (void)name, (void)next_id;
     return false;
+}
+
+static void set_path(struct mofka_cursors *cursors)
+{
+    char link[64], directory[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", cursors->directory);
+    ssize_t n = readlink(link, directory, sizeof directory);
+    snprintf(cursors->path, sizeof cursors->path, "%.*s/" FILE_NAME, n > 0 ? (int)n : (int)strlen(link),
+             n > 0 ? directory : link);
 }
 
 int dango_mofka_cursors_open(int directory, const uint8_t partition[16], const struct mofka_log_io *io,
@@ -247,18 +311,19 @@ int dango_mofka_cursors_open(int directory, const uint8_t partition[16], const s
     cursors->directory = directory;
     cursors->io = io;
     memcpy(cursors->partition, partition, sizeof cursors->partition);
+    set_path(cursors);
     cursors->fd = openat(directory, FILE_NAME, O_RDWR | O_CLOEXEC);
     int status = 0;
     if (cursors->fd < 0 && errno == ENOENT) {
         status = dango_mofka_cursors_rewrite(cursors, no_positions, NULL, err);
     } else if (cursors->fd < 0) {
-        status = dango_error_set_errno(err, errno, FILE_NAME ": cannot open");
+        status = mofka_log_io_error(err, errno, "%s: cannot open", cursors->path);
     } else {
-        char path[64];
         size_t size;
-        snprintf(path, sizeof path, "/proc/self/fd/%d", cursors->fd);
-        char *bytes = dango_file_read(path, FILE_SIZE_MAX, &size, err);
+        char *bytes = dango_file_read(cursors->path, FILE_SIZE_MAX, &size, err);
         status = bytes ? load(cursors, bytes, size, visit, arg, err) : DANGO_ERR_IO;
+        if (bytes && status < 0)
+            dango_error_prefix(err, "%.*s", (int)(strlen(cursors->path) - strlen("/" FILE_NAME)), cursors->path);
         free(bytes);
     }
     if (status < 0) {

@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define MOFKA_CURSORS_NAME  "cursors"
 #define MOFKA_CURSORS_MAGIC 0x5255434du /* "MCUR" */
 
 struct mofka_cursors;
@@ -45,7 +46,8 @@ int dango_mofka_cursors_sync(struct mofka_cursors *cursors, struct dango_error *
 /* Whether rewriting the file with `live` positions would make it much smaller. */
 bool dango_mofka_cursors_is_wasteful(const struct mofka_cursors *cursors, size_t live);
 
-/* Replaces the file by one that holds the positions that `next` gives: false ends the list. Atomic and durable. */
+/* Replaces the file by one that holds the positions that `next` gives: false ends the list. Atomic, and durable
+ * before the next sync succeeds. */
 typedef bool (*mofka_cursor_next)(void *arg, const char **name, uint64_t *next_id);
 int dango_mofka_cursors_rewrite(struct mofka_cursors *cursors, mofka_cursor_next next, void *arg,
                                 struct dango_error *err);

@@ -13,6 +13,7 @@ struct mofka_log {
     uint8_t uuid[16];
     uint64_t max_chunk_size, max_events_per_chunk;
     const struct mofka_log_io *io;
+    char *path;       /* of the directory, as in the settings: for messages */
     int directory;    /* descriptor */
     int lock_fd;      /* of partition.json, locked */
     uint64_t next_id; /* the writer's */

@@ -37,6 +37,7 @@ void dango_mofka_log_close(struct mofka_log *log)
     if (log->directory >= 0)
         close(log->directory);
     pthread_mutex_destroy(&log->lock);
+    free(log->path);
     free(log);
 }
 
@@ -62,17 +63,16 @@ static int refuse(struct mofka_log *log, struct dango_error *err)
 {
     return dango_error_set(
         err, DANGO_ERR_IO,
-        "partition %s-… takes no more events: an earlier write or sync failed (%s); restart the server "
-        "when the medium is in order",
-        log->topic, log->failure.text);
+        "the partition is read-only and takes no more events: an earlier write or sync failed (%s); restart "
+        "the server when the medium is in order",
+        log->failure.text);
 }
 
 static void fail(struct mofka_log *log, const struct dango_error *err)
 {
     log->failed = true;
     log->failure = *err;
-    log_critical("mofka-log", "partition %s-…: %s; it is read-only until the server is restarted", log->topic,
-                 err->text);
+    log_critical("mofka-log", "%s; the partition is read-only until the server is restarted", err->text);
 }
 
 /* Whether `bytes` and `events` more belong into a new chunk. An empty chunk takes whatever comes. */
@@ -89,8 +89,13 @@ static int rotate(struct mofka_log *log, struct dango_error *err)
     /* A sealed chunk is never verified again, so it must be on the medium before the next one exists. */
     if (dango_mofka_log_sync(log, err) < 0)
         return err->code;
-    if (mofka_chunk_create(log->directory, full->number + 1, log->next_id, log->uuid, &fresh, err) < 0)
+    bool broken = false;
+    if (mofka_chunk_create(log->directory, full->number + 1, log->next_id, log->uuid, &fresh, &broken, err) < 0) {
+        dango_error_prefix(err, "%s", log->path);
+        if (broken)
+            fail(log, err);
         return err->code;
+    }
     mofka_chunk_publish(full);
     mofka_chunk_seal(full, log->directory, log->uuid, log->next_id);
     if (mofka_log_add_chunk(log, fresh) == 0)
@@ -125,6 +130,7 @@ static int append_group(struct mofka_log *log, struct mofka_frame *const *frames
     size_t offset = chunk->end;
     bool broken = false;
     if (mofka_chunk_append(chunk, log->io, frames, count, &broken, err) < 0) {
+        dango_error_prefix(err, "%s", log->path);
         if (broken)
             fail(log, err);
         return err->code;
@@ -166,7 +172,7 @@ int dango_mofka_log_sync(struct mofka_log *log, struct dango_error *err)
     int status = log->io->fdatasync(log->io->arg, last_chunk(log)->fd);
     if (status == 0)
         return 0;
-    dango_error_set_errno(err, -status, "chunk %" PRIu64 ": cannot sync", last_chunk(log)->number);
+    mofka_log_io_error(err, -status, "%s: chunk %" PRIu64 ": cannot sync", log->path, last_chunk(log)->number);
     fail(log, err);
     return err->code;
 }

@@ -1,6 +1,7 @@
 /*
  * Making and opening logs: identity, lock, finding the chunks, recovery of the last one.
  */
+#include "mofka/log/cursors.h"
 #include "mofka/log/internal.h"
 
 #include <dango/options.h>
@@ -91,29 +92,69 @@ static int write_identity(const struct mofka_log_settings *settings, struct dang
     return status;
 }
 
+/* Goes on after an error: what to do. Returns the error's code. */
+static int advise(struct dango_error *err, const char *todo)
+{
+    char text[DANGO_ERROR_TEXT_MAX];
+    snprintf(text, sizeof text, "%s", err->text);
+    return dango_error_set(err, err->code, "%s; %s", text, todo);
+}
+
+/* Goes on after an error about a damaged identity: what the file must say. Returns the error's code. */
+static int advise_identity(const struct mofka_log_settings *settings, struct dango_error *err)
+{
+    char uuid[37], todo[512];
+    uuid_unparse_lower(settings->uuid, uuid);
+    snprintf(todo, sizeof todo,
+             "if this directory is what you want, put the file back: "
+             "{\"format\": %u, \"topic\": \"%s\", \"uuid\": \"%s\"}",
+             MOFKA_LOG_VERSION, settings->topic, uuid);
+    return advise(err, todo);
+}
+
 /* ---- the directory ---- */
 
-/* One server at a time: the lock goes with the process, however it ends. */
-static int lock_directory(struct mofka_log *log, const char *directory, struct dango_error *err)
+static int make_directories(const char *directory, struct dango_error *err)
 {
-    log->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (log->directory < 0)
-        return dango_error_set_errno(err, errno, "%s: cannot open", directory);
+    int status = dango_file_make_directories(directory, err);
+    if (status == DANGO_ERR_PERMISSION)
+        return advise(err, "give the user of the server the right to write there, or choose another path");
+    return status;
+}
+
+static int open_directory(struct mofka_log *log, struct dango_error *err)
+{
+    log->directory = open(log->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return log->directory >= 0 ? 0 : mofka_log_io_error(err, errno, "%s: cannot open", log->path);
+}
+
+/* One server at a time: the lock goes with the process, however it ends. */
+static int lock_directory(struct mofka_log *log, struct dango_error *err)
+{
     log->lock_fd = openat(log->directory, IDENTITY_FILE, O_RDONLY | O_CLOEXEC);
     if (log->lock_fd < 0)
-        return dango_error_set_errno(err, errno, "%s/" IDENTITY_FILE ": cannot open", directory);
-    if (flock(log->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return mofka_log_io_error(err, errno, "%s/" IDENTITY_FILE ": cannot open", log->path);
+    int status = flock(log->lock_fd, LOCK_EX | LOCK_NB);
+    if (status != 0 && errno != EWOULDBLOCK)
+        return mofka_log_io_error(err, errno, "%s: cannot lock", log->path);
+    /* Somebody who made the partition at the same time may have replaced the file: a lock on the old one is worth nothing. */
+    struct stat locked, named;
+    if (status == 0 && fstat(log->lock_fd, &locked) == 0 && fstatat(log->directory, IDENTITY_FILE, &named, 0) == 0 &&
+        locked.st_ino == named.st_ino)
         return 0;
-    if (errno == EWOULDBLOCK)
-        return dango_error_set(err, DANGO_ERR_BUSY, "%s: another process has this partition open", directory);
-    return dango_error_set_errno(err, errno, "%s: cannot lock", directory);
+    return dango_error_set(err, DANGO_ERR_BUSY,
+                           "%s: another process has this partition open: stop that one, or choose another path",
+                           log->path);
 }
 
 static struct mofka_log *log_new(const struct mofka_log_settings *settings, struct dango_error *err)
 {
     assert(settings->directory && settings->topic && settings->io);
     struct mofka_log *log = calloc(1, sizeof *log);
-    if (!log) {
+    char *path = strdup(settings->directory);
+    if (!log || !path) {
+        free(log);
+        free(path);
         dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
         return NULL;
     }
@@ -124,6 +165,7 @@ static struct mofka_log *log_new(const struct mofka_log_settings *settings, stru
     log->max_idle = settings->mappings;
     log->io = settings->io;
     log->directory = log->lock_fd = -1;
+    log->path = path;
     pthread_mutex_init(&log->lock, NULL);
     list_init(&log->idle);
     return log;
@@ -137,26 +179,102 @@ static int add_or_destroy(struct mofka_log *log, struct mofka_chunk *chunk, stru
     return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
 }
 
+static int compare_numbers(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Appends the number in `name` if it is a chunk's. */
+static int add_number(const char *name, uint64_t **numbers, size_t *count)
+{
+    uint64_t number;
+    char canonical[MOFKA_CHUNK_NAME_MAX];
+    if (sscanf(name, "chunk-%" SCNu64 ".log", &number) != 1)
+        return 0;
+    mofka_chunk_name(number, "log", canonical);
+    if (strcmp(name, canonical) != 0)
+        return 0;
+    uint64_t *grown = reallocarray(*numbers, *count + 1, sizeof **numbers);
+    if (!grown)
+        return -ENOMEM;
+    *numbers = grown;
+    grown[(*count)++] = number;
+    return 0;
+}
+
+/* The numbers of all chunk-N.log files, ascending. All or none: a list that lacks the last ones would hide events. */
+static int find_chunks(const struct mofka_log *log, uint64_t **numbers, size_t *count, struct dango_error *err)
+{
+    *numbers = NULL;
+    *count = 0;
+    int fd = openat(log->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+    int status = entries ? 0 : -errno;
+    struct dirent *entry;
+    while (status == 0 && (errno = 0, entry = readdir(entries)))
+        status = add_number(entry->d_name, numbers, count);
+    if (status == 0)
+        status = -errno;
+    if (entries)
+        closedir(entries);
+    else if (fd >= 0)
+        close(fd);
+    if (status < 0) {
+        free(*numbers);
+        return mofka_log_io_error(err, -status, "cannot list the directory");
+    }
+    if (*count > 0)
+        qsort(*numbers, *count, sizeof **numbers, compare_numbers);
+    return 0;
+}
+
+static int make_first_chunk(struct mofka_log *log, struct dango_error *err)
+{
+    struct mofka_chunk *chunk;
+    bool broken;
+    int status = mofka_chunk_create(log->directory, 0, 0, log->uuid, &chunk, &broken, err);
+    return status == 0 ? add_or_destroy(log, chunk, err) : status;
+}
+
+/* No identity, but chunks: somebody lost it, and whose they are would be a guess. */
+static int check_empty(const struct mofka_log_settings *settings, const struct mofka_log *log, struct dango_error *err)
+{
+    uint64_t *numbers;
+    size_t count;
+    if (find_chunks(log, &numbers, &count, err) < 0)
+        return dango_error_prefix(err, "%s", log->path);
+    free(numbers);
+    if (count == 0)
+        return 0;
+    dango_error_set(err, DANGO_ERR_CORRUPT, "%s/" IDENTITY_FILE " is missing, but there are chunks",
+                    settings->directory);
+    return advise_identity(settings, err);
+}
+
 int dango_mofka_log_create(const struct mofka_log_settings *settings, struct mofka_log **result,
                            struct dango_error *err)
 {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/" IDENTITY_FILE, settings->directory);
+    struct dango_error local;
+    err = err ? err : &local;
     if (access(path, F_OK) == 0)
         return dango_error_set(err, DANGO_ERR_EXISTS, "%s: holds a partition already", settings->directory);
     struct mofka_log *log = log_new(settings, err);
     if (!log)
         return DANGO_ERR_NO_MEMORY;
-    struct mofka_chunk *chunk;
-    int status = dango_file_make_directories(settings->directory, err);
+    int status = make_directories(settings->directory, err);
+    if (status == 0)
+        status = open_directory(log, err);
+    if (status == 0)
+        status = check_empty(settings, log, err);
     if (status == 0)
         status = write_identity(settings, err);
     if (status == 0)
-        status = lock_directory(log, settings->directory, err);
-    if (status == 0)
-        status = mofka_chunk_create(log->directory, 0, 0, log->uuid, &chunk, err);
-    if (status == 0)
-        status = add_or_destroy(log, chunk, err);
+        status = lock_directory(log, err);
+    if (status == 0 && make_first_chunk(log, err) < 0)
+        status = dango_error_prefix(err, "%s", log->path);
     if (status < 0) {
         dango_mofka_log_close(log);
         return status;
@@ -166,42 +284,6 @@ int dango_mofka_log_create(const struct mofka_log_settings *settings, struct mof
 }
 
 /* ---- opening ---- */
-
-static int compare_numbers(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* The numbers of all chunk-N.log files, ascending; NULL when there is none or on failure. */
-static uint64_t *find_chunks(int directory, size_t *count)
-{
-    uint64_t *numbers = NULL;
-    size_t n = 0;
-    int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *entries = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
-    while (entries && (entry = readdir(entries))) {
-        uint64_t number;
-        char name[MOFKA_CHUNK_NAME_MAX];
-        if (sscanf(entry->d_name, "chunk-%" SCNu64 ".log", &number) != 1)
-            continue;
-        mofka_chunk_name(number, "log", name);
-        if (strcmp(name, entry->d_name) != 0)
-            continue;
-        uint64_t *grown = reallocarray(numbers, n + 1, sizeof *numbers);
-        if (!grown)
-            break;
-        numbers = grown;
-        numbers[n++] = number;
-    }
-    if (entries)
-        closedir(entries);
-    if (n > 0)
-        qsort(numbers, n, sizeof *numbers, compare_numbers);
-    *count = n;
-    return numbers;
-}
 
 static int check_sequence(const uint64_t *numbers, size_t count, struct dango_error *err)
 {
@@ -214,10 +296,22 @@ static int check_sequence(const uint64_t *numbers, size_t count, struct dango_er
     return 0;
 }
 
-/* Opens all chunks. A last chunk whose header never reached the medium holds nothing and is taken away. */
-static int open_chunks(struct mofka_log *log, const uint64_t *numbers, size_t count, struct dango_error *err)
+/* Made, but killed before the first chunk; unless there have been consumers, then it had events. */
+static int begin_anew(struct mofka_log *log, struct dango_error *err)
 {
-    int status = check_sequence(numbers, count, err);
+    if (faccessat(log->directory, MOFKA_CURSORS_NAME, F_OK, 0) == 0)
+        return dango_error_set(err, DANGO_ERR_CORRUPT,
+                               "all chunks are missing: put them back, or move the directory away to begin anew");
+    return make_first_chunk(log, err);
+}
+
+static int open_chunks(struct mofka_log *log, struct dango_error *err)
+{
+    uint64_t *numbers;
+    size_t count;
+    if (find_chunks(log, &numbers, &count, err) < 0)
+        return err->code;
+    int status = count == 0 ? begin_anew(log, err) : check_sequence(numbers, count, err);
     for (size_t i = 0; status == 0 && i < count; i++) {
         struct mofka_chunk *chunk;
         bool last = i + 1 == count;
@@ -225,22 +319,8 @@ static int open_chunks(struct mofka_log *log, const uint64_t *numbers, size_t co
         if (status == 0)
             status = add_or_destroy(log, chunk, err);
     }
+    free(numbers);
     return status;
-}
-
-/* A crash between creating a chunk file and writing its header leaves a short file, which holds no event. */
-static size_t drop_headless_chunk(struct mofka_log *log, const uint64_t *numbers, size_t count)
-{
-    char name[MOFKA_CHUNK_NAME_MAX];
-    struct stat info;
-    if (count < 2)
-        return count;
-    mofka_chunk_name(numbers[count - 1], "log", name);
-    if (fstatat(log->directory, name, &info, 0) != 0 || (size_t)info.st_size >= sizeof(struct mofka_chunk_header))
-        return count;
-    log_warning("mofka-log", "partition %s-…: %s was never finished and holds no event: removed", log->topic, name);
-    unlinkat(log->directory, name, 0);
-    return count - 1;
 }
 
 static int recover_last(struct mofka_log *log, struct mofka_log_report *report, struct dango_error *err)
@@ -276,12 +356,16 @@ static int check_owner(const struct mofka_log_settings *settings, struct dango_e
     char *topic;
     uuid_t uuid;
     int status = dango_mofka_log_identify(settings->directory, &topic, uuid, err);
+    if (status == DANGO_ERR_CORRUPT || status == DANGO_ERR_INVALID)
+        return advise_identity(settings, err);
     if (status < 0)
         return status;
     if (strcmp(topic, settings->topic) != 0 || memcmp(uuid, settings->uuid, sizeof uuid) != 0) {
         char found[37];
         uuid_unparse_lower(uuid, found);
-        status = dango_error_set(err, DANGO_ERR_EXISTS, "%s: holds partition %s of topic \"%s\", not the one asked for",
+        status = dango_error_set(err, DANGO_ERR_EXISTS,
+                                 "%s: holds partition %s of topic \"%s\", not the one asked for: choose another path, "
+                                 "or that topic and config.uuid",
                                  settings->directory, found, topic);
     }
     free(topic);
@@ -299,26 +383,12 @@ int dango_mofka_log_open(const struct mofka_log_settings *settings, struct mofka
     struct mofka_log *log = log_new(settings, err);
     if (!log)
         return DANGO_ERR_NO_MEMORY;
-    uint64_t *numbers = NULL;
-    size_t count = 0;
-    status = lock_directory(log, settings->directory, err);
-    if (status == 0) {
-        numbers = find_chunks(log->directory, &count);
-        count = drop_headless_chunk(log, numbers, count);
-        status = open_chunks(log, numbers, count, err);
-    }
-    if (status == 0 && count == 0) {
-        /* Created, but killed before the first chunk. */
-        struct mofka_chunk *chunk;
-        status = mofka_chunk_create(log->directory, 0, 0, log->uuid, &chunk, err);
-        if (status == 0)
-            status = add_or_destroy(log, chunk, err);
-    }
+    status = open_directory(log, err);
     if (status == 0)
-        status = recover_last(log, report, err);
-    free(numbers);
+        status = lock_directory(log, err);
+    if (status == 0 && (open_chunks(log, err) < 0 || recover_last(log, report, err) < 0))
+        status = dango_error_prefix(err, "%s", log->path);
     if (status < 0) {
-        dango_error_prefix(err, "%s", settings->directory);
         dango_mofka_log_close(log);
         return status;
     }
