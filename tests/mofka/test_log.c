@@ -1,13 +1,8 @@
 /*
  * The log on disk: what was appended comes back after every kind of reopening, and damage costs what it hit, no more.
- *
- * The model is a list of batches; event `id` has the metadata "event <id>" and `id % 40` bytes of data, so that whatever
- * a reader delivers can be checked without remembering anything.
  */
-#include "tests/support/test.h"
+#include "tests/mofka/log_model.h"
 
-#include "diaspora/record.h"
-#include "mofka/log/log.h"
 #include "util/file.h"
 
 #include <errno.h>
@@ -22,8 +17,6 @@ struct fixture {
     struct mofka_log *log;
 };
 
-static const uint8_t uuid[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
-
 static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
@@ -36,7 +29,7 @@ static int set_up(void **state)
                                               .max_events_per_chunk = 1000000,
                                               .mappings = 2,
                                               .io = &mofka_log_system_io};
-    memcpy(f->settings.uuid, uuid, sizeof uuid);
+    memcpy(f->settings.uuid, model_uuid, sizeof model_uuid);
     *state = f;
     return 0;
 }
@@ -66,62 +59,11 @@ static int reopen(struct fixture *f, struct mofka_log_report *report, struct dan
     return dango_mofka_log_open(&f->settings, &f->log, report, err);
 }
 
-/* ---- the model ---- */
-
-static size_t metadata_of(uint64_t id, char text[40])
-{
-    return (size_t)snprintf(text, 40, "event %" PRIu64, id);
-}
-
-/* A frame with `count` events from `first_id` on; to be freed. */
-static struct mofka_frame *make_frame(uint64_t first_id, uint32_t count)
-{
-    unsigned char *bytes = calloc(1, sizeof(struct mofka_frame) + count * 128 + 8);
-    struct mofka_frame *frame = (struct mofka_frame *)bytes;
-    unsigned char *cursor = (unsigned char *)(frame + 1);
-    char text[40];
-    for (uint32_t i = 0; i < count; i++)
-        cursor += diaspora_record_put(cursor, text, metadata_of(first_id + i, text), (first_id + i) % 40);
-    frame->records_size = (uint64_t)(cursor - (unsigned char *)(frame + 1));
-    for (uint32_t i = 0; i < count; i++) {
-        size_t size = (size_t)((first_id + i) % 40);
-        memset(cursor, (int)(first_id + i), size);
-        cursor += size;
-        frame->data_size += size;
-    }
-    memcpy(frame->partition, uuid, sizeof uuid);
-    frame->first_id = first_id;
-    frame->count = count;
-    dango_mofka_frame_sign_content(frame, frame + 1, frame->records_size + frame->data_size);
-    dango_mofka_frame_seal(frame);
-    return frame;
-}
-
-static void check_frame(const struct mofka_frame *frame)
-{
-    const unsigned char *records = (const unsigned char *)(frame + 1), *data = records + frame->records_size;
-    size_t left = (size_t)frame->records_size;
-    for (uint64_t id = frame->first_id; id < frame->first_id + frame->count; id++) {
-        struct diaspora_record record = {0};
-        char text[40];
-        size_t size = diaspora_record_get(records, left, &record);
-        assert_true(size > 0);
-        assert_int_equal(record.metadata_size, metadata_of(id, text));
-        assert_memory_equal(record.metadata, text, record.metadata_size);
-        assert_int_equal(record.data_size, id % 40);
-        for (size_t i = 0; i < record.data_size; i++)
-            assert_int_equal(data[i], id & 0xff);
-        records += size;
-        left -= size;
-        data += record.data_size;
-    }
-}
-
 /* Appends `batches` groups of one frame with `count` events each. */
 static void append(struct fixture *f, int batches, uint32_t count)
 {
     for (int i = 0; i < batches; i++) {
-        struct mofka_frame *frame = make_frame(dango_mofka_log_next_id(f->log), count);
+        struct mofka_frame *frame = model_frame(dango_mofka_log_next_id(f->log), count);
         struct dango_error err;
         size_t appended;
         if (dango_mofka_log_append(f->log, &frame, 1, &appended, &err) < 0)
@@ -146,7 +88,7 @@ static uint64_t read_all(struct fixture *f, uint64_t from, uint64_t *lost)
         if (next != UINT64_MAX)
             assert_int_equal(item.first_id, next);
         if (item.frame) {
-            check_frame(item.frame);
+            assert_true(model_holds(item.frame));
             events += item.frame->count;
             next = item.first_id + item.frame->count;
         } else {
@@ -402,7 +344,7 @@ static void failures_keep_what_was_there(void **state)
     append(f, 4, 3); /* short writes are continued */
     expect_events(f, 0, 12);
     faulty.writes_left = 1; /* the second half of the frame meets a full disk */
-    struct mofka_frame *frame = make_frame(12, 3);
+    struct mofka_frame *frame = model_frame(12, 3);
     assert_true(dango_mofka_log_append(f->log, &frame, 1, &appended, &err) < 0);
     assert_contains(err.text, "No space left on device");
     assert_int_equal(appended, 0);
