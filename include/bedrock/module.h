@@ -59,6 +59,9 @@
  * When one provider fails in create or ready, all that exist are destroyed in reverse order and the daemon ends with
  * status 1: what `destroy` leaves behind stays behind. A component that failed in its own `create` gets no `destroy`.
  *
+ * A module may also work for the process as a whole, beside its providers: with attach, which is called once, between the
+ * last `create` and the first `ready` of the configuration, and detach, before the first `destroy`.
+ *
  * Errors: every function that can fail returns 0 or a negative code of dango/error.h and writes a text with
  * dango_error_set. The text need not say which provider it is about: Bedrock puts `providers[3] ("name", type "t"): `
  * in front. Name fields relative to the provider ("config.start").
@@ -160,6 +163,32 @@ const struct bedrock_dependency *bedrock_args_dependency(const struct bedrock_ar
 /* The pool given as dependency `name`, else the RPC pool of the provider's engine. */
 ABT_pool bedrock_args_pool(const struct bedrock_args *args, const char *name);
 
+/*
+ * The daemon, for a module that works for the process as a whole: it can look at the other providers and start some. Valid
+ * from attach until detach has returned, for any ULT.
+ */
+struct bedrock_host;
+
+/* Engine 0, its address as text, and the id of the management provider. */
+margo_instance_id bedrock_host_instance(const struct bedrock_host *host);
+const char *bedrock_host_address(const struct bedrock_host *host);
+uint16_t bedrock_host_management_id(const struct bedrock_host *host);
+
+/* What this server is called, in this life and after a restart; NULL while nobody has said it (docs/bedrock.md). */
+const char *bedrock_host_name(const struct bedrock_host *host);
+/* Names a server that has no name yet. The name is copied. */
+int bedrock_host_set_name(struct bedrock_host *host, const char *name, struct dango_error *err);
+
+/* The effective configuration, as bedrock-query shows it. A new reference. */
+struct json_object *bedrock_host_config(struct bedrock_host *host);
+
+/* Starts a provider from its description, an object as in "providers"; `provider_id` receives its id. Blocks. */
+int bedrock_host_start_provider(struct bedrock_host *host, struct json_object *description, uint16_t *provider_id,
+                                struct dango_error *err);
+
+/* Whether the daemon has been asked to stop: whoever waits in attach gives up then. */
+bool bedrock_host_is_stopping(struct bedrock_host *host);
+
 /* One more option table for the reference page, e.g. of a backend. A list ends with a NULL title. */
 struct bedrock_option_page {
     const char *title;
@@ -208,6 +237,12 @@ struct bedrock_module {
 
     /* What providers of the same process that depend on this one get. NULL: the component itself. */
     void *(*get_handle)(void *component);
+
+    /* Work for the process as a whole. attach may block, and start providers, but what may take long is for a ULT of its
+     * own; a failure ends the daemon (or fails the request that loaded the library). detach ends such ULTs and waits for
+     * them; NULL with a NULL attach. */
+    int (*attach)(struct bedrock_host *host, void **state, struct dango_error *err);
+    void (*detach)(void *state);
 };
 
 #define BEDROCK_MODULE_HEADER(TYPE)                                                                                    \

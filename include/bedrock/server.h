@@ -22,10 +22,19 @@
 extern "C" {
 #endif
 
+#define BEDROCK_SERVER_NAME_MAX 128
+
 struct bedrock_server;
 
 /* NULL when out of memory. */
 struct bedrock_server *bedrock_server_create(void);
+
+/*
+ * Gives the server its name: what its partitions are found by after a restart, unique in its group. Before the start, and
+ * before anything else that may name it: the environment (DANGO_SERVER_NAME), "bedrock.name" of the configuration, the
+ * rank that a launcher gave. Letters, digits, '.', '_' and '-', at most BEDROCK_SERVER_NAME_MAX.
+ */
+int bedrock_server_set_name(struct bedrock_server *server, const char *name, struct dango_error *err);
 
 /*
  * Starts engines and providers from the text of a configuration (JSON). `address` is a protocol or a listening

@@ -21,6 +21,9 @@ const struct dango_option bdk_settings_options[] = {
                      "id of the management provider"),
     DANGO_OPTION_REAL("dependency_resolution_timeout", struct bdk_settings, dependency_resolution_timeout, 30, 0, 86400,
                       "seconds that a provider of another process may take to appear"),
+    DANGO_OPTION_STRING("name", struct bdk_settings, name, NULL,
+                        "what this server is called in its group, also after a restart; by default its rank, or its "
+                        "position in the group"),
     DANGO_OPTION_END,
 };
 

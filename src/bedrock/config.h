@@ -22,6 +22,7 @@
 struct bdk_settings {
     char *pool; /* NULL: the RPC pool of the engine */
     int64_t provider_id;
+    char *name;                           /* NULL: see bedrock/server.h */
     double dependency_resolution_timeout; /* seconds */
 };
 

@@ -95,6 +95,8 @@ static const char *problem_of(const struct bedrock_module *module)
         return "has a description without a type";
     if (!module->create || !module->destroy)
         return "has a description without create or destroy";
+    if (module->size == sizeof *module && !module->attach != !module->detach)
+        return "has a description with only one of attach and detach";
     return NULL;
 }
 

@@ -59,22 +59,17 @@ static int load_module(struct bedrock_server *server, const struct request *requ
                        struct dango_error *err)
 {
     (void)reply;
-    return bdk_registry_load(bdk_server_manager(server)->registry, request->first, err);
+    return bdk_server_load(server, request->first, err);
 }
 
 static int start_provider(struct bedrock_server *server, const struct request *request, struct reply *reply,
                           struct dango_error *err)
 {
-    struct bdk_description description = {0};
     struct json_object *json = parse_json(request->first, "provider", err);
     if (!json)
         return err->code;
-    int status = bdk_description_parse(&description, json, "provider", err);
+    int status = bdk_server_start_provider(server, json, &reply->provider_id, err);
     json_object_put(json);
-    if (status < 0)
-        return status;
-    status = bdk_manager_start(bdk_server_manager(server), &description, false, &reply->provider_id, err);
-    bdk_description_release(&description);
     return status;
 }
 

@@ -2,7 +2,7 @@
  * The daemon as a whole: from the text of a configuration to running providers and back.
  *
  *     document → config (checked) → libraries → config checked against the modules → engines → management RPCs
- *     → providers created in order → providers ready
+ *     → providers created in order → modules attached → providers ready
  *
  * Each stage is undone by bedrock_server_destroy if it was reached, in reverse. All checks that need no network come
  * before the engines; references to pools are checked for all providers before the first one is created.
@@ -14,6 +14,7 @@
 #include "bedrock/server_internal.h"
 #include "bedrock/document.h"
 #include "bedrock/expression.h"
+#include "bedrock/host.h"
 #include "bedrock/output.h"
 #include "bedrock/resolve.h"
 #include "bedrock/rpc.h"
@@ -34,6 +35,7 @@ struct bedrock_server {
     struct bdk_engines engines;
     struct bdk_manager manager;
     bool manager_exists;
+    struct bedrock_host *host;
     ABT_pool pool; /* of the management RPCs; NULL: the RPC pool of each engine */
     pthread_mutex_t stop_lock;
     bool stop_requested;
@@ -48,7 +50,10 @@ struct bedrock_server *bedrock_server_create(void)
         return NULL;
     server->wake = (ABT_eventual_memory)ABT_EVENTUAL_INITIALIZER;
     server->registry = bdk_registry_create();
-    if (!server->registry) {
+    server->host = bdk_host_create(server);
+    if (!server->registry || !server->host) {
+        bdk_registry_destroy(server->registry);
+        bdk_host_destroy(server->host);
         free(server);
         return NULL;
     }
@@ -67,6 +72,24 @@ static int load_libraries(struct bedrock_server *server, struct dango_error *err
     return 0;
 }
 
+/* The first that says it: the caller, the environment, the configuration, the launcher. */
+static int name_server(struct bedrock_server *server, struct dango_error *err)
+{
+    static const char variable[] = "DANGO_SERVER_NAME";
+    const char *from_environment = getenv(variable);
+    char rank[16];
+    if (bedrock_host_name(server->host))
+        return 0;
+    if (from_environment && *from_environment)
+        return bedrock_host_set_name(server->host, from_environment, err) < 0 ? dango_error_prefix(err, variable) : 0;
+    if (server->config.settings.name)
+        return bedrock_host_set_name(server->host, server->config.settings.name, err) < 0
+                   ? dango_error_prefix(err, "bedrock.name")
+                   : 0;
+    snprintf(rank, sizeof rank, "%d", server->world.rank);
+    return server->world.launched ? bedrock_host_set_name(server->host, rank, err) : 0;
+}
+
 static int read_config(struct bedrock_server *server, const char *text, size_t length, struct dango_error *err)
 {
     dango_world_read(&server->world);
@@ -77,7 +100,9 @@ static int read_config(struct bedrock_server *server, const char *text, size_t l
     json_object_put(document);
     if (status == 0)
         status = load_libraries(server, err);
-    return status < 0 ? status : bdk_config_check(&server->config, server->registry, err);
+    if (status == 0)
+        status = bdk_config_check(&server->config, server->registry, err);
+    return status < 0 ? status : name_server(server, err);
 }
 
 static int find_management_pool(struct bedrock_server *server, struct dango_error *err)
@@ -121,7 +146,7 @@ static int start_management(struct bedrock_server *server, struct dango_error *e
     return status;
 }
 
-static bool is_stop_requested(struct bedrock_server *server)
+bool bdk_server_is_stopping(struct bedrock_server *server)
 {
     pthread_mutex_lock(&server->stop_lock);
     bool requested = server->stop_requested;
@@ -137,10 +162,12 @@ static int start_providers(struct bedrock_server *server, struct dango_error *er
         status = bdk_resolve_check(&server->manager, &config->providers[i], err);
     for (size_t i = 0; i < config->num_providers && status == 0; i++) {
         uint16_t id;
-        if (is_stop_requested(server))
+        if (bdk_server_is_stopping(server))
             return dango_error_set(err, DANGO_ERR_CANCELED, "asked to stop while starting");
         status = bdk_manager_start(&server->manager, &config->providers[i], true, &id, err);
     }
+    if (status == 0)
+        status = bdk_host_attach(server->host, server->registry, err);
     return status < 0 ? status : bdk_manager_ready(&server->manager, err);
 }
 
@@ -152,6 +179,11 @@ static bool mentions_mpi(const char *text, size_t length)
 {
     static const char word[] = "\"mpi\"";
     return memmem(text, length, word, sizeof word - 1) != NULL;
+}
+
+int bedrock_server_set_name(struct bedrock_server *server, const char *name, struct dango_error *err)
+{
+    return bedrock_host_set_name(server->host, name, err);
 }
 
 int bedrock_server_start(struct bedrock_server *server, const char *address, const char *config, size_t length,
@@ -192,10 +224,13 @@ void bedrock_server_destroy(struct bedrock_server *server)
 {
     if (!server)
         return;
-    if (server->manager_exists)
+    if (server->manager_exists) {
+        bdk_host_detach(server->host);
         bdk_manager_end(&server->manager);
+    }
     /* Handlers that still run find a manager without providers; they have ended when the engines have stopped. */
     bdk_engines_stop(&server->engines);
+    bdk_host_destroy(server->host);
     bdk_config_release(&server->config);
     bdk_registry_destroy(server->registry);
     pthread_mutex_destroy(&server->stop_lock);
@@ -220,6 +255,29 @@ struct bdk_manager *bdk_server_manager(struct bedrock_server *server)
     return &server->manager;
 }
 
+uint16_t bdk_server_management_id(const struct bedrock_server *server)
+{
+    return (uint16_t)server->config.settings.provider_id;
+}
+
+int bdk_server_load(struct bedrock_server *server, const char *library, struct dango_error *err)
+{
+    int status = bdk_registry_load(server->registry, library, err);
+    return status < 0 ? status : bdk_host_attach(server->host, server->registry, err);
+}
+
+int bdk_server_start_provider(struct bedrock_server *server, struct json_object *description, uint16_t *provider_id,
+                              struct dango_error *err)
+{
+    struct bdk_description parsed = {0};
+    int status = bdk_description_parse(&parsed, description, "provider", err);
+    if (status < 0)
+        return status;
+    status = bdk_manager_start(&server->manager, &parsed, false, provider_id, err);
+    bdk_description_release(&parsed);
+    return status;
+}
+
 /* Name of the pool that runs the management RPCs on engine 0. */
 static struct json_object *management_pool_name(const struct bedrock_server *server)
 {
@@ -231,14 +289,16 @@ static struct json_object *management_pool_name(const struct bedrock_server *ser
     return margo_find_pool_by_handle(mid, pool, &info) == HG_SUCCESS ? json_object_new_string(info.name) : NULL;
 }
 
-/* The effective configuration, keys sorted. A new reference. */
-static struct json_object *dump(struct bedrock_server *server)
+struct json_object *bdk_server_dump(struct bedrock_server *server)
 {
     struct json_object *json = json_object_new_object();
     struct json_object *bedrock = dango_options_dump(bdk_settings_options, &server->config.settings);
     struct json_object *libraries = json_object_new_array();
     const char *library;
     json_object_object_add(bedrock, "pool", management_pool_name(server));
+    json_object_object_del(bedrock, "name");
+    if (bedrock_host_name(server->host))
+        json_object_object_add(bedrock, "name", json_object_new_string(bedrock_host_name(server->host)));
     for (size_t i = 0; (library = bdk_registry_library(server->registry, i)); i++)
         json_object_array_add(libraries, json_object_new_string(library));
     json_object_object_add(json, "bedrock", bedrock);
@@ -254,7 +314,7 @@ int bedrock_server_get_config(struct bedrock_server *server, char **config, stru
 {
     if (server->engines.count == 0)
         return dango_error_set(err, DANGO_ERR_INVALID, "the server has not been started");
-    struct json_object *json = dump(server);
+    struct json_object *json = bdk_server_dump(server);
     *config = dango_bedrock_json_text(json, false);
     json_object_put(json);
     return 0;
@@ -263,7 +323,7 @@ int bedrock_server_get_config(struct bedrock_server *server, char **config, stru
 int bdk_server_query(struct bedrock_server *server, const char *expression, char **result, struct dango_error *err)
 {
     struct json_object *variables = json_object_new_object(), *value;
-    json_object_object_add(variables, "__config__", dump(server));
+    json_object_object_add(variables, "__config__", bdk_server_dump(server));
     json_object_object_add(variables, "MPI_COMM_WORLD", dango_world_variable(&server->world));
     int status = bdk_expression_evaluate(expression, variables, &value, err);
     json_object_put(variables);

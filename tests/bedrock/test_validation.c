@@ -130,7 +130,7 @@ static const struct wrong catalogue[] = {
     {"{'bedrock':{'provider_id':65535}}", "bedrock.provider_id: 65535 is not in 0..65534"},
     {"{'bedrock':{'dependency_resolution_timeout':-1}}", "bedrock.dependency_resolution_timeout: -1 is not in"},
     {"{'bedrock':{'pol':'x'}}", "bedrock: unknown field 'pol' (fields: pool, provider_id, "
-                                "dependency_resolution_timeout; did you mean 'pool'?)"},
+                                "dependency_resolution_timeout, name; did you mean 'pool'?)"},
     /* margo, as far as Bedrock looks into it */
     {"{'margo':'text'}", "margo: expected an object, got string"},
     {"{'margo':[]}", "margo: an empty array; expected at least one engine"},

@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 static bool from_stdin, is_jx9, is_toml;
-static const char *config_file, *jx9_context, *output_file, *log_level, *pages_directory;
+static const char *config_file, *jx9_context, *output_file, *log_level, *server_name, *pages_directory;
 
 static const struct cli_option options[] = {
     {'c', "config", "FILE", "configuration (JSON)", .value = &config_file},
@@ -32,6 +32,7 @@ static const struct cli_option options[] = {
     {'t', "toml", NULL, "the configuration is TOML", .flag = &is_toml},
     {'\0', "jx9-context", "LIST", "variables of the script", .value = &jx9_context},
     {'o', "output-config", "FILE", "after the start, write the effective configuration to FILE", .value = &output_file},
+    {'\0', "name", "NAME", "name of this server, which stays the same when it is started again", .value = &server_name},
     {'v', "verbose", "LEVEL", "trace, debug, info (default), warning, error, critical, off", .value = &log_level},
     {'\0', "document", "DIR", "write the reference pages of all modules to DIR, and exit", .value = &pages_directory},
     CLI_END,
@@ -184,7 +185,9 @@ static int run(const char *address)
         return 1;
     }
     set_server(server);
-    int status = start(server, address, &err);
+    int status = server_name && bedrock_server_set_name(server, server_name, &err) < 0
+                     ? dango_error_prefix(&err, "--name")
+                     : start(server, address, &err);
     if (status == 0)
         bedrock_server_wait(server);
     set_server(NULL);
