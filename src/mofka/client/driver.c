@@ -7,42 +7,12 @@
  */
 #include "mofka/client/driver.h"
 #include "mofka/client/options.h"
+#include "mofka/registry/master.h"
 #include "util/json.h"
 #include "util/log.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define MASTER_TAG "mofka:master"
-
-static bool has_tag(struct json_object *provider, const char *tag)
-{
-    struct json_object *tags = dango_json_get(provider, "tags");
-    if (!json_object_is_type(tags, json_type_array))
-        return false;
-    for (size_t i = 0; i < json_object_array_length(tags); i++) {
-        struct json_object *item = json_object_array_get_idx(tags, i);
-        if (json_object_is_type(item, json_type_string) && strcmp(json_object_get_string(item), tag) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* The id of the master database in the configuration of one server, or -1. */
-static int find_master(struct json_object *config)
-{
-    struct json_object *providers = dango_json_get(config, "providers");
-    if (!json_object_is_type(providers, json_type_array))
-        return -1;
-    for (size_t i = 0; i < json_object_array_length(providers); i++) {
-        struct json_object *provider = json_object_array_get_idx(providers, i);
-        const char *type = dango_json_get_string(provider, "type");
-        int64_t id = json_object_get_int64(dango_json_get(provider, "provider_id"));
-        if (type && strcmp(type, "yokan") == 0 && has_tag(provider, MASTER_TAG) && id >= 0 && id <= UINT16_MAX)
-            return (int)id;
-    }
-    return -1;
-}
 
 static int open_registry(struct mofka_driver *driver, struct dango_error *err)
 {
@@ -57,14 +27,15 @@ static int open_registry(struct mofka_driver *driver, struct dango_error *err)
     code = 0;
     for (size_t i = 0; i < bedrock_group_size(driver->group) && !driver->registry && code == 0; i++) {
         const char *address = bedrock_service_address(bedrock_group_service(driver->group, i));
-        int id = find_master(dango_json_get(configs, address));
+        int id = dango_mofka_find_master(dango_json_get(configs, address));
         if (id >= 0)
             code = dango_mofka_registry_open(mofka_engine_instance(driver->engine), address, (uint16_t)id,
                                              &driver->registry, err);
     }
     if (code == 0 && !driver->registry)
-        code = dango_error_set(err, DANGO_ERR_NOT_FOUND,
-                               "no server has a master database (a yokan provider with the tag \"" MASTER_TAG "\")");
+        code =
+            dango_error_set(err, DANGO_ERR_NOT_FOUND,
+                            "no server has a master database (a yokan provider with the tag \"" MOFKA_MASTER_TAG "\")");
     json_object_put(configs);
     return code;
 }

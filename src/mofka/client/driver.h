@@ -37,6 +37,7 @@ struct mofka_topic {
     struct mofka_topic_partition {
         struct mofka_target target;
         uint8_t uuid[16];
+        char *problem; /* why its server does not serve it; NULL: it does. Without a target otherwise */
     } * partitions;
 };
 
@@ -48,7 +49,7 @@ int mofka_topic_list(void *driver, struct json_object **list, struct dango_error
 int mofka_topic_open(void *driver, const char *name, void **topic, struct diaspora_topic_description *description,
                      struct dango_error *err);
 void mofka_topic_close(void *topic);
-/* An error when there is no such partition. */
+/* An error when there is no such partition, or its server does not serve it. */
 int mofka_topic_partition(struct mofka_topic *topic, size_t i, struct mofka_topic_partition **partition,
                           struct dango_error *err);
 

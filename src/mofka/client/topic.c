@@ -23,6 +23,7 @@ struct creation {
     struct mofka_driver *driver;
     const char *name;
     struct mofka_topic_options options;
+    struct json_object *server_names; /* by address */
     size_t started;
     struct created {
         size_t server;
@@ -69,15 +70,14 @@ static int add_io_controller(struct json_object *dependencies, struct bedrock_se
     return 0;
 }
 
-/* The first name of each dependency that the type uses; NULL on failure. */
+/* The first name of each dependency that the type uses; NULL on failure. The master database is not one of them here: its
+ * address is another one after a restart. */
 static struct json_object *make_dependencies(const struct creation *creation, struct bedrock_service *server,
                                              struct dango_error *err)
 {
     struct json_object *result = json_object_new_object();
     const struct mofka_partition_type *type = dango_mofka_partition_type(creation->options.config.type, NULL);
     assert(type); /* the options were checked */
-    json_object_object_add(result, "master_database",
-                           json_object_new_string(dango_mofka_registry_locator(creation->driver->registry)));
     json_object_object_foreach (creation->options.dependencies, name, value) {
         struct json_object *first =
             json_object_is_type(value, json_type_array) ? json_object_array_get_idx(value, 0) : value;
@@ -111,15 +111,32 @@ static struct json_object *describe(const struct creation *creation, const char 
     return description;
 }
 
+/* `description` is what the server starts the partition with after a restart. */
 static int record_partition(struct creation *creation, const char *address, uint16_t provider_id, const char *uuid,
-                            struct dango_error *err)
+                            struct json_object *description, struct dango_error *err)
 {
     struct json_object *partition = json_object_new_object();
+    const char *server = dango_json_get_string(creation->server_names, address);
     json_object_object_add(partition, "address", json_object_new_string(address));
     json_object_object_add(partition, "provider_id", json_object_new_int(provider_id));
     json_object_object_add(partition, "uuid", json_object_new_string(uuid));
+    if (server)
+        json_object_object_add(partition, "server", json_object_new_string(server));
+    json_object_object_add(partition, "provider", json_object_get(description));
     int code = dango_mofka_registry_add_partition(creation->driver->registry, creation->name, partition, err);
     json_object_put(partition);
+    return code;
+}
+
+static int start_partition(const struct creation *creation, struct bedrock_service *server,
+                           struct json_object *description, uint16_t *provider_id, struct dango_error *err)
+{
+    struct json_object *complete = dango_json_copy(description);
+    json_object_object_add(dango_json_get(complete, "dependencies"), "master_database",
+                           json_object_new_string(dango_mofka_registry_locator(creation->driver->registry)));
+    int code = bedrock_service_start_provider(server, json_object_to_json_string_ext(complete, JSON_C_TO_STRING_PLAIN),
+                                              provider_id, err);
+    json_object_put(complete);
     return code;
 }
 
@@ -155,13 +172,25 @@ static int create_partition(struct creation *creation, size_t i, struct dango_er
         return err->code;
     struct json_object *description = describe(creation, created->provider, uuid, dependencies);
     uint16_t provider_id;
-    int code = bedrock_service_start_provider(
-        server, json_object_to_json_string_ext(description, JSON_C_TO_STRING_PLAIN), &provider_id, err);
+    int code = start_partition(creation, server, description, &provider_id, err);
+    if (code == 0) {
+        creation->started = i + 1;
+        code = record_partition(creation, bedrock_service_address(server), provider_id, uuid, description, err);
+    }
     json_object_put(description);
+    return code;
+}
+
+/* What the servers are called: partitions belong to names, since addresses change. */
+static int load_server_names(struct creation *creation, struct dango_error *err)
+{
+    char *text;
+    int code = bedrock_group_query(creation->driver->group, "$__config__.bedrock.name", &text, err);
     if (code != 0)
         return code;
-    creation->started = i + 1;
-    return record_partition(creation, bedrock_service_address(server), provider_id, uuid, err);
+    creation->server_names = dango_json_parse(text, strlen(text), err);
+    free(text);
+    return creation->server_names ? 0 : dango_error_prefix(err, "names of the servers");
 }
 
 /* Undoes a creation that failed with `err`, and adds to it what could not be undone. */
@@ -186,7 +215,9 @@ static int create(struct creation *creation, const struct diaspora_topic_descrip
 {
     struct mofka_registry *registry = creation->driver->registry;
     size_t count = (size_t)creation->options.num_partitions;
-    int code = dango_mofka_registry_begin(registry, creation->name, err);
+    int code = load_server_names(creation, err);
+    if (code == 0)
+        code = dango_mofka_registry_begin(registry, creation->name, err);
     if (code != 0)
         return code;
     creation->partitions = calloc(count, sizeof *creation->partitions);
@@ -220,6 +251,7 @@ int mofka_topic_create(void *driver, const char *name, struct json_object *optio
     if (code != 0)
         return code;
     code = create(&creation, description, err);
+    json_object_put(creation.server_names);
     dango_options_release(dango_mofka_topic_options, &creation.options);
     return code;
 }
@@ -248,14 +280,17 @@ static int open_partition(struct mofka_topic *topic, struct json_object *info, s
     struct mofka_topic_partition *partition = &topic->partitions[topic->partition_count];
     const char *address = dango_json_get_string(info, "address");
     const char *uuid = dango_json_get_string(info, "uuid");
+    const char *problem = dango_json_get_string(info, "error");
     struct json_object *id = dango_json_get(info, "provider_id");
     int64_t provider_id = json_object_is_type(id, json_type_int) ? json_object_get_int64(id) : -1;
     if (!address || !uuid || uuid_parse(uuid, partition->uuid) != 0 || provider_id < 0 || provider_id > UINT16_MAX)
         return dango_error_set(err, DANGO_ERR_CORRUPT, "the master database has no sound record of it");
-    int code = mofka_target_init(&partition->target, topic->driver->engine, address, (uint16_t)provider_id, err);
-    if (code == 0)
-        topic->partition_count++;
-    return code;
+    json_object_object_del(info, "provider"); /* its server's business */
+    topic->partition_count++;
+    if (!problem)
+        return mofka_target_init(&partition->target, topic->driver->engine, address, (uint16_t)provider_id, err);
+    partition->problem = strdup(problem);
+    return partition->problem ? 0 : dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
 }
 
 static int open_partitions(struct mofka_topic *topic, struct json_object *partitions, struct dango_error *err)
@@ -302,8 +337,10 @@ int mofka_topic_open(void *driver, const char *name, void **topic, struct diaspo
 void mofka_topic_close(void *topic)
 {
     struct mofka_topic *self = topic;
-    for (size_t i = 0; i < self->partition_count; i++)
+    for (size_t i = 0; i < self->partition_count; i++) {
         mofka_target_fini(&self->partitions[i].target);
+        free(self->partitions[i].problem);
+    }
     free(self->partitions);
     free(self);
 }
@@ -314,6 +351,8 @@ int mofka_topic_partition(struct mofka_topic *topic, size_t i, struct mofka_topi
     if (i >= topic->partition_count)
         return dango_error_set(err, DANGO_ERR_RANGE, "there is no partition %zu (the topic has %zu)", i,
                                topic->partition_count);
+    if (topic->partitions[i].problem)
+        return dango_error_set(err, DANGO_ERR_IO, "partition %zu is not served: %s", i, topic->partitions[i].problem);
     *partition = &topic->partitions[i];
     return 0;
 }

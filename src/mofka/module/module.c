@@ -2,10 +2,12 @@
  * The Bedrock module: provider type "mofka" is one partition of one topic.
  *
  * Clients start such providers at run time when they create a topic; a configuration file may name them as well. The
- * type of the partition decides what "partition" may contain and what the provider depends on.
+ * type of the partition decides what "partition" may contain and what the provider depends on. Those that clients have
+ * started are started again by the module itself when the server comes back: host.h.
  */
 #include "mofka/partition/options.h"
 #include "mofka/partition/types.h"
+#include "mofka/server/host.h"
 #include "mofka/server/provider.h"
 
 #include <bedrock/module.h>
@@ -19,6 +21,7 @@ struct settings {
     char *topic;
     char *type;
     char *uuid;
+    bool must_exist;
     struct json_object *partition;
 };
 
@@ -31,6 +34,8 @@ static const struct dango_option options[] = {
     DANGO_OPTION_STRING_REQUIRED("topic", struct settings, topic, "name of the topic"),
     DANGO_OPTION_STRING_REQUIRED("type", struct settings, type, "type of the partition: memory or default"),
     DANGO_OPTION_STRING_REQUIRED("uuid", struct settings, uuid, "identity of the partition, 8-4-4-4-12 hex digits"),
+    DANGO_OPTION_BOOL("must_exist", struct settings, must_exist, false,
+                      "refuse to start when the partition's files are not there, instead of making new ones"),
     DANGO_OPTION_JSON("partition", struct settings, partition, DANGO_JSON_OBJECT, "{}", "options of the type"),
     DANGO_OPTION_END,
 };
@@ -116,6 +121,7 @@ static int create_provider(struct component *self, const struct bedrock_args *ar
         return code;
     settings->topic = self->settings.topic;
     settings->stored = &stored;
+    settings->must_exist = self->settings.must_exist;
     settings->io_controller = bedrock_args_dependency(args, "io_controller", 0)->component;
     code = mofka_provider_create(settings, &self->provider, err);
     settings->stored = NULL;
@@ -158,7 +164,10 @@ static void module_destroy(void *component)
 static struct json_object *module_get_config(void *component)
 {
     struct component *self = component;
-    return dango_options_dump(options, &self->settings);
+    struct json_object *config = dango_options_dump(options, &self->settings);
+    if (!self->settings.must_exist) /* users of the original know the other fields, and expect no more */
+        json_object_object_del(config, "must_exist");
+    return config;
 }
 
 static const struct bedrock_option_page pages[] = {
@@ -178,6 +187,8 @@ static const struct bedrock_module module = {
     .create = module_create,
     .destroy = module_destroy,
     .get_config = module_get_config,
+    .attach = mofka_host_attach,
+    .detach = mofka_host_detach,
 };
 
 BEDROCK_MODULES(&module)

@@ -49,6 +49,7 @@ struct mofka_stored_settings {
     const char *topic;
     const struct mofka_default_options *options; /* borrowed during the call */
     const struct mofka_log_io *io;               /* borrowed for the life of the partition */
+    bool must_exist;                             /* fail when there is no such log, instead of making one */
     /* Calls body(argument) soon, somewhere where it may block; body must have returned before destroy. */
     int (*run)(void *arg, void (*body)(void *argument), void *argument);
     void *run_arg;

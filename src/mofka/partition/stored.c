@@ -312,7 +312,7 @@ static int open_log(struct stored_partition *partition, const struct mofka_store
     };
     memcpy(log.uuid, partition->base.settings.uuid, sizeof log.uuid);
     *report = (struct mofka_log_report){.chunks = 1};
-    int code = dango_mofka_log_create(&log, &partition->log, err);
+    int code = settings->must_exist ? DANGO_ERR_EXISTS : dango_mofka_log_create(&log, &partition->log, err);
     if (code == DANGO_ERR_EXISTS) {
         dango_error_clear(err);
         code = dango_mofka_log_open(&log, &partition->log, report, err);

@@ -3,35 +3,23 @@
  */
 #include "mofka/registry/registry.h"
 
-#include "mofka/partition/types.h"
+#include "mofka/registry/internal.h"
 #include "util/json.h"
 
-#include <yokan/client.h>
 #include <yokan/collection.h>
-#include <yokan/database.h>
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PREFIX      "MOFKA:GLOBAL:"
-#define PREFIX_SIZE (sizeof PREFIX - 1)
-#define KEY_SIZE    (PREFIX_SIZE + MOFKA_TOPIC_NAME_MAX + sizeof ":partitions")
-
-struct mofka_registry {
-    yk_client_t client;
-    yk_database_handle_t database;
-    char locator[];
-};
-
 /* The three keys of a topic, in the order in which descriptions hold their values. */
 static const char *const key_names[] = {"validator", "selector", "serializer"};
 #define KEY_COUNT 3
 
-static const char *make_key(char key[KEY_SIZE], const char *topic, const char *name)
+const char *mofka_registry_key(char key[MOFKA_KEY_SIZE], const char *topic, const char *name)
 {
-    int length = snprintf(key, KEY_SIZE, PREFIX "%s:%s", topic, name);
-    assert(length > 0 && (size_t)length < KEY_SIZE);
+    int length = snprintf(key, MOFKA_KEY_SIZE, MOFKA_KEY_PREFIX "%s:%s", topic, name);
+    assert(length > 0 && (size_t)length < MOFKA_KEY_SIZE);
     (void)length;
     return key;
 }
@@ -46,7 +34,7 @@ static const char *yokan_text(yk_return_t ret)
     return (size_t)ret < sizeof texts / sizeof *texts ? texts[ret] : "unknown error";
 }
 
-static int database_error(const struct mofka_registry *registry, yk_return_t ret, struct dango_error *err)
+int mofka_registry_error(const struct mofka_registry *registry, yk_return_t ret, struct dango_error *err)
 {
     if (ret == YOKAN_ERR_FROM_MERCURY)
         return dango_error_set(err, DANGO_ERR_DISCONNECTED, "master database %s: the server is gone",
@@ -78,7 +66,7 @@ int dango_mofka_registry_open(margo_instance_id mid, const char *address, uint16
         *registry = new;
         return 0;
     }
-    int code = database_error(new, ret, err);
+    int code = mofka_registry_error(new, ret, err);
     new->database = YOKAN_DATABASE_HANDLE_NULL;
     dango_mofka_registry_close(new);
     return code;
@@ -105,48 +93,49 @@ const char *dango_mofka_registry_locator(const struct mofka_registry *registry)
 int dango_mofka_registry_exists(struct mofka_registry *registry, const char *topic, bool *exists,
                                 struct dango_error *err)
 {
-    char keys[KEY_COUNT][KEY_SIZE];
+    char keys[KEY_COUNT][MOFKA_KEY_SIZE];
     const void *pointers[KEY_COUNT];
     size_t sizes[KEY_COUNT];
     uint8_t flags = 0;
     for (size_t i = 0; i < KEY_COUNT; i++) {
-        pointers[i] = make_key(keys[i], topic, key_names[i]);
+        pointers[i] = mofka_registry_key(keys[i], topic, key_names[i]);
         sizes[i] = strlen(keys[i]);
     }
     yk_return_t ret = yk_exists_multi(registry->database, YOKAN_MODE_DEFAULT, KEY_COUNT, pointers, sizes, &flags);
     if (ret != YOKAN_SUCCESS)
-        return database_error(registry, ret, err);
+        return mofka_registry_error(registry, ret, err);
     *exists = flags == (1u << KEY_COUNT) - 1;
     return 0;
 }
 
 int dango_mofka_registry_begin(struct mofka_registry *registry, const char *topic, struct dango_error *err)
 {
-    char key[KEY_SIZE];
+    char key[MOFKA_KEY_SIZE];
     bool exists;
     int code = dango_mofka_registry_exists(registry, topic, &exists, err);
     if (code != 0)
         return code;
     if (exists)
         return dango_error_set(err, DANGO_ERR_EXISTS, "topic \"%s\" exists already", topic);
-    yk_return_t ret = yk_collection_create(registry->database, make_key(key, topic, "partitions"), YOKAN_MODE_DEFAULT);
+    yk_return_t ret =
+        yk_collection_create(registry->database, mofka_registry_key(key, topic, "partitions"), YOKAN_MODE_DEFAULT);
     if (ret == YOKAN_ERR_KEY_EXISTS)
         return dango_error_set(err, DANGO_ERR_EXISTS,
                                "topic \"%s\" is being created by somebody else, or a creator was killed half-way",
                                topic);
-    return ret == YOKAN_SUCCESS ? 0 : database_error(registry, ret, err);
+    return ret == YOKAN_SUCCESS ? 0 : mofka_registry_error(registry, ret, err);
 }
 
 int dango_mofka_registry_add_partition(struct mofka_registry *registry, const char *topic,
                                        struct json_object *partition, struct dango_error *err)
 {
-    char key[KEY_SIZE];
+    char key[MOFKA_KEY_SIZE];
     yk_id_t id;
     size_t size;
     const char *text = json_object_to_json_string_length(partition, JSON_C_TO_STRING_PLAIN, &size);
-    yk_return_t ret =
-        yk_doc_store(registry->database, make_key(key, topic, "partitions"), YOKAN_MODE_DEFAULT, text, size, &id);
-    return ret == YOKAN_SUCCESS ? 0 : database_error(registry, ret, err);
+    yk_return_t ret = yk_doc_store(registry->database, mofka_registry_key(key, topic, "partitions"), YOKAN_MODE_DEFAULT,
+                                   text, size, &id);
+    return ret == YOKAN_SUCCESS ? 0 : mofka_registry_error(registry, ret, err);
 }
 
 int dango_mofka_registry_publish(struct mofka_registry *registry, const char *topic,
@@ -154,24 +143,25 @@ int dango_mofka_registry_publish(struct mofka_registry *registry, const char *to
 {
     struct json_object *objects[KEY_COUNT] = {description->validator, description->partition_selector,
                                               description->serializer};
-    char keys[KEY_COUNT][KEY_SIZE];
+    char keys[KEY_COUNT][MOFKA_KEY_SIZE];
     const void *key_pointers[KEY_COUNT], *values[KEY_COUNT];
     size_t key_sizes[KEY_COUNT], value_sizes[KEY_COUNT];
     for (size_t i = 0; i < KEY_COUNT; i++) {
-        key_pointers[i] = make_key(keys[i], topic, key_names[i]);
+        key_pointers[i] = mofka_registry_key(keys[i], topic, key_names[i]);
         key_sizes[i] = strlen(keys[i]);
         values[i] = json_object_to_json_string_length(objects[i], JSON_C_TO_STRING_PLAIN, &value_sizes[i]);
     }
     yk_return_t ret =
         yk_put_multi(registry->database, YOKAN_MODE_NEW_ONLY, KEY_COUNT, key_pointers, key_sizes, values, value_sizes);
-    return ret == YOKAN_SUCCESS ? 0 : database_error(registry, ret, err);
+    return ret == YOKAN_SUCCESS ? 0 : mofka_registry_error(registry, ret, err);
 }
 
 int dango_mofka_registry_drop(struct mofka_registry *registry, const char *topic, struct dango_error *err)
 {
-    char key[KEY_SIZE];
-    yk_return_t ret = yk_collection_drop(registry->database, make_key(key, topic, "partitions"), YOKAN_MODE_DEFAULT);
-    return ret == YOKAN_SUCCESS ? 0 : database_error(registry, ret, err);
+    char key[MOFKA_KEY_SIZE];
+    yk_return_t ret =
+        yk_collection_drop(registry->database, mofka_registry_key(key, topic, "partitions"), YOKAN_MODE_DEFAULT);
+    return ret == YOKAN_SUCCESS ? 0 : mofka_registry_error(registry, ret, err);
 }
 
 /* ---- loading ---- */
@@ -192,37 +182,20 @@ static yk_return_t parse_value(void *arg, size_t index, const void *key, size_t 
 static int load_key(struct mofka_registry *registry, const char *topic, const char *name, struct json_object **json,
                     struct dango_error *err)
 {
-    char key[KEY_SIZE];
+    char key[MOFKA_KEY_SIZE];
     *json = NULL;
-    make_key(key, topic, name);
+    mofka_registry_key(key, topic, name);
     yk_return_t ret = yk_fetch(registry->database, YOKAN_MODE_DEFAULT, key, strlen(key), parse_value, json);
     if (ret == YOKAN_SUCCESS || ret == YOKAN_ERR_KEY_NOT_FOUND)
         return 0;
-    return database_error(registry, ret, err);
+    return mofka_registry_error(registry, ret, err);
 }
 
-static yk_return_t parse_partition(void *arg, size_t index, yk_id_t id, const void *document, size_t size)
+static int add_partition(void *arg, const struct mofka_partition_record *record, struct dango_error *err)
 {
-    struct json_object *partitions = arg;
-    (void)index;
-    (void)id;
-    if (size > YOKAN_LAST_VALID_SIZE)
-        return YOKAN_ERR_CORRUPTION;
-    struct json_object *partition = dango_json_parse(document, size, NULL);
-    if (!partition)
-        return YOKAN_ERR_CORRUPTION;
-    json_object_array_add(partitions, partition);
-    return YOKAN_SUCCESS;
-}
-
-static int load_partitions(struct mofka_registry *registry, const char *topic, struct json_object **partitions,
-                           struct dango_error *err)
-{
-    char key[KEY_SIZE];
-    *partitions = json_object_new_array();
-    yk_return_t ret = yk_doc_iter(registry->database, make_key(key, topic, "partitions"), YOKAN_MODE_INCLUSIVE, 0, NULL,
-                                  0, 0, parse_partition, *partitions, NULL);
-    return ret == YOKAN_SUCCESS ? 0 : database_error(registry, ret, err);
+    (void)err;
+    json_object_array_add(arg, json_object_get(record->json));
+    return 0;
 }
 
 void dango_mofka_registry_release(struct diaspora_topic_description *description)
@@ -241,13 +214,14 @@ int dango_mofka_registry_load(struct mofka_registry *registry, const char *topic
     struct json_object **objects[KEY_COUNT] = {&description->validator, &description->partition_selector,
                                                &description->serializer};
     int code = 0;
+    description->partitions = json_object_new_array();
     for (size_t i = 0; i < KEY_COUNT && code == 0; i++) {
         code = load_key(registry, topic, key_names[i], objects[i], err);
         if (code == 0 && !*objects[i])
             code = dango_error_set(err, DANGO_ERR_NOT_FOUND, "there is no topic \"%s\"", topic);
     }
     if (code == 0)
-        code = load_partitions(registry, topic, &description->partitions, err);
+        code = dango_mofka_registry_partitions(registry, topic, add_partition, description->partitions, err);
     if (code != 0)
         dango_mofka_registry_release(description);
     return code;
@@ -265,11 +239,11 @@ static yk_return_t add_name(void *arg, size_t index, const void *key, size_t key
     (void)value;
     (void)value_size;
     const char *text = key;
-    if (key_size <= PREFIX_SIZE + suffix_size || key_size >= KEY_SIZE ||
+    if (key_size <= MOFKA_KEY_PREFIX_SIZE + suffix_size || key_size >= MOFKA_KEY_SIZE ||
         memcmp(text + key_size - suffix_size, suffix, suffix_size) != 0)
         return YOKAN_SUCCESS;
-    json_object_array_add(names,
-                          json_object_new_string_len(text + PREFIX_SIZE, (int)(key_size - PREFIX_SIZE - suffix_size)));
+    json_object_array_add(names, json_object_new_string_len(text + MOFKA_KEY_PREFIX_SIZE,
+                                                            (int)(key_size - MOFKA_KEY_PREFIX_SIZE - suffix_size)));
     return YOKAN_SUCCESS;
 }
 
@@ -286,15 +260,23 @@ static struct json_object *describe(const char *name, struct diaspora_topic_desc
     return topic;
 }
 
+int dango_mofka_registry_names(struct mofka_registry *registry, struct json_object **names, struct dango_error *err)
+{
+    const yk_iter_options_t keys_only = {.ignore_values = true};
+    *names = json_object_new_array();
+    yk_return_t ret = yk_iter(registry->database, YOKAN_MODE_DEFAULT, NULL, 0, MOFKA_KEY_PREFIX, MOFKA_KEY_PREFIX_SIZE,
+                              0, add_name, *names, &keys_only);
+    if (ret == YOKAN_SUCCESS)
+        return 0;
+    json_object_put(*names);
+    *names = NULL;
+    return mofka_registry_error(registry, ret, err);
+}
+
 int dango_mofka_registry_list(struct mofka_registry *registry, struct json_object **list, struct dango_error *err)
 {
-    struct json_object *names = json_object_new_array(), *topics = json_object_new_object();
-    const yk_iter_options_t keys_only = {.ignore_values = true};
-    int code = 0;
-    yk_return_t ret =
-        yk_iter(registry->database, YOKAN_MODE_DEFAULT, NULL, 0, PREFIX, PREFIX_SIZE, 0, add_name, names, &keys_only);
-    if (ret != YOKAN_SUCCESS)
-        code = database_error(registry, ret, err);
+    struct json_object *names = NULL, *topics = json_object_new_object();
+    int code = dango_mofka_registry_names(registry, &names, err);
     for (size_t i = 0; code == 0 && i < json_object_array_length(names); i++) {
         const char *name = json_object_get_string(json_object_array_get_idx(names, i));
         struct diaspora_topic_description description;

@@ -1,8 +1,20 @@
 /*
- * Topics in the master database:
+ * Topics in the master database, and what servers need to find their partitions again:
  *
  *     MOFKA:GLOBAL:<topic>:validator, :selector, :serializer     JSON descriptions of the topic objects
- *     collection MOFKA:GLOBAL:<topic>:partitions                 {"address", "provider_id", "uuid"} in index order
+ *     collection MOFKA:GLOBAL:<topic>:partitions                 one document per partition, in index order
+ *     MOFKA:SERVER:<name>                                        {"address"} of the server of that name, at its last start
+ *
+ * The document of a partition:
+ *
+ *     {"uuid", "address", "provider_id",    identity; where the partition is now
+ *      "server",                            name of the server that keeps it, which survives restarts; absent: unknown
+ *      "provider",                          description to start it with: name, type, tags, config, and dependencies
+ *                                           within the server ("master_database" is added at every start)
+ *      "error"}                             why it is not served; absent when it is. Written by its server
+ *
+ * After a restart the server looks for the documents with its name, starts the providers and puts the new address and
+ * provider id into each document, with one write.
  *
  * A topic exists when its three keys do. Creation makes the collection first, which only one of several creators can,
  * fills it, and writes the keys last and together: until then nobody sees the topic, and whoever fails takes the
@@ -41,6 +53,37 @@ int dango_mofka_registry_drop(struct mofka_registry *registry, const char *topic
 int dango_mofka_registry_load(struct mofka_registry *registry, const char *topic,
                               struct diaspora_topic_description *description, struct dango_error *err);
 void dango_mofka_registry_release(struct diaspora_topic_description *description);
+
+/* ---- partitions ---- */
+
+struct mofka_partition_record {
+    const char *topic;
+    uint64_t id;              /* of the document */
+    struct json_object *json; /* the document; borrowed */
+};
+
+/* Calls `visit` with each partition of a topic, in their order; stops at the first failure of it, and returns that. */
+int dango_mofka_registry_partitions(struct mofka_registry *registry, const char *topic,
+                                    int (*visit)(void *arg, const struct mofka_partition_record *record,
+                                                 struct dango_error *err),
+                                    void *arg, struct dango_error *err);
+/* Replaces the document by record->json. */
+int dango_mofka_registry_update_partition(struct mofka_registry *registry, const struct mofka_partition_record *record,
+                                          struct dango_error *err);
+
+/* ---- servers ---- */
+
+/* Enters the name of a server with its address; DANGO_ERR_EXISTS when the name is there. */
+int dango_mofka_registry_add_server(struct mofka_registry *registry, const char *name, const char *address,
+                                    struct dango_error *err);
+/* Takes a name out: exactly one caller gets the address, to free; NULL in it when there is no such name. */
+int dango_mofka_registry_take_server(struct mofka_registry *registry, const char *name, char **address,
+                                     struct dango_error *err);
+
+/* ---- listing ---- */
+
+/* Array of the names of all topics; a new reference. */
+int dango_mofka_registry_names(struct mofka_registry *registry, struct json_object **names, struct dango_error *err);
 
 /* {name: {"name", "num_partitions", "validator", "serializer", "partition_selector"}} */
 int dango_mofka_registry_list(struct mofka_registry *registry, struct json_object **list, struct dango_error *err);

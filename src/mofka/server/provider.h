@@ -43,6 +43,7 @@ struct mofka_provider_settings {
     /* Where events are kept: NULL in memory, else in files, written through the I/O controller. */
     const struct mofka_default_options *stored; /* borrowed during creation */
     const char *topic;                          /* the same */
+    bool must_exist;                            /* the files are there, or it is an error */
     abt_io_instance_id io_controller;
     int64_t lease_ms; /* silence after which a client is forgotten; 0: MOFKA_LEASE_MS */
 };

@@ -72,6 +72,7 @@ static int open_stored(struct mofka_provider *provider, const struct mofka_parti
     struct mofka_stored_settings stored = {
         .topic = provider->settings.topic,
         .options = provider->settings.stored,
+        .must_exist = provider->settings.must_exist,
         .io = &provider->io,
         .run = mofka_provider_run,
         .run_arg = provider,
