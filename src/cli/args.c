@@ -32,6 +32,8 @@ static bool is_component(const struct cli_option *option)
 static bool matches(const struct cli_option *option, const char *name, enum part *part)
 {
     assert(option->name && part);
+    if (option->kind == CLI_WORDS)
+        return false;
     size_t length = strlen(option->name);
     *part = WHOLE;
     if (strcmp(name, option->name) == 0)
@@ -42,13 +44,32 @@ static bool matches(const struct cli_option *option, const char *name, enum part
     return *part == MEMBER || strcmp(name + length, "-config") == 0;
 }
 
+static const struct cli_option *find_words(const struct cli_option *options)
+{
+    for (const struct cli_option *o = options; o->kind != CLI_END; o++) {
+        if (o->kind == CLI_WORDS)
+            return o;
+    }
+    return NULL;
+}
+
+static int add_word(struct cli_words *words, const char *word, struct dango_error *err)
+{
+    const char **list = reallocarray(words->list, words->count + 1, sizeof *list);
+    if (!list)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    words->list = list;
+    words->list[words->count++] = word;
+    return 0;
+}
+
 static int unknown_option(const struct cli_option *options, const char *word, const char *name, struct dango_error *err)
 {
     static char configs[OPTIONS_MAX][NAME_BYTES];
     const char *names[2 * OPTIONS_MAX];
     size_t count = 0;
     for (size_t i = 0; options[i].kind != CLI_END && i < OPTIONS_MAX; i++) {
-        if (options[i].kind != CLI_COMPONENT)
+        if (options[i].kind != CLI_COMPONENT && options[i].kind != CLI_WORDS)
             names[count++] = options[i].name;
         if (is_component(&options[i])) {
             snprintf(configs[i], sizeof configs[i], "%s-config", options[i].name);
@@ -148,6 +169,9 @@ static int parse_word(const struct cli_option *options, int count, char *const *
     enum part part = WHOLE;
     const struct cli_option *option = NULL;
     const char *value = NULL;
+    const struct cli_option *place = find_words(options);
+    if ((word[0] != '-' || !word[1]) && place)
+        return add_word(field_of(place, fields), word, err);
     if (word[0] != '-' || !word[1])
         return dango_error_set(err, DANGO_ERR_INVALID, "unexpected argument \"%s\"", word);
     if (word[1] != '-') {
@@ -182,6 +206,8 @@ static bool is_missing(const struct cli_option *option, void *fields)
     void *field = field_of(option, fields);
     if (option->kind == CLI_COUNT)
         return *(int64_t *)field == 0;
+    if (option->kind == CLI_WORDS)
+        return ((struct cli_words *)field)->count == 0;
     return !(is_component(option) ? ((struct cli_component *)field)->type : *(const char **)field);
 }
 
@@ -204,6 +230,8 @@ int cli_args_parse(const struct cli_option *options, int count, char *const *wor
     if (status != 0 || asks_for_help(options, fields))
         return status;
     for (const struct cli_option *o = options; o->kind != CLI_END; o++) {
+        if (is_missing(o, fields) && o->kind == CLI_WORDS)
+            return dango_error_set(err, DANGO_ERR_INVALID, "%s is required", o->value);
         if (is_missing(o, fields))
             return dango_error_set(err, DANGO_ERR_INVALID, "--%s %s is required", o->name, o->value);
     }
@@ -213,6 +241,11 @@ int cli_args_parse(const struct cli_option *options, int count, char *const *wor
 void cli_args_release(const struct cli_option *options, void *fields)
 {
     for (const struct cli_option *o = options; o->kind != CLI_END; o++) {
+        if (o->kind == CLI_WORDS) {
+            struct cli_words *words = field_of(o, fields);
+            free(words->list);
+            *words = (struct cli_words){0};
+        }
         if (!is_component(o))
             continue;
         struct cli_component *component = field_of(o, fields);
@@ -235,7 +268,9 @@ void cli_args_document(const struct cli_option *options, FILE *out)
     for (const struct cli_option *o = options; o->kind != CLI_END; o++) {
         char left[NAME_BYTES];
         int used = o->letter ? snprintf(left, sizeof left, "-%c, ", o->letter) : 0;
-        if (o->kind != CLI_COMPONENT) {
+        if (o->kind == CLI_WORDS)
+            document_line(o->value, o->help, out);
+        else if (o->kind != CLI_COMPONENT) {
             snprintf(left + used, sizeof left - (size_t)used, "--%s%s%s", o->name, o->value ? " " : "",
                      o->value ? o->value : "");
             document_line(left, o->help, out);

@@ -11,6 +11,8 @@
  * The word after an option that takes a value is always the value, even if it starts with "--". Unknown options,
  * missing values, values of the wrong form and single-valued options given twice are errors, with suggestions.
  *
+ * Words that belong to no option are an error, unless the table has a place for them (CLI_WORDS).
+ *
  * Texts in the parsed structures are borrowed from argv.
  */
 #ifndef DANGO_CLI_ARGS_H
@@ -32,11 +34,18 @@ struct cli_component {
     struct json_object *members; /* from --X.key options; NULL: none */
 };
 
+/* Words without dashes. */
+struct cli_words {
+    const char **list;
+    size_t count;
+};
+
 enum cli_kind {
     CLI_END,
     CLI_FLAG,           /* bool */
     CLI_TEXT,           /* const char *, NULL when absent */
     CLI_COUNT,          /* int64_t ≥ 1, 0 when absent */
+    CLI_WORDS,          /* struct cli_words; `name` and `value` say what they are called */
     CLI_COMPONENT,      /* struct cli_component, without a type of its own */
     CLI_TYPED_COMPONENT /* struct cli_component */
 };
@@ -54,7 +63,7 @@ struct cli_option {
 /* Parses words into `fields` (zeroed before), checks required options unless a flag "help" is set. */
 int cli_args_parse(const struct cli_option *options, int count, char *const *words, void *fields,
                    struct dango_error *err);
-/* Releases what the components hold. */
+/* Releases what components and words hold. */
 void cli_args_release(const struct cli_option *options, void *fields);
 /* The options as they stand in --help. */
 void cli_args_document(const struct cli_option *options, FILE *out);

@@ -62,6 +62,33 @@ static void options_have_values(void **state)
     assert_true(f.common.help);
 }
 
+static void words_are_gathered_where_there_is_a_place(void **state)
+{
+    (void)state;
+    struct {
+        struct cli_words words;
+        bool flag;
+    } f = {0};
+    const struct cli_option table[] = {
+        {"directories", 0, CLI_WORDS, true, offsetof(typeof(f), words), "DIR...", ""},
+        {"json", 0, CLI_FLAG, false, offsetof(typeof(f), flag), NULL, ""},
+        {.kind = CLI_END},
+    };
+    char *words[] = {(char[]){"one"}, (char[]){"--json"}, (char[]){"two"}}, *other = (char[]){"--directories"};
+    struct dango_error err;
+    assert_int_equal(cli_args_parse(table, 3, words, &f, &err), 0);
+    assert_int_equal(f.words.count, 2);
+    assert_string_equal(f.words.list[0], "one");
+    assert_string_equal(f.words.list[1], "two");
+    assert_true(f.flag);
+    cli_args_release(table, &f);
+    assert_null(f.words.list);
+    assert_int_equal(cli_args_parse(table, 0, NULL, &f, &err), DANGO_ERR_INVALID);
+    assert_string_equal(err.text, "DIR... is required");
+    assert_int_equal(cli_args_parse(table, 1, &other, &f, &err), DANGO_ERR_INVALID);
+    assert_string_equal(err.text, "unknown option --directories");
+}
+
 static void wrong_options_are_errors(void **state)
 {
     (void)state;
@@ -274,6 +301,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_have_values),
+        cmocka_unit_test(words_are_gathered_where_there_is_a_place),
         cmocka_unit_test(wrong_options_are_errors),
         cmocka_unit_test(texts_become_values),
         cmocka_unit_test(components_become_objects),

@@ -89,3 +89,7 @@ def test_the_streaming_example_builds_and_runs(prefix, servers, workdir):
     run([prefix / "bin" / "diaspora-ctl", *create], env=CLEAN)
     lines = run([program, "mofka.json", "shots"], env=CLEAN).stdout.splitlines()
     assert lines == [f'event {i}: {{"shot":{i}}} with 64 bytes' for i in range(0, 1000, 250)]
+
+
+def test_the_reader_of_logs_is_there(prefix):
+    assert "verify" in run([prefix / "bin" / "mofka-log", "--help"], env=CLEAN).stdout

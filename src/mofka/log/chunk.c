@@ -129,12 +129,12 @@ static int check_header(const struct mofka_chunk_header *header, const char *nam
     return 0;
 }
 
-static int open_file(struct mofka_chunk *chunk, int directory, const char *name, const uint8_t partition[16],
+static int open_file(struct mofka_chunk *chunk, int directory, const char *name, int mode, const uint8_t partition[16],
                      struct dango_error *err)
 {
     struct mofka_chunk_header header;
     struct stat info;
-    chunk->fd = openat(directory, name, O_RDWR | O_CLOEXEC);
+    chunk->fd = openat(directory, name, mode | O_CLOEXEC);
     if (chunk->fd < 0 || fstat(chunk->fd, &info) != 0)
         return mofka_log_io_error(err, errno, "%s: cannot open", name);
     ssize_t n = pread(chunk->fd, &header, sizeof header, 0);
@@ -157,7 +157,7 @@ int mofka_chunk_open(int directory, uint64_t number, const uint8_t partition[16]
     struct mofka_chunk *chunk = chunk_new(number);
     if (!chunk)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "%s: out of memory", name);
-    int status = open_file(chunk, directory, name, partition, err);
+    int status = open_file(chunk, directory, name, last ? O_RDWR : O_RDONLY, partition, err);
     if (status < 0) {
         mofka_chunk_destroy(chunk);
         return status;

@@ -62,7 +62,7 @@ struct mofka_chunk_report {
  */
 int mofka_chunk_create(int directory, uint64_t number, uint64_t first_id, const uint8_t partition[16],
                        struct mofka_chunk **chunk, bool *broken, struct dango_error *err);
-/* Opens an existing one; reads and checks only its header. `last`: for appending. */
+/* Opens an existing one; reads and checks only its header. `last`: for appending, otherwise as a sealed one. */
 int mofka_chunk_open(int directory, uint64_t number, const uint8_t partition[16], bool last, struct mofka_chunk **chunk,
                      struct dango_error *err);
 void mofka_chunk_destroy(struct mofka_chunk *chunk);
@@ -95,6 +95,8 @@ void mofka_chunk_seal(struct mofka_chunk *chunk, int directory, const uint8_t pa
 /* Maps the chunk up to `length`, which may lie behind its end, unless it is mapped so far already. Not while pinned. */
 int mofka_chunk_map(struct mofka_chunk *chunk, int directory, size_t length, struct dango_error *err);
 void mofka_chunk_unmap(struct mofka_chunk *chunk);
+/* Reads the index file of a sealed chunk; false when there is none that fits the chunk. */
+bool mofka_chunk_load_index(struct mofka_chunk *chunk, int directory, const uint8_t partition[16]);
 /* For a sealed chunk: reads its index file, or makes the index (and the file) again. */
 int mofka_chunk_prepare_index(struct mofka_chunk *chunk, int directory, const uint8_t partition[16],
                               struct dango_error *err);

@@ -151,6 +151,20 @@ static bool index_fits(const struct mofka_chunk_index_header *header, const stru
            file_size == sizeof *header + header->entries * sizeof(struct mofka_index_point);
 }
 
+/* Points ascend and lie in the chunk where frames can be. A checksum only says that they are as somebody wrote them. */
+static bool points_are_sound(const struct mofka_index_point *points, size_t count, const struct mofka_chunk *chunk)
+{
+    size_t size = atomic_load(&chunk->size);
+    for (size_t i = 0; i < count; i++) {
+        if (points[i].offset < sizeof(struct mofka_chunk_header) || points[i].offset >= size ||
+            points[i].offset % MOFKA_FRAME_ALIGN != 0 || points[i].id < chunk->first_id)
+            return false;
+        if (i > 0 && (points[i].offset <= points[i - 1].offset || points[i].id <= points[i - 1].id))
+            return false;
+    }
+    return true;
+}
+
 /* The points of an index file that fits the chunk; NULL when there is none. */
 static struct mofka_index_point *parse_index(struct mofka_chunk *chunk, const char *bytes, size_t size,
                                              const uint8_t partition[16], size_t *count)
@@ -167,10 +181,13 @@ static struct mofka_index_point *parse_index(struct mofka_chunk *chunk, const ch
     if (points)
         memcpy(points, bytes + sizeof header, entries_size);
     *count = header.entries;
-    return points;
+    if (points && points_are_sound(points, *count, chunk))
+        return points;
+    free(points);
+    return NULL;
 }
 
-static bool load_index(struct mofka_chunk *chunk, int directory, const uint8_t partition[16])
+bool mofka_chunk_load_index(struct mofka_chunk *chunk, int directory, const uint8_t partition[16])
 {
     char name[MOFKA_CHUNK_NAME_MAX], path[96];
     mofka_chunk_name(chunk->number, "idx", name);
@@ -192,7 +209,7 @@ static bool load_index(struct mofka_chunk *chunk, int directory, const uint8_t p
 int mofka_chunk_prepare_index(struct mofka_chunk *chunk, int directory, const uint8_t partition[16],
                               struct dango_error *err)
 {
-    if (load_index(chunk, directory, partition))
+    if (mofka_chunk_load_index(chunk, directory, partition))
         return 0;
     struct mofka_chunk_report report;
     log_warning("mofka-log", "chunk %" PRIu64 ": its index is missing or damaged: made again", chunk->number);

@@ -263,20 +263,50 @@ static int check_header(const char *bytes, size_t size, const uint8_t partition[
     return 0;
 }
 
-static int load(struct mofka_cursors *cursors, const char *bytes, size_t size, mofka_cursor_visit visit, void *arg,
-                struct dango_error *err)
+/* Visits the whole records; *end is where they end. */
+static int walk(const char *bytes, size_t size, const uint8_t partition[16], mofka_cursor_visit visit, void *arg,
+                size_t *end, size_t *records, struct dango_error *err)
 {
     char name[UINT16_MAX + 1];
     struct record record;
-    int status = check_header(bytes, size, cursors->partition, err);
+    int status = check_header(bytes, size, partition, err);
     if (status < 0)
         return status;
     size_t offset = sizeof(struct mofka_chunk_header), n;
     while (status == 0 && (n = parse_record(bytes + offset, size - offset, &record, name)) > 0) {
         status = visit(arg, name, record.next_id, record.flags & RECORD_REMOVED, err);
-        cursors->records++;
+        ++*records;
         offset += n;
     }
+    *end = offset;
+    return status;
+}
+
+int dango_mofka_cursors_read(int directory, const uint8_t partition[16], mofka_cursor_visit visit, void *arg,
+                             size_t *whole, size_t *torn, struct dango_error *err)
+{
+    char path[64];
+    size_t size, records = 0;
+    *whole = *torn = 0;
+    int fd = openat(directory, FILE_NAME, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : dango_error_set_errno(err, errno, FILE_NAME ": cannot open");
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    char *bytes = dango_file_read(path, FILE_SIZE_MAX, &size, err);
+    close(fd);
+    if (!bytes)
+        return err ? err->code : DANGO_ERR_IO;
+    int status = walk(bytes, size, partition, visit, arg, whole, &records, err);
+    free(bytes);
+    *torn = status == 0 ? size - *whole : 0;
+    return status;
+}
+
+static int load(struct mofka_cursors *cursors, const char *bytes, size_t size, mofka_cursor_visit visit, void *arg,
+                struct dango_error *err)
+{
+    size_t offset = 0;
+    int status = walk(bytes, size, cursors->partition, visit, arg, &offset, &cursors->records, err);
     if (status == 0 && offset < size) {
         log_warning("mofka-log", FILE_NAME ": %zu bytes at the end are no whole record: cut off", size - offset);
         if (ftruncate(cursors->fd, (off_t)offset) != 0)

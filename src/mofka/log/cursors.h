@@ -33,6 +33,12 @@ typedef int (*mofka_cursor_visit)(void *arg, const char *name, uint64_t next_id,
 int dango_mofka_cursors_open(int directory, const uint8_t partition[16], const struct mofka_log_io *io,
                              mofka_cursor_visit visit, void *arg, struct mofka_cursors **cursors,
                              struct dango_error *err);
+/*
+ * Visits what the file holds without changing it, whoever has it open; a missing file holds nothing. `whole` and `torn`:
+ * bytes of whole records with the header, and of what follows them.
+ */
+int dango_mofka_cursors_read(int directory, const uint8_t partition[16], mofka_cursor_visit visit, void *arg,
+                             size_t *whole, size_t *torn, struct dango_error *err);
 void dango_mofka_cursors_close(struct mofka_cursors *cursors);
 
 /* Prepares a record; nothing is written before the next sync. */

@@ -6,7 +6,8 @@
 
 #include "mofka/log/log.h"
 
-#define MOFKA_LOG_TOPIC_MAX 256
+#define MOFKA_LOG_TOPIC_MAX     256
+#define MOFKA_LOG_IDENTITY_FILE "partition.json"
 
 struct mofka_log {
     char topic[MOFKA_LOG_TOPIC_MAX + 1];
@@ -29,6 +30,10 @@ struct mofka_log {
 /* Hold and release of a chunk's region: one pin more or less of a chunk that is pinned already. */
 void mofka_log_hold_chunk(struct mofka_region *region);
 void mofka_log_release_chunk(struct mofka_region *region);
+
+/* The numbers of all chunk-N.log files, ascending, to be freed. All or none: a list that lacks the last ones would hide
+ * events. */
+int mofka_log_find_chunks(int directory, uint64_t **numbers, size_t *count, struct dango_error *err);
 
 int mofka_log_add_chunk(struct mofka_log *log, struct mofka_chunk *chunk);
 

@@ -24,7 +24,7 @@
 #include <unistd.h>
 #include <uuid/uuid.h>
 
-#define IDENTITY_FILE "partition.json"
+#define IDENTITY_FILE MOFKA_LOG_IDENTITY_FILE
 
 struct identity {
     int64_t format;
@@ -203,12 +203,11 @@ static int add_number(const char *name, uint64_t **numbers, size_t *count)
     return 0;
 }
 
-/* The numbers of all chunk-N.log files, ascending. All or none: a list that lacks the last ones would hide events. */
-static int find_chunks(const struct mofka_log *log, uint64_t **numbers, size_t *count, struct dango_error *err)
+int mofka_log_find_chunks(int directory, uint64_t **numbers, size_t *count, struct dango_error *err)
 {
     *numbers = NULL;
     *count = 0;
-    int fd = openat(log->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *entries = fd < 0 ? NULL : fdopendir(fd);
     int status = entries ? 0 : -errno;
     struct dirent *entry;
@@ -222,6 +221,7 @@ static int find_chunks(const struct mofka_log *log, uint64_t **numbers, size_t *
         close(fd);
     if (status < 0) {
         free(*numbers);
+        *numbers = NULL;
         return mofka_log_io_error(err, -status, "cannot list the directory");
     }
     if (*count > 0)
@@ -242,7 +242,7 @@ static int check_empty(const struct mofka_log_settings *settings, const struct m
 {
     uint64_t *numbers;
     size_t count;
-    if (find_chunks(log, &numbers, &count, err) < 0)
+    if (mofka_log_find_chunks(log->directory, &numbers, &count, err) < 0)
         return dango_error_prefix(err, "%s", log->path);
     free(numbers);
     if (count == 0)
@@ -309,7 +309,7 @@ static int open_chunks(struct mofka_log *log, struct dango_error *err)
 {
     uint64_t *numbers;
     size_t count;
-    if (find_chunks(log, &numbers, &count, err) < 0)
+    if (mofka_log_find_chunks(log->directory, &numbers, &count, err) < 0)
         return err->code;
     int status = count == 0 ? begin_anew(log, err) : check_sequence(numbers, count, err);
     for (size_t i = 0; status == 0 && i < count; i++) {
