@@ -1,5 +1,5 @@
 /*
- * Time in nanoseconds on the monotonic clock, and deadlines made from timeouts. Pure functions, any thread.
+ * Time in nanoseconds on the monotonic clock, deadlines made from timeouts, and the time of day for what is stored. Pure functions, any thread.
  */
 #ifndef DANGO_UTIL_CLOCK_H
 #define DANGO_UTIL_CLOCK_H
@@ -16,6 +16,14 @@ static inline int64_t dango_clock_ns(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * DANGO_NS_PER_S + now.tv_nsec;
+}
+
+/* Nanoseconds since 1970. May jump: for people and files, not for waiting. */
+static inline uint64_t dango_clock_wall_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * (uint64_t)DANGO_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
 /* now + timeout_ms as a monotonic time; a negative timeout or one too far away gives DANGO_NEVER. */

@@ -60,14 +60,24 @@ static int stop(void **state)
 
 /* ---- well-behaved requests ---- */
 
-static uint64_t attach(void)
+static uint64_t producers; /* the number of the one that came last */
+
+/* The last producer comes back with a batch of which it does not know what became of it. */
+static uint64_t resume(uint64_t sequence)
 {
-    struct mofka_attach_request request = {.producer = 5};
+    struct mofka_attach_request request = {
+        .producer = producers, .first = sequence, .unsettled = 1, .window = 4, .attempt = 1};
     struct mofka_attach_answer answer;
     mofka_request_head_init(&request.head, 0);
     diaspora_segment part = {&request, sizeof request};
     assert_int_equal(mofka_call(&target, MOFKA_RPC_ATTACH, &part, 1, &answer, sizeof answer, &err), 0);
     return answer.token;
+}
+
+static uint64_t attach(void)
+{
+    producers++;
+    return resume(0);
 }
 
 static struct mofka_subscribe_answer subscribe(enum diaspora_start start)
@@ -147,6 +157,21 @@ static void batches_keep_their_order_whatever_fails(void **state)
     assert_int_equal(plain(MOFKA_RPC_CLOSE, token), 0);
 }
 
+static void a_batch_that_is_sent_again_is_stored_once(void **state)
+{
+    (void)state;
+    uint64_t token = attach(), first, again, next;
+    assert_int_equal(produce(token, 1, 0, "a", &first), 0);
+    uint64_t second_token = resume(0); /* as if the answer had been lost */
+    assert_int_equal(produce(second_token, 1, 0, "a", &again), 0);
+    assert_int_equal(again, first);
+    assert_int_equal(produce(second_token, 1, 1, "b", &next), 0);
+    assert_int_equal(next, first + 1);
+    assert_int_equal(produce(token, 1, 1, "b", NULL), DANGO_ERR_CANCELED);
+    assert_int_equal(plain(MOFKA_RPC_CLOSE, token), 0);
+    assert_int_equal(plain(MOFKA_RPC_CLOSE, second_token), 0);
+}
+
 /* Sizes, counts and bulk handles that do not fit together. */
 static void lies_about_batches_store_nothing(void **state)
 {
@@ -159,7 +184,7 @@ static void lies_about_batches_store_nothing(void **state)
     size_t size = diaspora_record_put(records, "meta", 4, 0);
     uint32_t attempt = 2;
     for (int kind = 0; kind < 4; kind++, attempt++) {
-        struct mofka_produce_request request = {.attempt = attempt, .records_size = size};
+        struct mofka_produce_request request = {.attempt = attempt, .sequence = attempt, .records_size = size};
         struct mofka_produce_answer answer;
         diaspora_segment parts[] = {{&request, sizeof request}, {records, size}};
         mofka_request_head_init(&request.head, token);
@@ -176,7 +201,7 @@ static void lies_about_batches_store_nothing(void **state)
         assert_true(mofka_call(&target, MOFKA_RPC_PRODUCE, parts, 2, &answer, sizeof answer, &err) < 0);
         assert_true(strlen(err.text) > 0);
     }
-    assert_int_equal(produce(token, attempt, 0, "b", &after), 0);
+    assert_int_equal(produce(token, attempt, attempt, "b", &after), 0);
     assert_int_equal(after, before + 1);
     assert_int_equal(plain(MOFKA_RPC_CLOSE, token), 0);
 }
@@ -261,6 +286,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_open_only_what_they_are_for),
         cmocka_unit_test(batches_keep_their_order_whatever_fails),
+        cmocka_unit_test(a_batch_that_is_sent_again_is_stored_once),
         cmocka_unit_test(lies_about_batches_store_nothing),
         cmocka_unit_test(rooms_that_are_none_end_the_subscription),
         cmocka_unit_test(acknowledgements_of_the_future_are_refused),

@@ -4,6 +4,7 @@
 #include "mofka/log/chunk.h"
 
 #include "mofka/log/scan.h"
+#include "util/clock.h"
 #include "util/crc32c.h"
 
 #include <assert.h>
@@ -15,7 +16,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 void mofka_chunk_name(uint64_t number, const char *suffix, char name[MOFKA_CHUNK_NAME_MAX])
@@ -48,20 +48,13 @@ void mofka_chunk_destroy(struct mofka_chunk *chunk)
     free(chunk);
 }
 
-static uint64_t wall_clock_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static int write_header(int fd, uint64_t number, uint64_t first_id, const uint8_t partition[16])
 {
     struct mofka_chunk_header header = {.magic = MOFKA_CHUNK_MAGIC,
                                         .version = MOFKA_LOG_VERSION,
                                         .number = number,
                                         .first_id = first_id,
-                                        .created_ns = wall_clock_ns()};
+                                        .created_ns = dango_clock_wall_ns()};
     memcpy(header.partition, partition, sizeof header.partition);
     header.crc = dango_crc32c(0, &header, offsetof(struct mofka_chunk_header, crc));
     struct iovec iov = {&header, sizeof header};

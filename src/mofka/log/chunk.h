@@ -25,9 +25,11 @@
 #include <stdbool.h>
 
 struct mofka_log;
+struct mofka_producers;
 
 struct mofka_chunk {
-    struct mofka_log *log; /* that it belongs to, or NULL */
+    struct mofka_log *log;             /* that it belongs to, or NULL */
+    struct mofka_producers *producers; /* told of what a scan finds, or NULL */
     uint64_t number;
     uint64_t first_id;
     atomic_size_t size; /* bytes readers may look at, header included */

@@ -3,7 +3,9 @@
  */
 #include "mofka/log/chunk.h"
 
+#include "mofka/log/producers.h"
 #include "mofka/log/scan.h"
+#include "util/clock.h"
 #include "util/crc32c.h"
 #include "util/file.h"
 #include "util/log.h"
@@ -55,8 +57,12 @@ static void count_item(struct mofka_chunk *chunk, enum mofka_scan_kind kind, con
         report->events += item->frame->count;
         if (item->frame->count > 0)
             add_point(chunk, item->first_id, item->offset);
+        if (chunk->producers)
+            dango_mofka_producers_note(chunk->producers, item->frame);
     } else if (kind == MOFKA_SCAN_DAMAGED) {
         report->damaged_stretches++;
+        if (chunk->producers)
+            dango_mofka_producers_damaged(chunk->producers, dango_clock_wall_ns());
         report->lost_events += item->lost;
     } else if (kind == MOFKA_SCAN_TORN) {
         report->torn_offset = item->offset;

@@ -6,6 +6,7 @@
  *                          chunk-000000.idx    index of a sealed chunk: header (64 bytes), then entries
  *                          chunk-000001.log    …
  *                          cursors             positions of consumers
+ *                          producers           last batches of producers (producers_file.c)
  *
  * All chunks but the last are sealed: whole, on the medium, never written again. Everything is little endian.
  * Headers end in a CRC32C over what comes before it.
@@ -20,6 +21,7 @@
 #define MOFKA_LOG_VERSION       1u
 #define MOFKA_CHUNK_MAGIC       0x4b48434du /* "MCHK" */
 #define MOFKA_CHUNK_INDEX_MAGIC 0x5844494du /* "MIDX" */
+#define MOFKA_PRODUCERS_MAGIC   0x4452504du /* "MPRD" */
 
 struct mofka_chunk_header {
     uint32_t magic;

@@ -5,6 +5,7 @@
 #define DANGO_MOFKA_LOG_INTERNAL_H
 
 #include "mofka/log/log.h"
+#include "mofka/log/producers.h"
 
 #define MOFKA_LOG_TOPIC_MAX     256
 #define MOFKA_LOG_IDENTITY_FILE "partition.json"
@@ -18,7 +19,8 @@ struct mofka_log {
     int directory;    /* descriptor */
     int lock_fd;      /* of partition.json, locked */
     uint64_t next_id; /* the writer's */
-    bool failed;      /* the writer's: no more writing, because of `failure` */
+    struct mofka_producers *producers;
+    bool failed; /* the writer's: no more writing, because of `failure` */
     struct dango_error failure;
     pthread_mutex_t lock;        /* guards the rest; taken before a chunk's */
     struct mofka_chunk **chunks; /* ascending; at least one; the last is open */

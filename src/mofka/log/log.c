@@ -3,6 +3,7 @@
  */
 #include "mofka/log/internal.h"
 
+#include "util/clock.h"
 #include "util/log.h"
 
 #include <assert.h>
@@ -32,6 +33,7 @@ void dango_mofka_log_close(struct mofka_log *log)
     for (size_t i = 0; i < log->num_chunks; i++)
         mofka_chunk_destroy(log->chunks[i]);
     free(log->chunks);
+    dango_mofka_producers_destroy(log->producers);
     if (log->lock_fd >= 0)
         close(log->lock_fd);
     if (log->directory >= 0)
@@ -83,12 +85,22 @@ static bool chunk_is_full(const struct mofka_log *log, const struct mofka_chunk 
     return chunk->end + bytes > log->max_chunk_size || chunk->events + events > log->max_events_per_chunk;
 }
 
+/* What the frames of a chunk say about producers must be found without reading it once it is not the last any more.
+ * Without the file nothing is lost; producers that come back after a restart may then be refused. */
+static void save_producers(struct mofka_log *log, uint64_t number)
+{
+    struct dango_error err;
+    if (dango_mofka_producers_save(log->producers, log->directory, log->uuid, number, dango_clock_wall_ns(), &err) < 0)
+        log_warning("mofka-log", "partition %s-…: cannot save the table of producers: %s", log->topic, err.text);
+}
+
 static int rotate(struct mofka_log *log, struct dango_error *err)
 {
     struct mofka_chunk *full = last_chunk(log), *fresh;
     /* A sealed chunk is never verified again, so it must be on the medium before the next one exists. */
     if (dango_mofka_log_sync(log, err) < 0)
         return err->code;
+    save_producers(log, full->number + 1);
     bool broken = false;
     if (mofka_chunk_create(log->directory, full->number + 1, log->next_id, log->uuid, &fresh, &broken, err) < 0) {
         dango_error_prefix(err, "%s", log->path);
@@ -141,6 +153,7 @@ static int append_group(struct mofka_log *log, struct mofka_frame *const *frames
             mofka_chunk_note(chunk, frames[i]->first_id, offset);
         offset += (size_t)mofka_frame_size(frames[i]);
         log->next_id += frames[i]->count;
+        dango_mofka_producers_note(log->producers, frames[i]);
     }
     return 0;
 }
@@ -175,6 +188,11 @@ int dango_mofka_log_sync(struct mofka_log *log, struct dango_error *err)
     mofka_log_io_error(err, -status, "%s: chunk %" PRIu64 ": cannot sync", log->path, last_chunk(log)->number);
     fail(log, err);
     return err->code;
+}
+
+struct mofka_producers *dango_mofka_log_producers(const struct mofka_log *log)
+{
+    return log->producers;
 }
 
 int dango_mofka_log_directory(const struct mofka_log *log)

@@ -21,6 +21,7 @@
 #define DANGO_MOFKA_LOG_H
 
 #include "mofka/log/chunk.h"
+#include "mofka/log/producers.h"
 #include "mofka/log/scan.h"
 
 struct json_object;
@@ -54,6 +55,8 @@ void dango_mofka_log_close(struct mofka_log *log);
 /* partition.json of a directory, checked: who is it? `uuid` may be NULL. The caller frees *topic. */
 int dango_mofka_log_identify(const char *directory, char **topic, uint8_t uuid[16], struct dango_error *err);
 
+/* Who wrote to it: told of every frame when it is appended, before it is safe. The log's. */
+struct mofka_producers *dango_mofka_log_producers(const struct mofka_log *log);
 /* Descriptor of its directory, the log's. */
 int dango_mofka_log_directory(const struct mofka_log *log);
 uint64_t dango_mofka_log_first_id(struct mofka_log *log);

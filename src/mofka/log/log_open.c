@@ -6,6 +6,7 @@
 
 #include <dango/options.h>
 
+#include "util/clock.h"
 #include "util/file.h"
 #include "util/json.h"
 #include "util/log.h"
@@ -168,7 +169,10 @@ static struct mofka_log *log_new(const struct mofka_log_settings *settings, stru
     log->path = path;
     pthread_mutex_init(&log->lock, NULL);
     list_init(&log->idle);
-    return log;
+    if (dango_mofka_producers_create(&log->producers, err) == 0)
+        return log;
+    dango_mofka_log_close(log);
+    return NULL;
 }
 
 static int add_or_destroy(struct mofka_log *log, struct mofka_chunk *chunk, struct dango_error *err)
@@ -327,8 +331,17 @@ static int recover_last(struct mofka_log *log, struct mofka_log_report *report, 
 {
     struct mofka_chunk *last = log->chunks[log->num_chunks - 1];
     struct mofka_chunk_report found;
-    if (mofka_chunk_scan(last, log->directory, log->uuid, true, &found, err) < 0)
-        return err->code;
+    if (!dango_mofka_producers_load(log->producers, log->directory, log->uuid, last->number, dango_clock_wall_ns()))
+        log_warning(
+            "mofka-log",
+            "partition %s-…: the file \"producers\" is missing or does not fit: producers that were interrupted "
+            "may be refused once",
+            log->topic);
+    last->producers = log->producers;
+    int status = mofka_chunk_scan(last, log->directory, log->uuid, true, &found, err);
+    last->producers = NULL;
+    if (status < 0)
+        return status;
     if (found.torn_bytes > 0) {
         log_warning("mofka-log",
                     "partition %s-…: chunk %" PRIu64 ": %" PRIu64 " bytes after event %" PRIu64

@@ -39,9 +39,11 @@ struct mofka_partition {
     struct mofka_partition_settings settings;
     const struct mofka_storage_ops *ops;
     atomic_uint_fast64_t next_id;
-    pthread_mutex_t lock;     /* guards everything below and the streams */
-    struct list_node pending; /* receptions in the order of their reservation */
-    uint64_t size;            /* bytes committed */
+    struct mofka_producers *producers; /* the storage's */
+    pthread_mutex_t lock;              /* guards everything below and the streams */
+    struct list_node pending;          /* receptions in the order of their reservation */
+    struct list_node streams;          /* that are attached */
+    uint64_t size;                     /* bytes committed */
 };
 
 /* For the constructors of the storages, which embed the structure. */
@@ -58,7 +60,5 @@ void mofka_partition_complete(struct mofka_partition *partition, bool grown, str
 /* Makes the header of a frame from its reception, all but id, time and checksums. */
 void mofka_partition_make_header(const struct mofka_partition *partition, const struct mofka_reception *reception,
                                  struct mofka_frame *frame);
-/* Nanoseconds since 1970. */
-uint64_t mofka_partition_now_ns(void);
 
 #endif

@@ -10,6 +10,8 @@
 #include "mofka/partition/internal.h"
 #include "mofka/partition/segment.h"
 
+#include "util/clock.h"
+
 #include <stdlib.h>
 
 #define SEGMENT_SIZE     ((size_t)4 << 20)
@@ -46,6 +48,7 @@ static void destroy(struct mofka_partition *base)
         mofka_segment_destroy(segment, base->settings.registrar);
     }
     mofka_partition_fini(base);
+    dango_mofka_producers_destroy(base->producers);
     free(partition->index);
     free(partition);
 }
@@ -148,8 +151,9 @@ static bool finish(struct mofka_partition *partition, struct mofka_reception *re
     struct mofka_frame *frame = (struct mofka_frame *)(segment->region.base + offset);
     mofka_partition_make_header(partition, reception, frame);
     frame->first_id = reception->first_id;
-    frame->timestamp_ns = mofka_partition_now_ns();
+    frame->timestamp_ns = dango_clock_wall_ns();
     dango_mofka_frame_seal(frame);
+    dango_mofka_producers_note(partition->producers, frame);
     if (frame->count > 0)
         index_add(memory(partition), reception->first_id, segment, offset);
     partition->size += size;
@@ -216,6 +220,11 @@ int dango_mofka_partition_create(const struct mofka_partition_settings *settings
     if (!new)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     mofka_partition_init(&new->base, settings, &memory_ops);
+    int code = dango_mofka_producers_create(&new->base.producers, err);
+    if (code != 0) {
+        destroy(&new->base);
+        return code;
+    }
     if (new->base.settings.segment_size == 0)
         new->base.settings.segment_size = SEGMENT_SIZE;
     *partition = &new->base;

@@ -7,10 +7,11 @@
  */
 #include "mofka/partition/internal.h"
 
+#include "util/clock.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 void mofka_partition_init(struct mofka_partition *partition, const struct mofka_partition_settings *settings,
                           const struct mofka_storage_ops *ops)
@@ -19,11 +20,12 @@ void mofka_partition_init(struct mofka_partition *partition, const struct mofka_
     partition->ops = ops;
     pthread_mutex_init(&partition->lock, NULL);
     list_init(&partition->pending);
+    list_init(&partition->streams);
 }
 
 void mofka_partition_fini(struct mofka_partition *partition)
 {
-    assert(list_empty(&partition->pending));
+    assert(list_empty(&partition->pending) && list_empty(&partition->streams));
     pthread_mutex_destroy(&partition->lock);
 }
 
@@ -46,6 +48,56 @@ uint64_t dango_mofka_partition_size(struct mofka_partition *partition)
     return size;
 }
 
+/* ---- streams ---- */
+
+/* Ends the earlier streams of a producer. False while batches of theirs are under way. Under the lock. */
+static bool end_streams(struct mofka_partition *partition, uint64_t producer)
+{
+    bool idle = true;
+    list_for_each (node, &partition->streams) {
+        struct mofka_stream *other = container_of(node, struct mofka_stream, link);
+        if (other->producer != producer)
+            continue;
+        other->failed_attempt = UINT32_MAX;
+        idle = idle && atomic_load(&other->pending) == 0;
+    }
+    return idle;
+}
+
+int dango_mofka_partition_attach(struct mofka_partition *partition, struct mofka_stream *stream, uint64_t producer,
+                                 uint32_t attempt, const struct mofka_resume *resume, struct dango_error *err)
+{
+    assert(!stream->record);
+    int code = 0;
+    pthread_mutex_lock(&partition->lock);
+    if (!end_streams(partition, producer))
+        code = dango_error_set(err, DANGO_ERR_BUSY, "earlier batches of this producer are still under way");
+    if (code == 0)
+        code = dango_mofka_producers_get(partition->producers, producer, resume, dango_clock_wall_ns(), &stream->record,
+                                         err);
+    if (code == 0) {
+        stream->producer = producer;
+        stream->attempt = attempt;
+        stream->failed_attempt = 0;
+        stream->next_sequence = resume->first;
+        list_append(&partition->streams, &stream->link);
+    }
+    pthread_mutex_unlock(&partition->lock);
+    return code;
+}
+
+void dango_mofka_partition_detach(struct mofka_partition *partition, struct mofka_stream *stream)
+{
+    if (!stream->record)
+        return;
+    assert(atomic_load(&stream->pending) == 0);
+    pthread_mutex_lock(&partition->lock);
+    list_remove(&stream->link);
+    pthread_mutex_unlock(&partition->lock);
+    dango_mofka_producers_put(partition->producers, stream->record);
+    stream->record = NULL;
+}
+
 /* ---- reserve ---- */
 
 /* Whether the batch is the one that comes next in its stream. */
@@ -63,14 +115,34 @@ static int check_sequence(const struct mofka_reception *reception, struct dango_
     return 0;
 }
 
+/* 1: the batch is stored already. A log knows a batch from the moment it is written: it counts when it is safe, too. */
+static int find_repeat(struct mofka_partition *partition, struct mofka_reception *reception, struct dango_error *err)
+{
+    const struct mofka_producer *record = reception->stream->record;
+    if (!record)
+        return 0;
+    int found =
+        dango_mofka_producers_find(partition->producers, record, reception->sequence, &reception->first_id, err);
+    if (found > 0 && reception->first_id >= dango_mofka_partition_next_id(partition))
+        return dango_error_set(err, DANGO_ERR_IO,
+                               "batch %" PRIu64 " of this producer has been written, but the medium failed before it "
+                               "was safe: restart the server",
+                               reception->sequence);
+    return found;
+}
+
 static int reserve_locked(struct mofka_partition *partition, struct mofka_reception *reception, struct dango_error *err)
 {
     struct mofka_stream *stream = reception->stream;
     int code = check_sequence(reception, err);
-    if (code != 0)
+    if (code == 0)
+        code = find_repeat(partition, reception, err);
+    if (code < 0)
         return code;
     stream->attempt = reception->attempt;
     stream->next_sequence = reception->sequence + 1;
+    if (code > 0)
+        return code;
 
     uint64_t size = mofka_frame_extent(reception->records_size, reception->data_size);
     if (size == 0)
@@ -80,6 +152,7 @@ static int reserve_locked(struct mofka_partition *partition, struct mofka_recept
         return code;
     reception->received = false;
     reception->failure = NULL;
+    atomic_fetch_add_explicit(&stream->pending, 1, memory_order_relaxed);
     list_append(&partition->pending, &reception->link);
     return 0;
 }
@@ -90,20 +163,13 @@ int dango_mofka_partition_reserve(struct mofka_partition *partition, struct mofk
     assert(reception->stream && reception->attempt > 0 && reception->count > 0 && reception->done);
     pthread_mutex_lock(&partition->lock);
     int code = reserve_locked(partition, reception, err);
-    if (code != 0 && reception->attempt > reception->stream->failed_attempt)
+    if (code < 0 && reception->attempt > reception->stream->failed_attempt)
         reception->stream->failed_attempt = reception->attempt;
     pthread_mutex_unlock(&partition->lock);
     return code;
 }
 
 /* ---- commit ---- */
-
-uint64_t mofka_partition_now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
 
 void mofka_partition_make_header(const struct mofka_partition *partition, const struct mofka_reception *reception,
                                  struct mofka_frame *frame)
@@ -134,6 +200,7 @@ void mofka_partition_complete(struct mofka_partition *partition, bool grown, str
         partition->settings.grown(partition->settings.arg);
     for (struct list_node *node; (node = list_pop(finished));) {
         struct mofka_reception *done = container_of(node, struct mofka_reception, link);
+        atomic_fetch_sub(&done->stream->pending, 1); /* what it became is known to whoever comes now */
         done->done(done, done->first_id, done->code);
     }
 }

@@ -9,7 +9,9 @@
  *                given and becomes the batch visible to readers. A batch that failed leaves a hole without ids.
  *
  * What one producer sends (a stream) is numbered. A batch out of sequence is refused, and once one has failed all
- * later ones fail too, until the producer starts a new attempt: order within a stream holds whatever happens.
+ * later ones fail too, until the producer starts a new attempt: order within a stream holds whatever happens. A producer
+ * that lost its connection comes with a new stream and sends again what it has no answer for; what is stored already is
+ * found by its number (mofka/log/producers.h).
  *
  * Reading is done by readers, each with a place of its own; it never waits for writers.
  *
@@ -27,6 +29,8 @@
 #include "mofka/partition/frame.h"
 #include "mofka/partition/region.h"
 #include "util/list.h"
+
+#include <stdatomic.h>
 
 struct mofka_partition;
 struct mofka_segment;
@@ -75,13 +79,30 @@ uint64_t dango_mofka_partition_size(struct mofka_partition *partition);
 
 /* ---- writing ---- */
 
-/* The batches of one producer. Zeroed by its owner, who sets `producer`; the rest belongs to the partition. */
+/*
+ * The batches of one producer, for as long as it stays connected. Zeroed by its owner; what is in it belongs to the
+ * partition. A stream that was only given its `producer` and not attached works, too, but nothing is known of what the
+ * producer stored before.
+ */
 struct mofka_stream {
-    uint64_t producer;       /* random number */
-    uint64_t next_sequence;  /* expected, if `attempt` > 0 */
-    uint32_t attempt;        /* newest seen; 0: none yet */
-    uint32_t failed_attempt; /* batches of this and earlier attempts are refused */
+    uint64_t producer;             /* random number */
+    uint64_t next_sequence;        /* expected, if `attempt` > 0 */
+    uint32_t attempt;              /* newest seen; 0: none yet */
+    uint32_t failed_attempt;       /* batches of this and earlier attempts are refused */
+    struct mofka_producer *record; /* attached */
+    struct list_node link;         /* attached: in the partition's list */
+    atomic_uint pending;           /* batches reserved and not done */
 };
+
+/*
+ * The producer comes, or comes back: its earlier streams are at an end, and its first batch is number resume->first of
+ * attempt `attempt`. DANGO_ERR_BUSY: batches of an earlier stream are still under way, try again soon; DANGO_ERR_CORRUPT:
+ * see mofka/log/producers.h.
+ */
+int dango_mofka_partition_attach(struct mofka_partition *partition, struct mofka_stream *stream, uint64_t producer,
+                                 uint32_t attempt, const struct mofka_resume *resume, struct dango_error *err);
+/* Its batches are done and no more will come. Nothing is done for one that is not attached. */
+void dango_mofka_partition_detach(struct mofka_partition *partition, struct mofka_stream *stream);
 
 /* A batch on its way in; memory of the caller, from reserve to done. */
 struct mofka_reception {
@@ -107,7 +128,8 @@ struct mofka_reception {
 };
 
 /*
- * Gives the batch its place. On failure (out of sequence, too large, no memory) nothing was reserved, `done` will not
+ * Gives the batch its place. 1: it has one already, the producer has sent it before; its first_id is set, nothing was
+ * reserved and `done` will not be called. On failure (out of sequence, too large, no memory) nothing was reserved, `done` will not
  * be called, and the attempt has failed.
  */
 int dango_mofka_partition_reserve(struct mofka_partition *partition, struct mofka_reception *reception,

@@ -15,6 +15,7 @@
 #include "mofka/partition/buffers.h"
 #include "mofka/partition/internal.h"
 
+#include "util/clock.h"
 #include "util/log.h"
 
 #include <uuid/uuid.h>
@@ -130,7 +131,7 @@ static bool take_group(struct stored_partition *partition, struct group *group)
 
 static void number_group(struct stored_partition *partition, struct group *group)
 {
-    uint64_t id = dango_mofka_log_next_id(partition->log), now_ns = mofka_partition_now_ns();
+    uint64_t id = dango_mofka_log_next_id(partition->log), now_ns = dango_clock_wall_ns();
     for (size_t i = 0; i < group->count; i++) {
         group->frames[i]->first_id = group->receptions[i]->first_id = id;
         group->frames[i]->timestamp_ns = now_ns;
@@ -345,6 +346,7 @@ int dango_mofka_partition_open(const struct mofka_partition_settings *settings,
         destroy(&new->base);
         return code;
     }
+    new->base.producers = dango_mofka_log_producers(new->log);
     atomic_store(&new->base.next_id, dango_mofka_log_next_id(new->log));
     *partition = &new->base;
     return 0;

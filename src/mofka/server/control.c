@@ -34,7 +34,13 @@ void mofka_handle_attach(struct mofka_request *request)
         mofka_request_fail(request, err);
         return;
     }
-    session->stream.producer = attach.producer;
+    const struct mofka_resume resume = {attach.first, attach.stored_end, attach.unsettled, attach.window};
+    if (dango_mofka_partition_attach(request->provider->partition, &session->stream, attach.producer, attach.attempt,
+                                     &resume, err) != 0) {
+        mofka_session_close(request->provider, session);
+        mofka_request_fail(request, err);
+        return;
+    }
     struct mofka_attach_answer answer = {.token = session->token};
     diaspora_segment part = {&answer, sizeof answer};
     mofka_request_answer(request, &part, 1);

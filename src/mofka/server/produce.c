@@ -88,8 +88,13 @@ void mofka_handle_produce(struct mofka_request *request)
         .data_size = produce.request.data_size,
         .done = answer_producer,
     };
-    if (dango_mofka_partition_reserve(request->provider->partition, &request->reception, err) != 0) {
+    int reserved = dango_mofka_partition_reserve(request->provider->partition, &request->reception, err);
+    if (reserved < 0) {
         mofka_request_fail(request, err);
+        return;
+    }
+    if (reserved > 0) { /* sent a second time: as if it had just been stored */
+        answer_producer(&request->reception, request->reception.first_id, 0);
         return;
     }
     bool all_inside = produce.records && (produce.data || produce.request.data_size == 0);

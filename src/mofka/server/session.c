@@ -19,6 +19,7 @@ void mofka_session_release(struct mofka_session *session)
     if (atomic_fetch_sub(&session->references, 1) > 1)
         return;
     assert(list_empty(&session->fetches) && !session->is_waiting);
+    dango_mofka_partition_detach(session->provider->partition, &session->stream);
     margo_addr_free(session->mid, session->peer);
     pthread_mutex_destroy(&session->lock);
     free(session);

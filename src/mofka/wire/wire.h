@@ -36,7 +36,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MOFKA_WIRE_VERSION 1u
+#define MOFKA_WIRE_VERSION 2u
 
 #define MOFKA_LEASE_MS 30000
 
@@ -70,7 +70,13 @@ struct mofka_request_head {
 /* Followed by the name (head.extra bytes). */
 struct mofka_attach_request {
     struct mofka_request_head head;
-    uint64_t producer; /* random number chosen by the client */
+    uint64_t producer; /* random number chosen by the client, the same each time it comes */
+    uint64_t first;    /* see struct mofka_resume in mofka/log/producers.h */
+    uint64_t stored_end;
+    uint32_t unsettled;
+    uint32_t window;
+    uint32_t attempt; /* of its first batch */
+    uint32_t reserved;
 };
 
 enum {
