@@ -139,6 +139,26 @@ size_t diaspora_topic_num_partitions(const diaspora_topic *topic);
 /* JSON text describing a partition (content is the driver's), borrowed; NULL when there is no such partition. */
 const char *diaspora_topic_partition_info(const diaspora_topic *topic, size_t partition);
 
+/*
+ * The saved positions of all consumers, as text to be freed with free(): a JSON array with one object per partition,
+ *   {"first": ID, "end": ID, "producers": N, "consumers": N, "positions": {CONSUMER: {"position": ID, "connected": N}}}
+ * `first` is the first event that is there, `end` the id of the next one to come, `position` the first event that the
+ * consumer has not acknowledged; `producers`, `consumers` and `connected` count who is connected now. NULL on error.
+ */
+char *diaspora_topic_positions(diaspora_topic *topic, diaspora_error *err);
+/*
+ * Moves the saved position of a consumer name, also back. Options: {"to": "first" | "last" | ID | TIME (required),
+ * "partition": N (all by default), "force": false}. TIME is "2025-01-31T12:00:00", local, or with a "Z" UTC: the first
+ * event that came then or later. Durable on return. DANGO_ERR_BUSY while consumers of that name are connected; with
+ * `force` they are shut out: their pulls and acknowledgements fail, and none of them moves the position any more.
+ */
+int diaspora_topic_reset_position(diaspora_topic *topic, const char *consumer, const char *options,
+                                  diaspora_error *err);
+/* Forgets the saved position of a consumer name: as if it had never been there. Options: {"partition", "force"} as
+ * above. DIASPORA_NOT_FOUND when there is none. */
+int diaspora_topic_delete_position(diaspora_topic *topic, const char *consumer, const char *options,
+                                   diaspora_error *err);
+
 /* ---- futures ------------------------------------------------------------------------------------------------------
  */
 
@@ -192,7 +212,7 @@ typedef struct diaspora_consumer diaspora_consumer;
 typedef struct diaspora_event diaspora_event;
 
 /*
- * Options: {"name": NAME (required), "data": "none" | "all", "from": "saved" | "first" | "last" | ID,
+ * Options: {"name": NAME (required), "data": "none" | "all", "from": "saved" | "first" | "last" | ID | TIME,
  *           "targets": [partition, …], "batch_size": "adaptive" | N, "max_num_batches": 2}.
  * The name identifies the saved positions. Events are prefetched, at most max_num_batches batches ahead.
  */

@@ -52,12 +52,16 @@ struct cli_command {
     int (*run)(void *fields, struct dango_error *err); /* exit status when ≥ 0, error code when < 0 */
 };
 
-extern const struct cli_command cli_topic_create, cli_topic_list, cli_produce, cli_consume;
+extern const struct cli_command cli_topic_create, cli_topic_list, cli_topic_positions, cli_topic_positions_reset,
+    cli_topic_positions_delete, cli_produce, cli_consume;
 
 /* ---- connect.c -------------------------------------------------------------------------------------------------- */
 
 /* Opens the driver that the options and DIASPORA_CTL_DRIVER_OPTIONS name. NULL with the error set. */
 diaspora_driver *cli_connect(const struct cli_common *common, struct dango_error *err);
+/* The same and opens a topic; NULL with the error set. *driver is to be closed in any case. */
+diaspora_topic *cli_open_topic(const struct cli_common *common, const char *name, diaspora_driver **driver,
+                               struct dango_error *err);
 /* The driver's type and options; to be released with free and json_object_put. */
 int cli_driver_options(const struct cli_component *driver, const char *environment, char **type,
                        struct json_object **json, struct dango_error *err);

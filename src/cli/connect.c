@@ -124,3 +124,10 @@ diaspora_driver *cli_connect(const struct cli_common *common, struct dango_error
     free(type);
     return driver;
 }
+
+diaspora_topic *cli_open_topic(const struct cli_common *common, const char *name, diaspora_driver **driver,
+                               struct dango_error *err)
+{
+    *driver = cli_connect(common, err);
+    return *driver ? diaspora_topic_open(*driver, name, err) : NULL;
+}

@@ -19,14 +19,18 @@
 #include <time.h>
 #include <unistd.h>
 
-static const struct cli_command *const commands[] = {&cli_topic_create, &cli_topic_list, &cli_produce, &cli_consume};
+static const struct cli_command *const commands[] = {
+    &cli_topic_create,           &cli_topic_list, &cli_topic_positions, &cli_topic_positions_reset,
+    &cli_topic_positions_delete, &cli_produce,    &cli_consume};
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
+#define COMMAND_WORDS 3 /* of the longest name */
+#define COMMAND_BYTES 128
 
 static void usage(FILE *out)
 {
     fprintf(out, "usage: diaspora-ctl COMMAND [OPTIONS]\n\ncommands:\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(out, "  %-14s %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(out, "  %-23s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(out, "\n\"diaspora-ctl COMMAND --help\" lists the options of a command.\n"
                  "DIASPORA_CTL_DRIVER_OPTIONS may hold the --driver options.\n");
 }
@@ -139,28 +143,54 @@ static int document(const char *directory)
     return status;
 }
 
-/* The command that the first words name; *used is how many. NULL after a message. */
-static const struct cli_command *find_command(int argc, char **argv, int *used)
+/* The command of that name; NULL when there is none. */
+static const struct cli_command *command_named(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(name, commands[i]->name) == 0)
+            return commands[i];
+    }
+    return NULL;
+}
+
+/* The first `count` words as a name of a command. */
+static void join_words(char *const *words, int count, char *name, size_t size)
+{
+    size_t used = 0;
+    name[0] = '\0';
+    for (int i = 0; i < count && used < size; i++)
+        used += (size_t)snprintf(name + used, size - used, "%s%s", i > 0 ? " " : "", words[i]);
+}
+
+static void complain_about_command(int argc, char **argv)
 {
     const char *names[COMMAND_COUNT];
-    char words[128];
+    char words[COMMAND_BYTES];
     bool is_group = strcmp(argv[1], "topic") == 0;
-    snprintf(words, sizeof words, "%s%s%s", argv[1], is_group && argc > 2 ? " " : "",
-             is_group && argc > 2 ? argv[2] : "");
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
         names[i] = commands[i]->name;
-        if (strcmp(words, names[i]) == 0) {
-            *used = is_group ? 3 : 2;
-            return commands[i];
-        }
-    }
+    join_words(argv + 1, is_group && argc > 2 ? 2 : 1, words, sizeof words);
     const char *best = dango_suggest(words, names, COMMAND_COUNT);
     if (is_group && argc == 2)
-        fprintf(stderr, "diaspora-ctl: \"topic\" needs an action: create or list\n\n");
+        fprintf(stderr, "diaspora-ctl: \"topic\" needs an action: create, list, positions …\n\n");
     else
         fprintf(stderr, "diaspora-ctl: unknown command \"%s\"%s%s%s\n\n", words, best ? " (did you mean \"" : "",
                 best ? best : "", best ? "\"?)" : "");
     usage(stderr);
+}
+
+/* The command that as many of the first words as possible name; *used is how many. NULL after a message. */
+static const struct cli_command *find_command(int argc, char **argv, int *used)
+{
+    for (int count = argc - 1 < COMMAND_WORDS ? argc - 1 : COMMAND_WORDS; count > 0; count--) {
+        char words[COMMAND_BYTES];
+        join_words(argv + 1, count, words, sizeof words);
+        const struct cli_command *command = command_named(words);
+        *used = count + 1;
+        if (command)
+            return command;
+    }
+    complain_about_command(argc, argv);
     return NULL;
 }
 

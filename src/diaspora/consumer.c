@@ -13,6 +13,7 @@
 
 #include "diaspora/producer.h"
 #include "diaspora/selection.h"
+#include "diaspora/start.h"
 #include "util/clock.h"
 #include "util/json.h"
 
@@ -48,8 +49,10 @@ static const char *const data_modes[] = {"none", "all", NULL};
 const struct dango_option dango_diaspora_consumer_options[] = {
     DANGO_OPTION_STRING_REQUIRED("name", struct settings, name, "identifies the saved positions"),
     DANGO_OPTION_CHOICE("data", struct settings, data, 0, data_modes, "whether events come with their data"),
-    DANGO_OPTION_JSON("from", struct settings, from, DANGO_JSON_STRING | DANGO_JSON_INT, "\"saved\"",
-                      "where to start: \"saved\" position, \"first\" event, after the \"last\" one, or an event id"),
+    DANGO_OPTION_JSON(
+        "from", struct settings, from, DANGO_JSON_STRING | DANGO_JSON_INT, "\"saved\"",
+        "where to start: \"saved\" position, \"first\" event, after the \"last\" one, an event id, or the "
+        "time at which events came (2025-01-31T12:00:00, with Z for UTC)"),
     DANGO_OPTION_JSON("targets", struct settings, targets, DANGO_JSON_ARRAY, NULL,
                       "indices of the partitions to read; all by default"),
     DANGO_OPTION_JSON("batch_size", struct settings, batch_size, DANGO_JSON_STRING | DANGO_JSON_INT, "\"adaptive\"",
@@ -58,30 +61,6 @@ const struct dango_option dango_diaspora_consumer_options[] = {
                      "batches fetched ahead per partition (at least 1, at most 63)"),
     DANGO_OPTION_END,
 };
-
-static int parse_from(struct json_object *from, struct diaspora_source_settings *source, struct dango_error *err)
-{
-    static const struct {
-        const char *name;
-        enum diaspora_start start;
-    } starts[] = {{"saved", DIASPORA_START_SAVED}, {"first", DIASPORA_START_FIRST}, {"last", DIASPORA_START_LAST}};
-    if (json_object_is_type(from, json_type_int)) {
-        if (json_object_get_int64(from) < 0)
-            return dango_error_set(err, DANGO_ERR_RANGE, "from: an event id is not negative");
-        source->start = DIASPORA_START_ID;
-        source->start_id = json_object_get_uint64(from);
-        return 0;
-    }
-    const char *text = json_object_get_string(from);
-    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
-        if (strcmp(text, starts[i].name) == 0) {
-            source->start = starts[i].start;
-            return 0;
-        }
-    }
-    return dango_error_set(err, DANGO_ERR_INVALID,
-                           "from: expected \"saved\", \"first\", \"last\" or an event id, got \"%s\"", text);
-}
 
 /* The partition that target `i` names; without targets, partition i. */
 static int parse_target(struct json_object *targets, size_t i, const diaspora_topic *topic, size_t *partition,
@@ -153,7 +132,7 @@ static int open_feeds(diaspora_consumer *consumer, const struct settings *settin
 {
     struct diaspora_source_settings source = {.consumer_name = consumer->name, .with_data = consumer->data_all};
     diaspora_topic *topic = consumer->topic;
-    int status = parse_from(settings->from, &source, err);
+    int status = dsp_start_parse(settings->from, "from", true, &source.start, &source.start_id, err);
     for (size_t i = 0; status == 0 && i < feed_count; i++) {
         struct dsp_feed *feed = &consumer->feeds[i];
         size_t partition;

@@ -71,7 +71,8 @@ enum diaspora_start {
     DIASPORA_START_SAVED,
     DIASPORA_START_FIRST,
     DIASPORA_START_LAST, /* only events that arrive after the subscription */
-    DIASPORA_START_ID
+    DIASPORA_START_ID,
+    DIASPORA_START_TIME /* the first event that came at a time or later */
 };
 
 /* One credit of a consumer: room for events, filled by the driver with whole batches or parts of them. */
@@ -133,8 +134,17 @@ struct diaspora_sink_settings {
 struct diaspora_source_settings {
     const char *consumer_name;
     enum diaspora_start start;
-    uint64_t start_id; /* for DIASPORA_START_ID */
+    uint64_t start_id; /* for DIASPORA_START_ID; for DIASPORA_START_TIME nanoseconds since 1970 */
     bool with_data;    /* send all data along as far as it fits */
+};
+
+/* What an operator wants with the saved position of a consumer. */
+struct diaspora_position_change {
+    const char *consumer_name;
+    bool remove;               /* DANGO_ERR_NOT_FOUND when there is none; or: */
+    enum diaspora_start start; /* where it goes; not SAVED */
+    uint64_t start_id;
+    bool force;
 };
 
 #define DIASPORA_DRIVER_ABI 1
@@ -176,6 +186,16 @@ struct diaspora_driver_ops {
      */
     int (*source_extent)(void *source, uint64_t *first, uint64_t *end, struct dango_error *err);
     void (*source_close)(void *source);
+
+    /* For operators; may be NULL if the back-end knows nothing of the kind. All may block. */
+
+    /* {"first": ID, "end": ID, "producers": N, "consumers": N,
+     *  "positions": {CONSUMER: {"position": ID, "connected": N}}} of a partition; one reference. */
+    int (*topic_inspect)(void *topic, size_t partition, struct json_object **state, struct dango_error *err);
+    /* Moves the saved position of a consumer name, also back; DANGO_ERR_BUSY while consumers of that name are there,
+     * unless forced: then those get an error. */
+    int (*topic_set_position)(void *topic, size_t partition, const struct diaspora_position_change *change,
+                              struct dango_error *err);
 };
 
 /* Makes a driver known under its type name; the table must live as long as the process. Thread-safe. */

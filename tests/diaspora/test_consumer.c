@@ -89,7 +89,7 @@ static void options_are_checked(void **state)
         {"{}", "consumer: name: this field is required"},
         {NULL, "name"},
         {"{\"name\":\"c\",\"form\":1}", "did you mean \"from\"?"},
-        {"{\"name\":\"c\",\"from\":\"middle\"}", "from: expected \"saved\", \"first\", \"last\" or an event id"},
+        {"{\"name\":\"c\",\"from\":\"middle\"}", "from: expected \"saved\", \"first\", \"last\", an event id or a time"},
         {"{\"name\":\"c\",\"from\":-1}", "not negative"},
         {"{\"name\":\"c\",\"targets\":[]}", "targets: must not be empty"},
         {"{\"name\":\"c\",\"targets\":[1]}", "targets[0]: topic \"events\" has no partition 1 (partitions: 1)"},

@@ -141,6 +141,8 @@ static const struct diaspora_driver_ops ops = {
     .source_acknowledge = mofka_source_acknowledge,
     .source_extent = mofka_source_extent,
     .source_close = mofka_source_close,
+    .topic_inspect = mofka_topic_inspect,
+    .topic_set_position = mofka_topic_set_position,
 };
 
 __attribute__((constructor)) static void register_driver(void)

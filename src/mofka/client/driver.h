@@ -4,6 +4,7 @@
  *     driver.c    opening: group file, engine, master database; the table
  *     options.c   option tables, and what they make of the options of a topic
  *     topic.c     creation (all or nothing), opening, listing
+ *     admin.c     what operators do to partitions
  *     memory.c    buffers registered for the network
  *     sink.c      batches to a partition
  *     source.c    events from a partition
@@ -52,6 +53,11 @@ void mofka_topic_close(void *topic);
 /* An error when there is no such partition, or its server does not serve it. */
 int mofka_topic_partition(struct mofka_topic *topic, size_t i, struct mofka_topic_partition **partition,
                           struct dango_error *err);
+
+/* admin.c: see struct diaspora_driver_ops */
+int mofka_topic_inspect(void *topic, size_t partition, struct json_object **state, struct dango_error *err);
+int mofka_topic_set_position(void *topic, size_t partition, const struct diaspora_position_change *change,
+                             struct dango_error *err);
 
 /* memory.c */
 

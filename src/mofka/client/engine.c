@@ -36,6 +36,7 @@ static const char *const rpc_names[MOFKA_RPC_COUNT] = {
     [MOFKA_RPC_SUBSCRIBE] = "mofka_subscribe", [MOFKA_RPC_FETCH] = "mofka_fetch",
     [MOFKA_RPC_READ] = "mofka_read",           [MOFKA_RPC_ACKNOWLEDGE] = "mofka_acknowledge",
     [MOFKA_RPC_RENEW] = "mofka_renew",         [MOFKA_RPC_CLOSE] = "mofka_close",
+    [MOFKA_RPC_INSPECT] = "mofka_inspect",     [MOFKA_RPC_SET_POSITION] = "mofka_set_position",
 };
 
 static int start(struct mofka_engine *engine)
@@ -227,8 +228,8 @@ int mofka_call_start(const struct mofka_target *target, hg_handle_t handle, cons
     return ret == HG_SUCCESS ? 0 : mofka_call_error(target, ret, err);
 }
 
-int mofka_call_timed(const struct mofka_target *target, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,
-                     void *answer, size_t answer_size, double timeout_ms, struct dango_error *err)
+int mofka_call_take(const struct mofka_target *target, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,
+                    double timeout_ms, mofka_take take, void *arg, struct dango_error *err)
 {
     hg_handle_t handle;
     int code = mofka_handle_create(target, rpc, &handle, err);
@@ -239,13 +240,31 @@ int mofka_call_timed(const struct mofka_target *target, enum mofka_rpc rpc, cons
     if (ret == HG_SUCCESS)
         ret = margo_get_output(handle, &message);
     if (ret == HG_SUCCESS) {
-        code = dango_mofka_decode_answer(&message, answer, answer_size, err);
+        code = take(arg, &message, err);
         margo_free_output(handle, &message);
     } else {
         code = mofka_call_error(target, ret, err);
     }
     margo_destroy(handle);
     return code;
+}
+
+struct fixed_answer {
+    void *base;
+    size_t size;
+};
+
+static int take_fixed(void *arg, const struct mofka_message *message, struct dango_error *err)
+{
+    const struct fixed_answer *answer = arg;
+    return dango_mofka_decode_answer(message, answer->base, answer->size, err);
+}
+
+int mofka_call_timed(const struct mofka_target *target, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,
+                     void *answer, size_t answer_size, double timeout_ms, struct dango_error *err)
+{
+    struct fixed_answer fixed = {answer, answer_size};
+    return mofka_call_take(target, rpc, parts, count, timeout_ms, take_fixed, &fixed, err);
 }
 
 int mofka_call(const struct mofka_target *target, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,

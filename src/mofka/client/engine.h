@@ -24,6 +24,8 @@ enum mofka_rpc {
     MOFKA_RPC_ACKNOWLEDGE,
     MOFKA_RPC_RENEW,
     MOFKA_RPC_CLOSE,
+    MOFKA_RPC_INSPECT,
+    MOFKA_RPC_SET_POSITION,
     MOFKA_RPC_COUNT
 };
 
@@ -69,6 +71,10 @@ int mofka_call(const struct mofka_target *target, enum mofka_rpc rpc, const dias
                void *answer, size_t answer_size, struct dango_error *err);
 int mofka_call_timed(const struct mofka_target *target, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,
                      void *answer, size_t answer_size, double timeout_ms, struct dango_error *err);
+/* The same for answers with more than a fixed structure: `take` looks at the whole message; its code is that of the call. */
+typedef int (*mofka_take)(void *arg, const struct mofka_message *message, struct dango_error *err);
+int mofka_call_take(const struct mofka_target *target, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,
+                    double timeout_ms, mofka_take take, void *arg, struct dango_error *err);
 
 /* What the outcome of a call means to the user. */
 int mofka_call_error(const struct mofka_target *target, hg_return_t ret, struct dango_error *err);

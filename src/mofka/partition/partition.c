@@ -40,6 +40,12 @@ uint64_t dango_mofka_partition_next_id(const struct mofka_partition *partition)
     return atomic_load_explicit(&partition->next_id, memory_order_acquire);
 }
 
+uint64_t dango_mofka_partition_first_id(struct mofka_partition *partition)
+{
+    struct mofka_log *log = dango_mofka_partition_log(partition);
+    return log ? dango_mofka_log_first_id(log) : 0;
+}
+
 uint64_t dango_mofka_partition_size(struct mofka_partition *partition)
 {
     pthread_mutex_lock(&partition->lock);

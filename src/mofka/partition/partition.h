@@ -74,6 +74,8 @@ void dango_mofka_partition_destroy(struct mofka_partition *partition);
 
 /* Number of events that are visible = id of the next one. */
 uint64_t dango_mofka_partition_next_id(const struct mofka_partition *partition);
+/* The first event that is there: 0, or where the log begins. */
+uint64_t dango_mofka_partition_first_id(struct mofka_partition *partition);
 /* Bytes of frames committed since the partition was created or opened. */
 uint64_t dango_mofka_partition_size(struct mofka_partition *partition);
 
@@ -209,6 +211,10 @@ uint64_t dango_mofka_reader_skip(struct mofka_reader *reader);
 /* Where the data of event `id` are; asking for ascending ids is cheap. The reader must have been set up by seek. */
 int dango_mofka_reader_locate(struct mofka_reader *reader, uint64_t id, struct mofka_place *place,
                               struct dango_error *err);
+
+/* Where the first batch that came at `time_ns` (since 1970) or later begins: an id up to next_id. */
+int dango_mofka_partition_find_time(struct mofka_partition *partition, uint64_t time_ns, uint64_t *id,
+                                    struct dango_error *err);
 
 /* The header of a frame that holds just the events of a slice, sealed. */
 void dango_mofka_slice_header(const struct mofka_slice *slice, struct mofka_frame *header);

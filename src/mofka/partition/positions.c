@@ -4,6 +4,9 @@
  * Changed positions are on the list `dirty`, those who wait for them on `waiting`. If nobody writes, a writer is started;
  * it takes both lists, writes the positions without the lock, tells those who waited, and ends when there is nothing more.
  * A position that could not be written stays with the file's pending records and goes with the next attempt.
+ *
+ * A name that is removed stays in the table, marked, until the writer has made a record of it: only the writer frees
+ * entries, so that it may look at names without the lock.
  */
 #include "mofka/partition/positions.h"
 
@@ -24,6 +27,7 @@ struct position {
     UT_hash_handle hh;
     struct list_node dirty; /* in positions->dirty while it is to be written */
     uint64_t next_id;
+    bool removed; /* has no position any more; to be freed by the writer */
     char name[];
 };
 
@@ -70,7 +74,7 @@ uint64_t dango_mofka_positions_get(struct mofka_positions *positions, const char
     struct position *position;
     pthread_mutex_lock(&positions->lock);
     HASH_FIND_STR(positions->table, name, position);
-    uint64_t next_id = position ? position->next_id : 0;
+    uint64_t next_id = position && !position->removed ? position->next_id : 0;
     pthread_mutex_unlock(&positions->lock);
     return next_id;
 }
@@ -98,6 +102,10 @@ static struct position *find_or_add(struct mofka_positions *positions, const cha
 {
     struct position *position;
     HASH_FIND_STR(positions->table, name, position);
+    if (position && position->removed) {
+        position->removed = false;
+        position->next_id = 0;
+    }
     if (position)
         return position;
     if (HASH_COUNT(positions->table) >= MOFKA_POSITIONS_MAX) {
@@ -112,17 +120,29 @@ static struct position *find_or_add(struct mofka_positions *positions, const cha
 }
 
 /* Under the lock. */
+static void change(struct mofka_positions *positions, struct position *position, uint64_t next_id)
+{
+    position->next_id = next_id;
+    if (positions->cursors && !list_linked(&position->dirty))
+        list_append(&positions->dirty, &position->dirty);
+}
+
+static void discard(struct mofka_positions *positions, struct position *position)
+{
+    assert(!list_linked(&position->dirty));
+    HASH_DEL(positions->table, position);
+    free(position);
+}
+
+/* Under the lock. */
 static int advance(struct mofka_positions *positions, const char *name, uint64_t next_id, struct dango_error *err)
 {
     assert(name && strlen(name) <= MOFKA_CONSUMER_NAME_MAX);
     struct position *position = find_or_add(positions, name, err);
     if (!position)
         return DANGO_ERR_NO_MEMORY;
-    if (next_id <= position->next_id)
-        return 0;
-    position->next_id = next_id;
-    if (positions->cursors && !list_linked(&position->dirty))
-        list_append(&positions->dirty, &position->dirty);
+    if (next_id > position->next_id)
+        change(positions, position, next_id);
     return 0;
 }
 
@@ -137,6 +157,13 @@ int dango_mofka_positions_advance(struct mofka_positions *positions, const char 
 
 /* ---- writing ---- */
 
+static int write_position(struct mofka_positions *positions, const struct position *position, struct dango_error *err)
+{
+    if (position->removed)
+        return dango_mofka_cursors_remove(positions->cursors, position->name, err);
+    return dango_mofka_cursors_set(positions->cursors, position->name, position->next_id, err);
+}
+
 /* Prepares records of what has changed and takes over who waits for it; false, and no writer any more, when nobody does. */
 static bool take_dirty(struct mofka_positions *positions, struct list_node *waiting, struct dango_error *err)
 {
@@ -147,8 +174,11 @@ static bool take_dirty(struct mofka_positions *positions, struct list_node *wait
         list_append(waiting, node);
     while (!list_empty(&positions->dirty) && err->code == 0) {
         struct position *position = container_of(positions->dirty.next, struct position, dirty);
-        if (dango_mofka_cursors_set(positions->cursors, position->name, position->next_id, err) == 0)
+        if (write_position(positions, position, err) == 0) {
             list_remove(&position->dirty);
+            if (position->removed)
+                discard(positions, position);
+        }
     }
     bool any = !list_empty(waiting);
     if (!any)
@@ -161,7 +191,7 @@ static bool take_dirty(struct mofka_positions *positions, struct list_node *wait
 struct snapshot {
     size_t count, next;
     struct snapshot_entry {
-        const char *name; /* of the table: names are never removed */
+        const char *name; /* of the table: only the writer, which we are, frees names */
         uint64_t next_id;
     } entries[];
 };
@@ -184,7 +214,8 @@ static struct snapshot *take_snapshot(struct mofka_positions *positions)
     if (snapshot) {
         snapshot->count = snapshot->next = 0;
         HASH_ITER (hh, positions->table, position, next) {
-            snapshot->entries[snapshot->count++] = (struct snapshot_entry){position->name, position->next_id};
+            if (!position->removed)
+                snapshot->entries[snapshot->count++] = (struct snapshot_entry){position->name, position->next_id};
         }
     }
     pthread_mutex_unlock(&positions->lock);
@@ -221,12 +252,10 @@ static void write_positions(void *arg)
     }
 }
 
-int dango_mofka_positions_save(struct mofka_positions *positions, const char *name, uint64_t next_id,
-                               struct mofka_saving *saving, struct dango_error *err)
+/* A change was made under the lock, with its outcome: lets the lock go, and has it written. */
+static int save_change(struct mofka_positions *positions, int code, struct mofka_saving *saving)
 {
-    pthread_mutex_lock(&positions->lock);
     bool durable = positions->cursors != NULL, start = false;
-    int code = advance(positions, name, next_id, err);
     if (code == 0 && durable) {
         list_append(&positions->waiting, &saving->link);
         start = !positions->writing;
@@ -241,6 +270,75 @@ int dango_mofka_positions_save(struct mofka_positions *positions, const char *na
     return code;
 }
 
+int dango_mofka_positions_save(struct mofka_positions *positions, const char *name, uint64_t next_id,
+                               struct mofka_saving *saving, struct dango_error *err)
+{
+    pthread_mutex_lock(&positions->lock);
+    return save_change(positions, advance(positions, name, next_id, err), saving);
+}
+
+int dango_mofka_positions_reset(struct mofka_positions *positions, const char *name, uint64_t next_id,
+                                struct mofka_saving *saving, struct dango_error *err)
+{
+    assert(name && strlen(name) <= MOFKA_CONSUMER_NAME_MAX);
+    pthread_mutex_lock(&positions->lock);
+    struct position *position = find_or_add(positions, name, err);
+    if (position)
+        change(positions, position, next_id);
+    return save_change(positions, position ? 0 : DANGO_ERR_NO_MEMORY, saving);
+}
+
+int dango_mofka_positions_remove(struct mofka_positions *positions, const char *name, struct mofka_saving *saving,
+                                 struct dango_error *err)
+{
+    struct position *position;
+    int code = 0;
+    pthread_mutex_lock(&positions->lock);
+    HASH_FIND_STR(positions->table, name, position);
+    if (!position || position->removed) {
+        code = dango_error_set(err, DANGO_ERR_NOT_FOUND, "consumer \"%s\" has no saved position", name);
+    } else if (positions->cursors) {
+        position->removed = true;
+        change(positions, position, 0);
+    } else {
+        discard(positions, position);
+    }
+    return save_change(positions, code, saving);
+}
+
+/* ---- listing ---- */
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct position *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+int dango_mofka_positions_list(struct mofka_positions *positions, const char *after, struct mofka_position *page,
+                               size_t max, size_t *count, bool *more, struct dango_error *err)
+{
+    struct position *position, *next;
+    size_t found = 0;
+    pthread_mutex_lock(&positions->lock);
+    struct position **sorted = calloc(HASH_COUNT(positions->table) + 1, sizeof(struct position *));
+    HASH_ITER (hh, positions->table, position, next) {
+        if (sorted && !position->removed && strcmp(position->name, after) > 0)
+            sorted[found++] = position;
+    }
+    if (found > 1)
+        qsort(sorted, found, sizeof *sorted, compare_names);
+    *more = found > max;
+    *count = *more ? max : found;
+    for (size_t i = 0; i < *count; i++) {
+        page[i].next_id = sorted[i]->next_id;
+        strcpy(page[i].name, sorted[i]->name);
+    }
+    pthread_mutex_unlock(&positions->lock);
+    int code = sorted ? 0 : dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    free(sorted);
+    return code;
+}
+
 /* ---- opening ---- */
 
 static int load(void *arg, const char *name, uint64_t next_id, bool removed, struct dango_error *err)
@@ -252,10 +350,8 @@ static int load(void *arg, const char *name, uint64_t next_id, bool removed, str
                                MOFKA_CONSUMER_NAME_MAX);
     if (removed) {
         HASH_FIND_STR(positions->table, name, position);
-        if (position) {
-            HASH_DEL(positions->table, position);
-            free(position);
-        }
+        if (position)
+            discard(positions, position);
         return 0;
     }
     position = find_or_add(positions, name, err);

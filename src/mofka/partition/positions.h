@@ -1,7 +1,7 @@
 /*
  * Saved positions of a partition: consumer name → id of the first event that it has not acknowledged.
  *
- * Positions only move forward. They live as long as the object (a `memory` partition forgets them with its events), or in
+ * Consumers move positions only forward; an operator may put them anywhere or remove them. They live as long as the object (a `memory` partition forgets them with its events), or in
  * a file of the partition's directory (mofka/log/cursors.h). Then a position is saved when it is on the medium; positions
  * that come while others are being written are written together next.
  *
@@ -15,6 +15,7 @@
 #include "mofka/log/io.h"
 #include "util/list.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Longest consumer name in bytes, and most names per partition. */
@@ -56,5 +57,22 @@ int dango_mofka_positions_advance(struct mofka_positions *positions, const char 
 /* The same, and calls saving->done when the position is safe, perhaps before it returns. Not after a failure. */
 int dango_mofka_positions_save(struct mofka_positions *positions, const char *name, uint64_t next_id,
                                struct mofka_saving *saving, struct dango_error *err);
+
+/* Puts the position somewhere, perhaps back; then as above. */
+int dango_mofka_positions_reset(struct mofka_positions *positions, const char *name, uint64_t next_id,
+                                struct mofka_saving *saving, struct dango_error *err);
+/* Forgets a name; then as above. DANGO_ERR_NOT_FOUND when it has no position. */
+int dango_mofka_positions_remove(struct mofka_positions *positions, const char *name, struct mofka_saving *saving,
+                                 struct dango_error *err);
+
+/* One saved position. */
+struct mofka_position {
+    uint64_t next_id;
+    char name[MOFKA_CONSUMER_NAME_MAX + 1];
+};
+
+/* Up to `max` positions in the order of their names, of names behind `after` ("" for all); *more: there are others. */
+int dango_mofka_positions_list(struct mofka_positions *positions, const char *after, struct mofka_position *page,
+                               size_t max, size_t *count, bool *more, struct dango_error *err);
 
 #endif

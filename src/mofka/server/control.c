@@ -7,7 +7,7 @@
 
 #include <inttypes.h>
 
-static void answer_done(struct mofka_request *request)
+void mofka_request_answer_done(struct mofka_request *request)
 {
     struct mofka_answer answer = {0};
     diaspora_segment part = {&answer, sizeof answer};
@@ -17,7 +17,7 @@ static void answer_done(struct mofka_request *request)
 static void answer_done_or_fail(struct mofka_request *request, int code)
 {
     if (code == 0)
-        answer_done(request);
+        mofka_request_answer_done(request);
     else
         mofka_request_fail(request, &request->err);
 }
@@ -46,28 +46,31 @@ void mofka_handle_attach(struct mofka_request *request)
     mofka_request_answer(request, &part, 1);
 }
 
-static int start_position(struct mofka_provider *provider, const struct mofka_subscribe_request *subscribe,
-                          const char *name, uint64_t end, uint64_t *position, struct dango_error *err)
+int mofka_start_position(struct mofka_provider *provider, enum diaspora_start start, uint64_t start_id,
+                         const char *name, uint64_t *position, struct dango_error *err)
 {
-    switch ((enum diaspora_start)subscribe->head.flags) {
+    uint64_t end = dango_mofka_partition_next_id(provider->partition);
+    switch (start) {
     case DIASPORA_START_SAVED:
         *position = dango_mofka_positions_get(provider->positions, name);
         return 0;
     case DIASPORA_START_FIRST:
-        *position = 0;
+        *position = dango_mofka_partition_first_id(provider->partition);
         return 0;
     case DIASPORA_START_LAST:
         *position = end;
         return 0;
     case DIASPORA_START_ID:
-        *position = subscribe->start_id;
+        *position = start_id;
         if (*position <= end)
             return 0;
         return dango_error_set(err, DANGO_ERR_RANGE,
                                "cannot start at event %" PRIu64 ": the partition has %" PRIu64 " events", *position,
                                end);
+    case DIASPORA_START_TIME:
+        return dango_mofka_partition_find_time(provider->partition, start_id, position, err);
     }
-    return dango_error_set(err, DANGO_ERR_PROTOCOL, "malformed message: unknown start of a subscription");
+    return dango_error_set(err, DANGO_ERR_PROTOCOL, "malformed message: unknown place to start at");
 }
 
 void mofka_handle_subscribe(struct mofka_request *request)
@@ -81,7 +84,8 @@ void mofka_handle_subscribe(struct mofka_request *request)
     char name[MOFKA_NAME_MAX + 1];
     if (dango_mofka_decode_request(&request->message, &subscribe, sizeof subscribe, err) != 0 ||
         dango_mofka_decode_name(&request->message, sizeof subscribe, name, err) != 0 ||
-        start_position(provider, &subscribe, name, answer.end, &answer.position, err) != 0 ||
+        mofka_start_position(provider, (enum diaspora_start)subscribe.head.flags, subscribe.start_id, name,
+                             &answer.position, err) != 0 ||
         dango_mofka_reader_seek(&reader, provider->partition, answer.position, err) != 0 ||
         mofka_session_open(request, true, name, &session, err) != 0) {
         dango_mofka_reader_fini(&reader);
@@ -98,13 +102,27 @@ void mofka_handle_subscribe(struct mofka_request *request)
     mofka_request_answer(request, &part, 1);
 }
 
-static void answer_saved(struct mofka_saving *saving, const struct dango_error *err)
+void mofka_request_answer_saved(struct mofka_saving *saving, const struct dango_error *err)
 {
     struct mofka_request *request = container_of(saving, struct mofka_request, saving);
     if (err)
         mofka_request_fail(request, err);
     else
-        answer_done(request);
+        mofka_request_answer_done(request);
+}
+
+/* Under the session's lock: when an operator has shut it out, it does not move the position any more. */
+static int save_position(struct mofka_request *request, uint64_t position)
+{
+    struct mofka_session *session = request->session;
+    atomic_fetch_add(&session->references, 1); /* the answer may be given before the lock is let go */
+    pthread_mutex_lock(&session->lock);
+    int code = session->closed ? dango_error_set(&request->err, DANGO_ERR_CANCELED, "the subscription has ended")
+                               : dango_mofka_positions_save(request->provider->positions, session->name, position,
+                                                            &request->saving, &request->err);
+    pthread_mutex_unlock(&session->lock);
+    mofka_session_release(session);
+    return code;
 }
 
 void mofka_handle_acknowledge(struct mofka_request *request)
@@ -118,10 +136,9 @@ void mofka_handle_acknowledge(struct mofka_request *request)
     if (code == 0 && acknowledge.event_id >= dango_mofka_partition_next_id(provider->partition))
         code =
             dango_error_set(err, DANGO_ERR_RANGE, "there is no event %" PRIu64 " to acknowledge", acknowledge.event_id);
-    request->saving.done = answer_saved;
+    request->saving.done = mofka_request_answer_saved;
     if (code == 0)
-        code = dango_mofka_positions_save(provider->positions, request->session->name, acknowledge.event_id + 1,
-                                          &request->saving, err);
+        code = save_position(request, acknowledge.event_id + 1);
     if (code != 0)
         mofka_request_fail(request, err);
 }
@@ -138,7 +155,10 @@ static int find_any(struct mofka_request *request)
 
 void mofka_handle_renew(struct mofka_request *request)
 {
-    answer_done_or_fail(request, find_any(request)); /* finding it has renewed it */
+    int code = find_any(request); /* finding it has renewed it */
+    if (code == 0)
+        code = mofka_session_check(request->session, &request->err);
+    answer_done_or_fail(request, code);
 }
 
 void mofka_handle_close(struct mofka_request *request)

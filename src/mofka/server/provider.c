@@ -13,6 +13,7 @@ static const struct {
     {"mofka_subscribe", mofka_handle_subscribe}, {"mofka_fetch", mofka_handle_fetch},
     {"mofka_read", mofka_handle_read},           {"mofka_acknowledge", mofka_handle_acknowledge},
     {"mofka_renew", mofka_handle_renew},         {"mofka_close", mofka_handle_close},
+    {"mofka_inspect", mofka_handle_inspect},     {"mofka_set_position", mofka_handle_set_position},
 };
 
 /* ---- memory of the partition ---- */

@@ -21,6 +21,7 @@
 #define DANGO_MOFKA_SERVER_PROVIDER_H
 
 #include "argobots/dango_abt.h"
+#include "diaspora/driver.h"
 #include "mofka/partition/options.h"
 #include "mofka/partition/partition.h"
 #include "mofka/partition/positions.h"
@@ -72,11 +73,12 @@ struct mofka_session {
     uint64_t token;
     bool consumer;
     bool failed;     /* consumer: events were lost on the way, nothing more is delivered */
-    bool closed;     /* no longer in the table */
+    bool closed;     /* no longer in the table, or fenced */
     bool is_waiting; /* in provider->waiting; guarded by provider->lock */
     atomic_int references;
-    atomic_uint in_flight;       /* requests */
-    atomic_int_fast64_t seen_ns; /* last request */
+    _Atomic(struct dango_error *) fence; /* why an operator has shut it out; NULL: not. Its own */
+    atomic_uint in_flight;               /* requests */
+    atomic_int_fast64_t seen_ns;         /* last request */
     struct mofka_provider *provider;
     margo_instance_id mid;
     hg_addr_t peer;
@@ -122,7 +124,7 @@ struct mofka_endpoint {
     hg_id_t id;
 };
 
-#define MOFKA_ENDPOINT_COUNT 8
+#define MOFKA_ENDPOINT_COUNT 10
 
 struct mofka_provider {
     struct mofka_provider_settings settings;
@@ -170,15 +172,24 @@ int mofka_session_open(struct mofka_request *request, bool consumer, const char 
 int mofka_session_find_any(struct mofka_request *request, uint64_t token, struct dango_error *err);
 /* The same, and it must be of the right kind. */
 int mofka_session_find(struct mofka_request *request, uint64_t token, bool consumer, struct dango_error *err);
+/* The error that it gets when it was shut out; else 0. */
+int mofka_session_check(const struct mofka_session *session, struct dango_error *err);
 void mofka_session_release(struct mofka_session *session);
 void mofka_session_close(struct mofka_provider *provider, struct mofka_session *session);
 /* Closes those that `dead` chooses. */
 void mofka_sessions_close(struct mofka_provider *provider,
                           bool (*dead)(const struct mofka_session *session, const void *arg), const void *arg);
+/* How many sessions there are: producers, and consumers that are not shut out. */
+void mofka_sessions_count(struct mofka_provider *provider, uint32_t *producers, uint32_t *consumers);
+/* How many consumers of a name there are. */
+uint32_t mofka_sessions_of(struct mofka_provider *provider, const char *name);
+/* Shuts out the consumers of a name: whatever they ask for from now on is answered by `why`. */
+int mofka_sessions_fence(struct mofka_provider *provider, const char *name, const struct dango_error *why,
+                         struct dango_error *err);
 int mofka_sessions_watch(struct mofka_provider *provider, struct dango_error *err);
 void mofka_sessions_unwatch(struct mofka_provider *provider);
 
-/* produce.c, fetch.c, read.c, control.c */
+/* produce.c, fetch.c, read.c, control.c, admin.c */
 void mofka_handle_attach(struct mofka_request *request);
 void mofka_handle_produce(struct mofka_request *request);
 void mofka_handle_subscribe(struct mofka_request *request);
@@ -187,6 +198,16 @@ void mofka_handle_read(struct mofka_request *request);
 void mofka_handle_acknowledge(struct mofka_request *request);
 void mofka_handle_renew(struct mofka_request *request);
 void mofka_handle_close(struct mofka_request *request);
+void mofka_handle_inspect(struct mofka_request *request);
+void mofka_handle_set_position(struct mofka_request *request);
+
+/* control.c: the id at which a subscription, or an operator, wants to start. */
+int mofka_start_position(struct mofka_provider *provider, enum diaspora_start start, uint64_t start_id,
+                         const char *name, uint64_t *position, struct dango_error *err);
+/* Answers a request whose answer is empty. */
+void mofka_request_answer_done(struct mofka_request *request);
+/* saving.done of requests that are answered when a position is saved. */
+void mofka_request_answer_saved(struct mofka_saving *saving, const struct dango_error *err);
 
 /* Answers the fetches of a session as far as there are events. */
 void mofka_session_feed(struct mofka_session *session, struct mofka_provider *provider);

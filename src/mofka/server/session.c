@@ -22,6 +22,7 @@ void mofka_session_release(struct mofka_session *session)
     dango_mofka_partition_detach(session->provider->partition, &session->stream);
     margo_addr_free(session->mid, session->peer);
     pthread_mutex_destroy(&session->lock);
+    free(atomic_load(&session->fence));
     free(session);
 }
 
@@ -113,6 +114,12 @@ int mofka_session_find_any(struct mofka_request *request, uint64_t token, struct
     return 0;
 }
 
+int mofka_session_check(const struct mofka_session *session, struct dango_error *err)
+{
+    const struct dango_error *fence = atomic_load(&session->fence);
+    return fence ? dango_error_set(err, fence->code, "%s", fence->text) : 0;
+}
+
 int mofka_session_find(struct mofka_request *request, uint64_t token, bool consumer, struct dango_error *err)
 {
     int code = mofka_session_find_any(request, token, err);
@@ -122,18 +129,21 @@ int mofka_session_find(struct mofka_request *request, uint64_t token, bool consu
     if (session->consumer != consumer)
         return dango_error_set(err, DANGO_ERR_PROTOCOL, "a %s asked what only a %s may",
                                session->consumer ? "consumer" : "producer", consumer ? "consumer" : "producer");
-    return 0;
+    return mofka_session_check(session, err);
 }
 
-/* Answers the waiting fetches of a session that was taken out of the table, and drops the table's reference. */
-static void end_session(struct mofka_provider *provider, struct mofka_session *session)
+/* A session delivers nothing more: answers its waiting fetches by `why`. Takes over `fence`, which may be NULL. */
+static void stop_session(struct mofka_provider *provider, struct mofka_session *session, const struct dango_error *why,
+                         struct dango_error *fence)
 {
-    struct dango_error err;
-    dango_error_set(&err, DANGO_ERR_CANCELED, "the subscription has ended");
     struct list_node fetches;
     list_init(&fetches);
     pthread_mutex_lock(&session->lock);
     session->closed = true;
+    if (fence && !atomic_load(&session->fence)) {
+        atomic_store(&session->fence, fence);
+        fence = NULL;
+    }
     dango_mofka_reader_fini(&session->reader); /* nothing may hold the partition when it is destroyed */
     while (!list_empty(&session->fetches)) {
         struct list_node *node = list_pop(&session->fetches);
@@ -152,7 +162,16 @@ static void end_session(struct mofka_provider *provider, struct mofka_session *s
     if (waiting)
         mofka_session_release(session);
     for (struct list_node *node; (node = list_pop(&fetches));)
-        mofka_request_fail(container_of(node, struct mofka_request, link), &err);
+        mofka_request_fail(container_of(node, struct mofka_request, link), why);
+    free(fence);
+}
+
+/* For one that was taken out of the table, whose reference it drops. */
+static void end_session(struct mofka_provider *provider, struct mofka_session *session)
+{
+    struct dango_error err;
+    dango_error_set(&err, DANGO_ERR_CANCELED, "the subscription has ended");
+    stop_session(provider, session, &err, NULL);
     mofka_session_release(session);
 }
 
@@ -188,6 +207,69 @@ void mofka_sessions_close(struct mofka_provider *provider,
         log_debug("mofka", "%s \"%s\" is gone", found->consumer ? "consumer" : "producer", found->name);
         end_session(provider, found);
     }
+}
+
+/* ---- for operators ---- */
+
+static bool is_consumer(const struct mofka_session *session)
+{
+    return session->consumer && !atomic_load(&session->fence);
+}
+
+void mofka_sessions_count(struct mofka_provider *provider, uint32_t *producers, uint32_t *consumers)
+{
+    struct mofka_session *session, *next;
+    *producers = *consumers = 0;
+    pthread_mutex_lock(&provider->lock);
+    HASH_ITER (hh, provider->sessions, session, next) {
+        *producers += !session->consumer;
+        *consumers += is_consumer(session);
+    }
+    pthread_mutex_unlock(&provider->lock);
+}
+
+uint32_t mofka_sessions_of(struct mofka_provider *provider, const char *name)
+{
+    struct mofka_session *session, *next;
+    uint32_t count = 0;
+    pthread_mutex_lock(&provider->lock);
+    HASH_ITER (hh, provider->sessions, session, next) {
+        count += is_consumer(session) && strcmp(session->name, name) == 0;
+    }
+    pthread_mutex_unlock(&provider->lock);
+    return count;
+}
+
+/* A consumer of that name that is not shut out, with a reference; NULL when there is none. */
+static struct mofka_session *find_consumer(struct mofka_provider *provider, const char *name)
+{
+    struct mofka_session *session, *next, *found = NULL;
+    pthread_mutex_lock(&provider->lock);
+    HASH_ITER (hh, provider->sessions, session, next) {
+        if (is_consumer(session) && strcmp(session->name, name) == 0) {
+            found = session;
+            atomic_fetch_add(&found->references, 1);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&provider->lock);
+    return found;
+}
+
+int mofka_sessions_fence(struct mofka_provider *provider, const char *name, const struct dango_error *why,
+                         struct dango_error *err)
+{
+    for (struct mofka_session *session; (session = find_consumer(provider, name));) {
+        struct dango_error *fence = malloc(sizeof *fence);
+        if (fence) {
+            *fence = *why;
+            stop_session(provider, session, why, fence);
+        }
+        mofka_session_release(session);
+        if (!fence)
+            return dango_error_set(err, DANGO_ERR_NO_MEMORY, "the server is out of memory");
+    }
+    return 0;
 }
 
 /* ---- leases and broken connections ---- */

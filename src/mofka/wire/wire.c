@@ -245,3 +245,21 @@ int dango_mofka_decode_read_answer(const struct mofka_message *message, uint32_t
         return malformed(err, "answer to a read");
     return 0;
 }
+
+int dango_mofka_decode_inspect_item(const struct mofka_message *message, size_t *offset,
+                                    struct mofka_inspect_item *item, char name[MOFKA_NAME_MAX + 1],
+                                    struct dango_error *err)
+{
+    struct rest rest = rest_behind(message, *offset);
+    const unsigned char *head = take(&rest, sizeof *item);
+    if (!head)
+        return malformed(err, "too few positions");
+    memcpy(item, head, sizeof *item);
+    const unsigned char *bytes = take(&rest, item->name_size);
+    if (!bytes || item->name_size > MOFKA_NAME_MAX || memchr(bytes, '\0', item->name_size))
+        return malformed(err, "name");
+    memcpy(name, bytes, item->name_size);
+    name[item->name_size] = '\0';
+    *offset = message->size - rest.size;
+    return 0;
+}

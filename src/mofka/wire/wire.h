@@ -11,8 +11,10 @@
  *     mofka_acknowledge   event id                          –
  *     mofka_renew         –                                 –                                      "I am still here"
  *     mofka_close         –                                 –                                      a client goes
+ *     mofka_inspect       consumer name to go on behind     state, a page of saved positions
+ *     mofka_set_position  consumer name, where to           –                                      an operator's
  *
- * Every request but the two that open a session carries the session's token, a random number. Every message starts
+ * Every request of a session carries its token, a random number. Those that open one, and those of operators, have none. Every message starts
  * with a fixed structure below, little endian, copied as it is; what follows it is described beside it. Every answer
  * starts with struct mofka_answer: a code of dango/error.h and, when it is not 0, a text and nothing else.
  *
@@ -127,6 +129,23 @@ struct mofka_acknowledge_request {
     uint64_t event_id;
 };
 
+/* Followed by the name of a consumer (head.extra bytes): saved positions behind it are wanted. */
+struct mofka_inspect_request {
+    struct mofka_request_head head;
+};
+
+enum {
+    MOFKA_POSITION_START = 0xff,   /* the part of head.flags that is an enum diaspora_start */
+    MOFKA_POSITION_FORCE = 0x100,  /* even if consumers of that name are there: their sessions end */
+    MOFKA_POSITION_REMOVE = 0x200, /* forget it; the start has no meaning */
+};
+
+/* Followed by the name (head.extra bytes). */
+struct mofka_set_position_request {
+    struct mofka_request_head head;
+    uint64_t start_id; /* for DIASPORA_START_ID, or nanoseconds since 1970 for DIASPORA_START_TIME */
+};
+
 /* Start of all answers; a text of text_size bytes follows when code is not 0. */
 struct mofka_answer {
     int32_t code;
@@ -176,6 +195,24 @@ struct mofka_read_answer {
     uint32_t item_count;
     uint32_t flags;
     uint64_t size;
+};
+
+enum { MOFKA_STATE_MORE = 1 };
+
+/* Followed by `count` items, in the order of their names. */
+struct mofka_inspect_answer {
+    struct mofka_answer answer;
+    uint64_t first_id, end;        /* events that are there */
+    uint32_t producers, consumers; /* sessions */
+    uint32_t flags;                /* MORE: there are names behind these */
+    uint32_t count;
+};
+
+/* Followed by the name, not padded. */
+struct mofka_inspect_item {
+    uint64_t position;
+    uint32_t connected; /* consumers of that name */
+    uint32_t name_size;
 };
 
 /* ---- decoded messages: pointers into the message ---- */
@@ -230,6 +267,11 @@ static inline diaspora_range mofka_read_range(const struct mofka_read *read, uin
 int dango_mofka_decode_read_answer(const struct mofka_message *message, uint32_t item_count, uint64_t size,
                                    struct mofka_read_answer *answer, const unsigned char **statuses,
                                    const unsigned char **bytes, struct dango_error *err);
+
+/* The item at *offset of the answer to inspect, which moves on. */
+int dango_mofka_decode_inspect_item(const struct mofka_message *message, size_t *offset,
+                                    struct mofka_inspect_item *item, char name[MOFKA_NAME_MAX + 1],
+                                    struct dango_error *err);
 
 static inline void mofka_request_head_init(struct mofka_request_head *head, uint64_t token)
 {

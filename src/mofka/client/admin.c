@@ -1,0 +1,107 @@
+/*
+ * What operators do to partitions, over the network: see the last members of struct diaspora_driver_ops.
+ */
+#include "mofka/client/driver.h"
+
+#include <json-c/json.h>
+
+#include <string.h>
+
+/* ---- looking ---- */
+
+/* What a page of positions is put into. */
+struct inspection {
+    struct json_object *positions;
+    struct mofka_inspect_answer answer;
+    char last[MOFKA_NAME_MAX + 1]; /* name of the page */
+};
+
+static void add_position(struct inspection *inspection, const struct mofka_inspect_item *item, const char *name)
+{
+    struct json_object *position = json_object_new_object();
+    json_object_object_add(position, "position", json_object_new_uint64(item->position));
+    json_object_object_add(position, "connected", json_object_new_uint64(item->connected));
+    json_object_object_add(inspection->positions, name, position);
+}
+
+static int take_page(void *arg, const struct mofka_message *message, struct dango_error *err)
+{
+    struct inspection *inspection = arg;
+    struct mofka_inspect_answer *answer = &inspection->answer;
+    size_t offset = sizeof *answer;
+    int code = dango_mofka_decode_answer(message, answer, sizeof *answer, err);
+    if (code == 0 && (answer->flags & MOFKA_STATE_MORE) && answer->count == 0)
+        return dango_error_set(err, DANGO_ERR_PROTOCOL, "malformed message: empty page of positions");
+    for (uint32_t i = 0; code == 0 && i < answer->count; i++) {
+        struct mofka_inspect_item item;
+        char name[MOFKA_NAME_MAX + 1];
+        code = dango_mofka_decode_inspect_item(message, &offset, &item, name, err);
+        if (code == 0 && strcmp(name, inspection->last) <= 0 && *name)
+            return dango_error_set(err, DANGO_ERR_PROTOCOL, "malformed message: positions out of order");
+        if (code == 0) {
+            strcpy(inspection->last, name);
+            add_position(inspection, &item, name);
+        }
+    }
+    return code;
+}
+
+static int inspect(const struct mofka_target *target, struct inspection *inspection, struct dango_error *err)
+{
+    int code;
+    do {
+        struct mofka_inspect_request request;
+        size_t length = strlen(inspection->last);
+        mofka_request_head_init(&request.head, 0);
+        request.head.extra = (uint32_t)length;
+        diaspora_segment parts[] = {{&request, sizeof request}, {inspection->last, length}};
+        code = mofka_call_take(target, MOFKA_RPC_INSPECT, parts, 2, MOFKA_CALL_MS, take_page, inspection, err);
+    } while (code == 0 && (inspection->answer.flags & MOFKA_STATE_MORE));
+    return code;
+}
+
+int mofka_topic_inspect(void *topic, size_t partition, struct json_object **state, struct dango_error *err)
+{
+    struct mofka_topic_partition *where;
+    struct inspection inspection = {0};
+    int code = mofka_topic_partition(topic, partition, &where, err);
+    if (code != 0)
+        return code;
+    inspection.positions = json_object_new_object();
+    code = inspect(&where->target, &inspection, err);
+    if (code != 0) {
+        json_object_put(inspection.positions);
+        return code;
+    }
+    const struct mofka_inspect_answer *answer = &inspection.answer;
+    *state = json_object_new_object();
+    json_object_object_add(*state, "first", json_object_new_uint64(answer->first_id));
+    json_object_object_add(*state, "end", json_object_new_uint64(answer->end));
+    json_object_object_add(*state, "producers", json_object_new_uint64(answer->producers));
+    json_object_object_add(*state, "consumers", json_object_new_uint64(answer->consumers));
+    json_object_object_add(*state, "positions", inspection.positions);
+    return 0;
+}
+
+/* ---- changing ---- */
+
+int mofka_topic_set_position(void *topic, size_t partition, const struct diaspora_position_change *change,
+                             struct dango_error *err)
+{
+    struct mofka_topic_partition *where;
+    struct mofka_set_position_request request = {.start_id = change->start_id};
+    struct mofka_answer answer;
+    size_t length = strlen(change->consumer_name);
+    int code = mofka_topic_partition(topic, partition, &where, err);
+    if (code != 0)
+        return code;
+    if (length > MOFKA_NAME_MAX)
+        return dango_error_set(err, DANGO_ERR_INVALID, "consumer name of %zu bytes (at most %u)", length,
+                               MOFKA_NAME_MAX);
+    mofka_request_head_init(&request.head, 0);
+    request.head.flags = (uint16_t)(change->start | (change->force ? MOFKA_POSITION_FORCE : 0) |
+                                    (change->remove ? MOFKA_POSITION_REMOVE : 0));
+    request.head.extra = (uint32_t)length;
+    diaspora_segment parts[] = {{&request, sizeof request}, {(void *)(uintptr_t)change->consumer_name, length}};
+    return mofka_call(&where->target, MOFKA_RPC_SET_POSITION, parts, 2, &answer, sizeof answer, err);
+}
