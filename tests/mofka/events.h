@@ -75,4 +75,25 @@ static inline void test_append(struct mofka_partition *partition, struct mofka_s
     free(batch.content);
 }
 
+/* Checks that the events of a slice are those of a batch `tag` from its event `number` on. */
+static inline void test_expect(const struct mofka_slice *slice, unsigned tag, uint32_t number, uint32_t count)
+{
+    assert_int_equal(slice->count, count);
+    const unsigned char *records = slice->region->base + slice->records_offset;
+    const unsigned char *data = slice->region->base + slice->data_offset;
+    size_t used = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct diaspora_record record = {0};
+        char text[32];
+        size_t size = diaspora_record_get(records + used, slice->records_size - used, &record);
+        assert_true(size > 0);
+        snprintf(text, sizeof text, "%u:%u", tag, number + i);
+        assert_string_equal((const char *)record.metadata, text);
+        for (size_t byte = 0; byte < record.data_size; byte++)
+            assert_int_equal(*data++, (unsigned char)(tag + number + i));
+        used += size;
+    }
+    assert_int_equal(used, slice->records_size);
+}
+
 #endif

@@ -56,7 +56,7 @@ static void mistakes_are_explained(void **state)
         {"{\"config\": {\"type\": \"default\"}, \"path\": \"/x\","
          " \"consumers\": {\"desc_buffer_pool\": {\"size_multiple\": 1}}}",
          "topic.config.partition.consumers.desc_buffer_pool.size_multiple"},
-        {"{\"config\": {\"type\": \"legacy\"}, \"fd_cache_capacity\": 64}", "type \"legacy\" are not built"},
+        {"{\"config\": {\"type\": \"legacy\"}, \"fd_cache_capacity\": 64}", "unknown field \"fd_cache_capacity\""},
         {"{\"config\": {\"type\": \"memori\"}}", "did you mean \"memory\""},
         {"{\"config\": {\"type\": 7}}", "topic.config.type"},
         {"{\"config\": 7}", "topic.config"},

@@ -31,27 +31,6 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Reads on and checks that event `id` says "<tag>:<number>" in its metadata. */
-static void expect_events(const struct mofka_slice *slice, unsigned tag, uint32_t number, uint32_t count)
-{
-    assert_int_equal(slice->count, count);
-    const unsigned char *records = slice->region->base + slice->records_offset;
-    const unsigned char *data = slice->region->base + slice->data_offset;
-    size_t used = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        struct diaspora_record record = {0};
-        char text[32];
-        size_t size = diaspora_record_get(records + used, slice->records_size - used, &record);
-        assert_true(size > 0);
-        snprintf(text, sizeof text, "%u:%u", tag, number + i);
-        assert_string_equal((const char *)record.metadata, text);
-        for (size_t byte = 0; byte < record.data_size; byte++)
-            assert_int_equal(*data++, (unsigned char)(tag + number + i));
-        used += size;
-    }
-    assert_int_equal(used, slice->records_size);
-}
-
 static const struct mofka_limits everything = {.size = UINT64_MAX, .events = UINT32_MAX, .with_data = true};
 
 static void an_empty_partition_has_nothing(void **state)
@@ -68,7 +47,7 @@ static void an_empty_partition_has_nothing(void **state)
     assert_int_equal(dango_mofka_reader_seek(&reader, partition, 0, NULL), 0);
     test_append(partition, &stream, 2, 3, 5);
     assert_int_equal(dango_mofka_reader_next(&reader, &everything, &slice, &needed, NULL), 1);
-    expect_events(&slice, 5, 0, 2);
+    test_expect(&slice, 5, 0, 2);
     assert_int_equal(grown_calls, 1);
 }
 
@@ -137,7 +116,7 @@ static void a_failed_batch_takes_no_id_and_fails_what_follows_it(void **state)
         if (tag == 2)
             continue;
         assert_int_equal(dango_mofka_reader_next(&reader, &everything, &slice, &needed, NULL), 1);
-        expect_events(&slice, tag, 0, 1);
+        test_expect(&slice, tag, 0, 1);
         assert_int_equal(dango_mofka_frame_check(slice.frame, sizeof *slice.frame, NULL, NULL), 0);
     }
     assert_int_equal(dango_mofka_reader_next(&reader, &everything, &slice, &needed, NULL), 0);
@@ -219,7 +198,7 @@ static void limits_cut_batches_between_events(void **state)
     } expected[] = {{1, 3, 4}, {1, 7, 3}, {2, 0, 4}, {2, 4, 4}, {2, 8, 2}};
     for (size_t i = 0; i < 5; i++) {
         assert_int_equal(dango_mofka_reader_next(&reader, &limits, &slice, &needed, NULL), 1);
-        expect_events(&slice, expected[i].tag, expected[i].number, expected[i].count);
+        test_expect(&slice, expected[i].tag, expected[i].number, expected[i].count);
         dango_mofka_slice_header(&slice, &header);
         assert_int_equal(dango_mofka_frame_check(&header, sizeof header, NULL, NULL), 0);
         assert_int_equal(mofka_frame_size(&header), slice.size);
@@ -233,16 +212,16 @@ static void limits_cut_batches_between_events(void **state)
     limits = (struct mofka_limits){.size = 96 + 8 + 240, .events = 100, .with_data = true};
     assert_int_equal(dango_mofka_reader_seek(&reader, partition, 0, NULL), 0);
     assert_int_equal(dango_mofka_reader_next(&reader, &limits, &slice, &needed, NULL), 1);
-    expect_events(&slice, 1, 0, 2);
+    test_expect(&slice, 1, 0, 2);
     limits.with_data = false;
     assert_int_equal(dango_mofka_reader_next(&reader, &limits, &slice, &needed, NULL), 1);
-    expect_events(&slice, 1, 2, 8);
+    test_expect(&slice, 1, 2, 8);
     limits = (struct mofka_limits){.size = 150, .events = 100, .with_data = true};
     assert_int_equal(dango_mofka_reader_next(&reader, &limits, &slice, &needed, NULL), 0);
     assert_int_equal(needed, 96 + 112);
     limits.size = needed;
     assert_int_equal(dango_mofka_reader_next(&reader, &limits, &slice, &needed, NULL), 1);
-    expect_events(&slice, 2, 0, 1);
+    test_expect(&slice, 2, 0, 1);
 }
 
 /* The segment is full and closed, but the first batch of the next one is still on its way. */
@@ -262,7 +241,7 @@ static void a_reader_waits_across_the_border_of_segments(void **state)
     test_batch_store(partition, &batch);
     free(batch.content);
     assert_int_equal(dango_mofka_reader_next(&reader, &everything, &slice, &needed, NULL), 1);
-    expect_events(&slice, 2, 0, 1);
+    test_expect(&slice, 2, 0, 1);
 }
 
 static int registered;

@@ -99,7 +99,8 @@ def test_a_topic_exists_once(service):
     [
         ('{"num_partitions": 0}', "topic.num_partitions"),
         ('{"num_partitons": 1}', 'did you mean "num_partitions"'),
-        ('{"config": {"type": "legacy"}}', "not built into this version (built in: memory, default)"),
+        ('{"config": {"type": "legacy"}}', 'has no provider of type yokan with the tag "mofka:metadata"'),
+        ('{"config": {"type": "memori"}}', 'did you mean "memory"'),
         ('{"config": {"type": "default"}}', "topic.config.partition.path: this field is required"),
         ('{"config": {"partition": {"path": "/tmp"}}}', "path"),
         ('{"dependencies": {"pool": "no_such_pool"}}', "no_such_pool"),

@@ -8,6 +8,7 @@
 #include "mofka/client/driver.h"
 #include "mofka/client/options.h"
 #include "mofka/partition/types.h"
+#include "mofka/registry/master.h"
 #include "util/json.h"
 
 #include <uuid/uuid.h>
@@ -31,8 +32,21 @@ struct creation {
     } * partitions;
 };
 
-/* The name of the first provider of a type in a server's configuration: 0 and a name for the caller to free, or NULL. */
-static int find_provider(struct bedrock_service *server, const char *type, char **name, struct dango_error *err)
+/* What a partition depends on when the user does not say: the first provider of this kind. */
+static const struct implied {
+    const char *dependency, *type;
+    const char *tag;  /* NULL: any */
+    bool elsewhere;   /* may be on another server, if the partition's has none */
+    const char *help; /* what the user must add when there is none */
+} implied[] = {
+    {"io_controller", "abt_io", NULL, false, "provider of type abt_io"},
+    {"metadata", "yokan", "mofka:metadata", true, "provider of type yokan with the tag \"mofka:metadata\""},
+    {"data", "warabi", "mofka:data", true, "provider of type warabi with the tag \"mofka:data\""},
+};
+
+/* The name of the first such provider in a server's configuration: 0 and a name for the caller to free, or NULL. */
+static int find_provider(struct bedrock_service *server, const struct implied *wanted, char **name,
+                         struct dango_error *err)
 {
     char *text;
     int code = bedrock_service_get_config(server, &text, err);
@@ -45,7 +59,8 @@ static int find_provider(struct bedrock_service *server, const char *type, char 
         struct json_object *provider = json_object_array_get_idx(providers, i);
         const char *found = dango_json_get_string(provider, "type");
         const char *called = dango_json_get_string(provider, "name");
-        if (found && called && strcmp(found, type) == 0)
+        if (found && called && strcmp(found, wanted->type) == 0 &&
+            (!wanted->tag || dango_mofka_has_tag(provider, wanted->tag)))
             *name = strdup(called);
     }
     json_object_put(config);
@@ -53,19 +68,39 @@ static int find_provider(struct bedrock_service *server, const char *type, char 
     return 0;
 }
 
-/* What writes the partition's files, when the user does not say: the first one that the server has. */
-static int add_io_controller(struct json_object *dependencies, struct bedrock_service *server, struct dango_error *err)
+/* "name@address" of the first such provider on any server, or NULL. */
+static int find_elsewhere(struct bedrock_group *group, const struct implied *wanted, char **locator,
+                          struct dango_error *err)
+{
+    *locator = NULL;
+    for (size_t i = 0; !*locator && i < bedrock_group_size(group); i++) {
+        struct bedrock_service *server = bedrock_group_service(group, i);
+        char *name;
+        int code = find_provider(server, wanted, &name, err);
+        if (code != 0)
+            return code;
+        if (name && asprintf(locator, "%s@%s", name, bedrock_service_address(server)) < 0)
+            *locator = NULL;
+        free(name);
+    }
+    return 0;
+}
+
+static int add_implied(const struct creation *creation, struct json_object *dependencies,
+                       struct bedrock_service *server, const struct implied *wanted, struct dango_error *err)
 {
     char *name;
-    int code = find_provider(server, "abt_io", &name, err);
+    int code = find_provider(server, wanted, &name, err);
+    if (code == 0 && !name && wanted->elsewhere)
+        code = find_elsewhere(creation->driver->group, wanted, &name, err);
     if (code != 0)
         return code;
     if (!name)
         return dango_error_set(err, DANGO_ERR_NOT_FOUND,
-                               "server %s has no provider of type abt_io, which partitions of this type need as "
-                               "\"io_controller\": add one to its configuration",
-                               bedrock_service_address(server));
-    json_object_object_add(dependencies, "io_controller", json_object_new_string(name));
+                               "server %s has no %s, which partitions of this type need as \"%s\": add one to its "
+                               "configuration",
+                               bedrock_service_address(server), wanted->help, wanted->dependency);
+    json_object_object_add(dependencies, wanted->dependency, json_object_new_string(name));
     free(name);
     return 0;
 }
@@ -84,10 +119,13 @@ static struct json_object *make_dependencies(const struct creation *creation, st
         if (first && dango_mofka_partition_type_uses(type, name, NULL) > 0)
             json_object_object_add(result, name, json_object_get(first));
     }
-    if (dango_mofka_partition_type_uses(type, "io_controller", NULL) > 0 && !dango_json_get(result, "io_controller") &&
-        add_io_controller(result, server, err) != 0) {
-        json_object_put(result);
-        return NULL;
+    for (size_t i = 0; i < sizeof implied / sizeof *implied; i++) {
+        const char *needed = implied[i].dependency;
+        if (dango_mofka_partition_type_uses(type, needed, NULL) > 0 && !dango_json_get(result, needed) &&
+            add_implied(creation, result, server, &implied[i], err) != 0) {
+            json_object_put(result);
+            return NULL;
+        }
     }
     return result;
 }

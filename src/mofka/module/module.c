@@ -5,6 +5,7 @@
  * type of the partition decides what "partition" may contain and what the provider depends on. Those that clients have
  * started are started again by the module itself when the server comes back: host.h.
  */
+#include "mofka/partition/legacy_store.h"
 #include "mofka/partition/options.h"
 #include "mofka/partition/types.h"
 #include "mofka/server/host.h"
@@ -32,7 +33,7 @@ struct component {
 
 static const struct dango_option options[] = {
     DANGO_OPTION_STRING_REQUIRED("topic", struct settings, topic, "name of the topic"),
-    DANGO_OPTION_STRING_REQUIRED("type", struct settings, type, "type of the partition: memory or default"),
+    DANGO_OPTION_STRING_REQUIRED("type", struct settings, type, "type of the partition: memory, default or legacy"),
     DANGO_OPTION_STRING_REQUIRED("uuid", struct settings, uuid, "identity of the partition, 8-4-4-4-12 hex digits"),
     DANGO_OPTION_BOOL("must_exist", struct settings, must_exist, false,
                       "refuse to start when the partition's files are not there, instead of making new ones"),
@@ -57,20 +58,33 @@ static const struct bedrock_dependency_decl default_dependencies[] = {
     BEDROCK_DEPENDENCIES_END,
 };
 
+static const struct bedrock_dependency_decl legacy_dependencies[] = {
+    COMMON_DEPENDENCIES,
+    {"metadata", "yokan", BEDROCK_REQUIRED, "type legacy: where metadata are kept"},
+    {"data", "warabi", BEDROCK_REQUIRED, "type legacy: where data are kept"},
+    BEDROCK_DEPENDENCIES_END,
+};
+
 static bool is_stored(const char *type)
 {
     return strcmp(type, "default") == 0;
 }
 
+static bool is_legacy(const char *type)
+{
+    return strcmp(type, "legacy") == 0;
+}
+
 static const struct bedrock_dependency_decl *module_choose_dependencies(const struct bedrock_args *args,
                                                                         struct dango_error *err)
 {
-    struct json_object *type;
+    struct json_object *json;
     (void)err; /* the check of the options says what is wrong with the type */
-    if (json_object_object_get_ex(bedrock_args_config(args), "type", &type) &&
-        json_object_is_type(type, json_type_string) && is_stored(json_object_get_string(type)))
+    bool found = json_object_object_get_ex(bedrock_args_config(args), "type", &json);
+    const char *type = found && json_object_is_type(json, json_type_string) ? json_object_get_string(json) : "";
+    if (is_stored(type))
         return default_dependencies;
-    return memory_dependencies;
+    return is_legacy(type) ? legacy_dependencies : memory_dependencies;
 }
 
 static int check_settings(struct settings *settings, uuid_t uuid, struct dango_error *err)
@@ -108,11 +122,31 @@ static int module_check(const struct bedrock_args *args, struct dango_error *err
     return code;
 }
 
+static int create_legacy_provider(struct component *self, const struct bedrock_args *args,
+                                  struct mofka_provider_settings *settings, struct dango_error *err)
+{
+    const struct bedrock_dependency *metadata = bedrock_args_dependency(args, "metadata", 0);
+    const struct bedrock_dependency *data = bedrock_args_dependency(args, "data", 0);
+    struct mofka_legacy_settings legacy = {
+        .mid = settings->mid,
+        .topic = self->settings.topic,
+        .metadata = {metadata->address, metadata->provider_id},
+        .data = {data->address, data->provider_id},
+    };
+    memcpy(legacy.uuid, settings->uuid, sizeof legacy.uuid);
+    settings->legacy = &legacy;
+    int code = mofka_provider_create(settings, &self->provider, err);
+    settings->legacy = NULL;
+    return code;
+}
+
 /* Creates the provider of a component whose settings are parsed. */
 static int create_provider(struct component *self, const struct bedrock_args *args,
                            struct mofka_provider_settings *settings, struct dango_error *err)
 {
     struct mofka_default_options stored = {0};
+    if (is_legacy(self->settings.type))
+        return create_legacy_provider(self, args, settings, err);
     if (!is_stored(self->settings.type))
         return mofka_provider_create(settings, &self->provider, err);
     int code =

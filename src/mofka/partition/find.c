@@ -27,6 +27,8 @@ static int look(struct mofka_partition *partition, uint64_t id, struct mofka_fra
 int dango_mofka_partition_find_time(struct mofka_partition *partition, uint64_t time_ns, uint64_t *id,
                                     struct dango_error *err)
 {
+    if (partition->ops->load)
+        return dango_error_set(err, DANGO_ERR_UNSUPPORTED, "partitions of this type do not keep the time of events");
     /* Batches that begin below `low` are older, those from `high` on are not. */
     uint64_t low = dango_mofka_partition_first_id(partition), high = dango_mofka_partition_next_id(partition);
     while (low < high) {

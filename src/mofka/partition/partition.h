@@ -35,6 +35,7 @@
 struct mofka_partition;
 struct mofka_segment;
 struct mofka_default_options;
+struct mofka_legacy_settings;
 
 struct mofka_partition_settings {
     uint8_t uuid[16];
@@ -68,6 +69,12 @@ int dango_mofka_partition_open(const struct mofka_partition_settings *settings,
                                struct mofka_log_report *report, struct dango_error *err);
 /* The log of such a partition; NULL for one in memory. */
 struct mofka_log *dango_mofka_partition_log(struct mofka_partition *partition);
+
+/* A partition in a database and a blob store (legacy_store.h). `run`: as for one on a log. Blocks on RPCs. */
+int dango_mofka_partition_open_legacy(const struct mofka_partition_settings *settings,
+                                      const struct mofka_legacy_settings *legacy,
+                                      int (*run)(void *arg, void (*body)(void *argument), void *argument),
+                                      void *run_arg, struct mofka_partition **partition, struct dango_error *err);
 
 /* Nothing may be reserved and not completed, and no reader in use. */
 void dango_mofka_partition_destroy(struct mofka_partition *partition);
@@ -152,6 +159,7 @@ struct mofka_reader {
     struct mofka_partition *partition;
     struct mofka_region *region; /* in memory: of `segment`; in a log: of the chunk that the reader holds */
     size_t offset;               /* of the frame with next_id, or where it will be */
+    bool waits;                  /* its user may wait for storage that is far away */
     uint64_t next_id;            /* event that comes next */
     uint32_t record;             /* its number in the frame */
     size_t records_done;         /* bytes of the records before it */
@@ -193,6 +201,11 @@ struct mofka_place {
 /* Puts the reader in front of event `id`, which may be the next one to come. DANGO_ERR_RANGE when it is beyond that. */
 int dango_mofka_reader_seek(struct mofka_reader *reader, struct mofka_partition *partition, uint64_t id,
                             struct dango_error *err);
+/* A reader for locate, for a user that may wait. */
+static inline void mofka_reader_init(struct mofka_reader *reader, struct mofka_partition *partition)
+{
+    *reader = (struct mofka_reader){.partition = partition, .next_id = UINT64_MAX, .waits = true};
+}
 /* Lets go of what the reader holds; a zeroed one holds nothing. Not needed after a seek that failed. */
 void dango_mofka_reader_fini(struct mofka_reader *reader);
 
@@ -208,7 +221,7 @@ int dango_mofka_reader_next(struct mofka_reader *reader, const struct mofka_limi
  * not known where they end. */
 uint64_t dango_mofka_reader_skip(struct mofka_reader *reader);
 
-/* Where the data of event `id` are; asking for ascending ids is cheap. The reader must have been set up by seek. */
+/* Where the data of event `id` are; asking for ascending ids is cheap. The reader must have been set up. */
 int dango_mofka_reader_locate(struct mofka_reader *reader, uint64_t id, struct mofka_place *place,
                               struct dango_error *err);
 

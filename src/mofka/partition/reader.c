@@ -20,6 +20,11 @@ static int current_frame(struct mofka_reader *reader, const struct mofka_frame *
     if (reader->lost > 0)
         return dango_error_set(err, DANGO_ERR_CORRUPT, "events %" PRIu64 " to %" PRIu64 " are damaged", reader->next_id,
                                reader->next_id + reader->lost - 1);
+    if (reader->waits && reader->partition->ops->load) {
+        int code = reader->partition->ops->load(reader, err);
+        if (code != 0)
+            return code;
+    }
     return reader->partition->ops->frame(reader, frame, err);
 }
 

@@ -16,19 +16,24 @@ static const struct dango_option memory_options[] = {
     DANGO_OPTION_END,
 };
 
+static const struct dango_option legacy_options[] = {
+    DANGO_OPTION_END,
+};
+
 static const char *const memory_dependencies[] = {"pool", NULL};
 static const char *const default_dependencies[] = {"pool", "io_controller", NULL};
+
+static const char *const legacy_dependencies[] = {"pool", "metadata", "data", NULL};
 
 static const struct mofka_partition_type types[] = {
     {"memory", memory_options, 1, memory_dependencies, "events in the memory of the server; they end with it"},
     {"default", dango_mofka_default_options, sizeof(struct mofka_default_options), default_dependencies,
      "events in files, which survive the server"},
+    {"legacy", legacy_options, 1, legacy_dependencies,
+     "metadata in a Yokan database, data in a Warabi target; they survive if those do"},
 };
 
 #define TYPE_COUNT (sizeof types / sizeof *types)
-
-/* Types that the original has and this version has not. */
-static const char *const missing[] = {"legacy"};
 
 const struct mofka_partition_type *dango_mofka_partition_type_at(size_t i)
 {
@@ -46,13 +51,6 @@ const struct mofka_partition_type *dango_mofka_partition_type(const char *name, 
         names[i] = types[i].name;
     }
     dango_suggest_list("built in", name, names, TYPE_COUNT, list, sizeof list);
-    for (size_t i = 0; i < sizeof missing / sizeof *missing; i++) {
-        if (strcmp(missing[i], name) == 0) {
-            dango_error_set(err, DANGO_ERR_UNSUPPORTED, "partitions of type \"%s\" are not built into this version%s",
-                            name, list);
-            return NULL;
-        }
-    }
     dango_error_set(err, DANGO_ERR_INVALID, "unknown partition type \"%s\"%s", name, list);
     return NULL;
 }

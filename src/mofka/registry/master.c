@@ -5,11 +5,10 @@
 
 #include "util/json.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
-static bool has_tag(struct json_object *provider, const char *tag)
+bool dango_mofka_has_tag(struct json_object *provider, const char *tag)
 {
     struct json_object *tags = dango_json_get(provider, "tags");
     if (!json_object_is_type(tags, json_type_array))
@@ -31,7 +30,8 @@ int dango_mofka_find_master(struct json_object *config)
         struct json_object *provider = json_object_array_get_idx(providers, i);
         const char *type = dango_json_get_string(provider, "type");
         int64_t id = json_object_get_int64(dango_json_get(provider, "provider_id"));
-        if (type && strcmp(type, "yokan") == 0 && has_tag(provider, MOFKA_MASTER_TAG) && id >= 0 && id <= UINT16_MAX)
+        if (type && strcmp(type, "yokan") == 0 && dango_mofka_has_tag(provider, MOFKA_MASTER_TAG) && id >= 0 &&
+            id <= UINT16_MAX)
             return (int)id;
     }
     return -1;

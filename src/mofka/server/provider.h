@@ -41,8 +41,9 @@ struct mofka_provider_settings {
     uint16_t provider_id;
     ABT_pool pool; /* where work that waits is done */
     uint8_t uuid[16];
-    /* Where events are kept: NULL in memory, else in files, written through the I/O controller. */
+    /* Where events are kept: in files, written through the I/O controller; if NULL, see `legacy`; else in memory. */
     const struct mofka_default_options *stored; /* borrowed during creation */
+    const struct mofka_legacy_settings *legacy; /* the same: in these providers */
     const char *topic;                          /* the same */
     bool must_exist;                            /* the files are there, or it is an error */
     abt_io_instance_id io_controller;

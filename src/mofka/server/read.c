@@ -75,9 +75,7 @@ static void select_items(struct job *job)
     struct mofka_reader reader;
     uint32_t range = 0;
     uint64_t offset = 0;
-    int code = dango_mofka_reader_seek(&reader, job->request->provider->partition, 0, NULL);
-    assert(code == 0);
-    (void)code;
+    mofka_reader_init(&reader, job->request->provider->partition);
     for (uint32_t i = 0; i < job->read.item_count; i++) {
         uint32_t end = range + (uint32_t)mofka_read_item(&job->read, i).range_count;
         job->statuses[i] = select_item(job, &reader, i, range, offset);

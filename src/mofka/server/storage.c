@@ -100,6 +100,10 @@ int mofka_storage_open(struct mofka_provider *provider, struct dango_error *err)
     memcpy(settings.uuid, provider->settings.uuid, sizeof settings.uuid);
     if (provider->settings.stored)
         return open_stored(provider, &settings, err);
-    int code = dango_mofka_partition_create(&settings, &provider->partition, err);
+    int code = provider->settings.legacy
+                   ? dango_mofka_partition_open_legacy(&settings, provider->settings.legacy, mofka_provider_run,
+                                                       provider, &provider->partition, err)
+                   : dango_mofka_partition_create(&settings, &provider->partition, err);
+    provider->settings.legacy = NULL; /* borrowed until here */
     return code == 0 ? dango_mofka_positions_create(&provider->positions, err) : code;
 }
