@@ -79,11 +79,18 @@ char *flk_self_address(margo_instance_id mid);
 flock_backend_impl *flk_backend_find(const char *name, struct dango_error *err);
 flock_gateway_impl *flk_gateway_find(const char *name, struct dango_error *err);
 
+/* Who writes the group file: the coordinator, where there is one; otherwise the first member. `address` and `id` are the
+ * provider's own. */
+bool flk_backend_writes_file(const flock_backend_impl *backend, void *context, const flock_group_view_t *view,
+                             const char *address, uint16_t id);
+bool flk_cen_writes_file(void *context);
+
 /* Built in. */
 extern flock_backend_impl flk_static_backend;
+extern flock_backend_impl flk_centralized_backend;
 extern flock_gateway_impl flk_default_gateway;
 
-/* ---- the RPC by which clients fetch the view ---- */
+/* ---- the RPCs by which clients fetch the view and set metadata ---- */
 
 #define FLK_RPC_GET_VIEW "flock_get_view"
 
@@ -102,6 +109,18 @@ typedef struct flk_get_view_out {
     flock_group_view_t view;
 } flk_get_view_out_t;
 
+#define FLK_RPC_SET_METADATA "flock_set_metadata"
+
+typedef struct flk_set_metadata_in {
+    char *key, *value;
+} flk_set_metadata_in_t;
+
+typedef struct flk_set_metadata_out {
+    int32_t ret; /* flock_return_t */
+} flk_set_metadata_out_t;
+
+hg_return_t hg_proc_flk_set_metadata_in_t(hg_proc_t proc, void *data);
+hg_return_t hg_proc_flk_set_metadata_out_t(hg_proc_t proc, void *data);
 hg_return_t hg_proc_flk_get_view_in_t(hg_proc_t proc, void *data);
 hg_return_t hg_proc_flk_get_view_out_t(hg_proc_t proc, void *data);
 

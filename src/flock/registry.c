@@ -26,7 +26,7 @@ struct table {
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* guards both tables */
-static struct table backends = {"backends", {&flk_static_backend}, 1};
+static struct table backends = {"backends", {&flk_static_backend, &flk_centralized_backend}, 2};
 static struct table gateways = {"gateways", {&flk_default_gateway}, 1};
 
 static const char *name_of(const void *entry)
@@ -97,4 +97,14 @@ flock_backend_impl *flk_backend_find(const char *name, struct dango_error *err)
 flock_gateway_impl *flk_gateway_find(const char *name, struct dango_error *err)
 {
     return find(&gateways, name, err);
+}
+
+bool flk_backend_writes_file(const flock_backend_impl *backend, void *context, const flock_group_view_t *view,
+                             const char *address, uint16_t id)
+{
+    assert(backend && address);
+    if (backend == &flk_centralized_backend)
+        return flk_cen_writes_file(context);
+    const flock_member_t *first = flock_group_view_member_at(view, 0);
+    return first && first->provider_id == id && strcmp(first->address, address) == 0;
 }

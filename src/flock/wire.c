@@ -150,3 +150,21 @@ hg_return_t hg_proc_flk_get_view_out_t(hg_proc_t proc, void *data)
         ret = hg_proc_uint8_t(proc, &out->unchanged);
     return ret == HG_SUCCESS ? hg_proc_flock_group_view_t(proc, &out->view) : ret;
 }
+
+hg_return_t hg_proc_flk_set_metadata_in_t(hg_proc_t proc, void *data)
+{
+    assert(data);
+    flk_set_metadata_in_t *in = data;
+    hg_return_t ret = hg_proc_hg_string_t(proc, &in->key);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_hg_string_t(proc, &in->value);
+    if (ret == HG_SUCCESS && hg_proc_get_op(proc) == HG_DECODE && (!in->key || !in->value))
+        ret = HG_PROTOCOL_ERROR;
+    return ret;
+}
+
+hg_return_t hg_proc_flk_set_metadata_out_t(hg_proc_t proc, void *data)
+{
+    assert(data);
+    return hg_proc_int32_t(proc, &((flk_set_metadata_out_t *)data)->ret);
+}

@@ -8,8 +8,9 @@
 
 struct flock_client {
     margo_instance_id mid;
-    ABT_pool pool;       /* of asynchronous updates */
-    hg_id_t get_view;    /* RPC */
+    ABT_pool pool;    /* of asynchronous updates */
+    hg_id_t get_view; /* RPCs */
+    hg_id_t set_metadata;
     uint64_t references; /* atomic */
 };
 

@@ -6,6 +6,8 @@
  * the same one. Each attempt has a share of the time that is left; a member that is known to be dead costs none.
  */
 #include "flock/client/client.h"
+
+#include "flock/backends/backend.h"
 #include "flock/internal.h"
 
 #include <flock/flock-group.h>
@@ -395,9 +397,48 @@ flock_return_t flock_group_access_view(flock_group_handle_t handle,
     return FLOCK_SUCCESS;
 }
 
+/* What one member says to a new value. */
+static flock_return_t set_metadata_at(struct flock_group_handle *handle, const flock_member_t *member,
+                                      flk_set_metadata_in_t *in, double timeout_ms)
+{
+    margo_instance_id mid = handle->client->mid;
+    struct flk_call call;
+    flk_set_metadata_out_t out = {0};
+    hg_return_t hret =
+        flk_call_start(&call, mid, handle->client->set_metadata, member->address, member->provider_id, in, timeout_ms);
+    if (hret != HG_SUCCESS)
+        return FLOCK_ERR_FROM_MERCURY;
+    flock_return_t ret = FLOCK_ERR_FROM_MERCURY;
+    if (flk_call_wait(&call, &out) == HG_SUCCESS) {
+        ret = out.ret >= 0 && out.ret <= FLOCK_ERR_OTHER ? (flock_return_t)out.ret : FLOCK_ERR_OTHER;
+        margo_free_output(call.handle, &out);
+    }
+    flk_call_end(&call);
+    return ret;
+}
+
 flock_return_t flock_group_metadata_set(flock_group_handle_t handle, const char *key, const char *value)
 {
-    return handle && key && value ? FLOCK_ERR_OP_UNSUPPORTED : FLOCK_ERR_INVALID_ARGS;
+    if (!handle || !key || !*key || !value)
+        return FLOCK_ERR_INVALID_ARGS;
+    if (strncmp(key, "__", 2) == 0)
+        return FLOCK_ERR_OP_FORBIDDEN;
+    struct contacts contacts;
+    flk_set_metadata_in_t in = {(char *)(uintptr_t)key, (char *)(uintptr_t)value}; /* only read */
+    int64_t deadline_ns = dango_deadline_ns(UPDATE_TIMEOUT_MS);
+    flock_return_t ret = choose_contacts(handle, &contacts);
+    if (ret != FLOCK_SUCCESS)
+        return ret;
+    /* Setting a value twice is harmless: whoever does not answer is followed by the next. */
+    ret = FLOCK_ERR_FROM_MERCURY;
+    for (size_t i = 0; i < contacts.count && ret == FLOCK_ERR_FROM_MERCURY; i++) {
+        double left_ms = (double)(deadline_ns - dango_clock_ns()) / (double)DANGO_NS_PER_MS;
+        if (left_ms <= 0)
+            break;
+        ret = set_metadata_at(handle, contacts.members[i], &in, i + 1 < contacts.count ? left_ms / 2 : left_ms);
+    }
+    flock_group_view_clear(&contacts.copy);
+    return ret;
 }
 
 flock_return_t flock_group_subscribe(flock_group_handle_t handle, flock_membership_update_fn member_update,

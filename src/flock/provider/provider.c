@@ -10,6 +10,8 @@
  */
 #include "flock/provider/provider.h"
 
+#include "flock/backends/backend.h"
+
 #include "util/json.h"
 #include "util/log.h"
 
@@ -50,6 +52,33 @@ static void get_view_ult(hg_handle_t handle)
 }
 static DEFINE_MARGO_RPC_HANDLER(get_view_ult)
 
+    /* Names that begin with "__" are the backend's own. */
+    static flock_return_t set_metadata(struct flock_provider *provider, const flk_set_metadata_in_t *in)
+{
+    if (strncmp(in->key, "__", 2) == 0 || !*in->key)
+        return FLOCK_ERR_OP_FORBIDDEN;
+    return provider->backend->add_metadata(provider->backend_context, in->key, in->value);
+}
+
+static void set_metadata_ult(hg_handle_t handle)
+{
+    margo_instance_id mid = margo_hg_handle_get_instance(handle);
+    struct flock_provider *provider = margo_registered_data(mid, margo_get_info(handle)->id);
+    flk_set_metadata_in_t in = {0};
+    flk_set_metadata_out_t out = {FLOCK_ERR_INVALID_GROUP};
+    if (provider && dango_gate_enter(&provider->gate)) {
+        out.ret = FLOCK_ERR_INVALID_ARGS;
+        if (margo_get_input(handle, &in) == HG_SUCCESS) {
+            out.ret = set_metadata(provider, &in);
+            margo_free_input(handle, &in);
+        }
+        dango_gate_leave(&provider->gate);
+    }
+    margo_respond(handle, &out);
+    margo_destroy(handle);
+}
+static DEFINE_MARGO_RPC_HANDLER(set_metadata_ult)
+
     /* ---- life ---- */
 
     /* A number that no other provider has used: versions of different providers are not mixed up. */
@@ -68,6 +97,8 @@ static void release(struct flock_provider *provider)
         provider->backend->destroy_group(provider->backend_context);
     if (provider->rpc)
         margo_deregister(provider->mid, provider->rpc);
+    if (provider->metadata_rpc)
+        margo_deregister(provider->mid, provider->metadata_rpc);
     if (provider->gateway_context)
         provider->gateway->destroy_gateway(provider->gateway_context);
     flk_updates_drop(provider);
@@ -118,21 +149,25 @@ static flock_return_t start_backend(struct flock_provider *provider, struct json
                                     flock_group_view_t *view, struct dango_error *err)
 {
     assert(provider->backend && provider->address && config);
-    flock_backend_init_args_t args = {.mid = provider->mid,
-                                      .provider_id = provider->id,
-                                      .pool = pool,
-                                      .config = config,
-                                      .self_addr_str = provider->address,
-                                      .member_update_callback = flk_on_member_update,
-                                      .metadata_update_callback = flk_on_metadata_update,
-                                      .callback_context = provider};
-    flock_return_t ret = place_self(provider, view, &args.join);
+    struct flk_backend_args extended = {.err = err,
+                                        .args = {.mid = provider->mid,
+                                                 .provider_id = provider->id,
+                                                 .pool = pool,
+                                                 .config = config,
+                                                 .self_addr_str = provider->address,
+                                                 .member_update_callback = flk_on_member_update,
+                                                 .metadata_update_callback = flk_on_metadata_update,
+                                                 .callback_context = provider}};
+    flock_backend_init_args_t *args = &extended.args;
+    flock_return_t ret = place_self(provider, view, &args->join);
     if (ret == FLOCK_SUCCESS) {
-        FLOCK_GROUP_VIEW_MOVE(view, &args.initial_view);
-        ret = provider->backend->init_group(&args, &provider->backend_context);
-        flock_group_view_clear(&args.initial_view);
+        FLOCK_GROUP_VIEW_MOVE(view, &args->initial_view);
+        ret = provider->backend->init_group(args, &provider->backend_context);
+        flock_group_view_clear(&args->initial_view);
     }
-    if (ret == FLOCK_ERR_OP_FORBIDDEN && args.join)
+    if (ret != FLOCK_SUCCESS && err && err->code != 0)
+        return ret;
+    if (ret == FLOCK_ERR_OP_FORBIDDEN && args->join)
         dango_error_set(err, DANGO_ERR_PERMISSION,
                         "a group of type \"%s\" cannot be joined: the initial view must contain this provider (%s, %u)",
                         provider->backend->name, provider->address, provider->id);
@@ -147,7 +182,11 @@ static flock_return_t register_rpc(struct flock_provider *provider, ABT_pool poo
     assert(provider->backend);
     provider->rpc = MARGO_REGISTER_PROVIDER(provider->mid, FLK_RPC_GET_VIEW, flk_get_view_in_t, flk_get_view_out_t,
                                             get_view_ult, provider->id, pool);
-    if (provider->rpc && margo_register_data(provider->mid, provider->rpc, provider, NULL) == HG_SUCCESS)
+    provider->metadata_rpc = MARGO_REGISTER_PROVIDER(provider->mid, FLK_RPC_SET_METADATA, flk_set_metadata_in_t,
+                                                     flk_set_metadata_out_t, set_metadata_ult, provider->id, pool);
+    if (provider->rpc && margo_register_data(provider->mid, provider->rpc, provider, NULL) == HG_SUCCESS &&
+        provider->metadata_rpc &&
+        margo_register_data(provider->mid, provider->metadata_rpc, provider, NULL) == HG_SUCCESS)
         return FLOCK_SUCCESS;
     dango_error_set(err, DANGO_ERR_INTERNAL, "cannot register the RPC");
     return FLOCK_ERR_FROM_MERCURY;

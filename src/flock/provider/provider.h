@@ -15,7 +15,7 @@ struct flock_provider {
     margo_instance_id mid;
     uint16_t id;
     struct dango_gate gate;
-    hg_id_t rpc;
+    hg_id_t rpc, metadata_rpc;
     flock_gateway_impl *gateway;
     void *gateway_context;
     char *address; /* published */

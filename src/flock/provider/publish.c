@@ -2,7 +2,7 @@
  * What happens when the view of a provider changes: the version goes up, callbacks are called, the group file is brought
  * up to date. Updates that a backend reports during its own initialisation are kept until the provider is complete.
  *
- * The group file is written by the provider that is the first member of its view, from a copy of the view, under a mutex
+ * The group file is written by one provider of the group (flk_backend_writes_file), from a copy of the view, under a mutex
  * of its own: the last to write has the newest view, and a burst of changes ends in one file. No lock of the view or of
  * the callbacks is held meanwhile.
  */
@@ -50,13 +50,6 @@ bool flk_provider_snapshot(struct flock_provider *provider, flock_group_view_t *
 
 /* ---- the group file ---- */
 
-static bool is_first_member(const struct flock_provider *provider, const flock_group_view_t *view)
-{
-    assert(provider->address);
-    const flock_member_t *first = flock_group_view_member_at(view, 0);
-    return first && first->provider_id == provider->id && strcmp(first->address, provider->address) == 0;
-}
-
 static int write_file_locked(struct flock_provider *provider, struct dango_error *err)
 {
     assert(provider->file);
@@ -68,7 +61,7 @@ static int write_file_locked(struct flock_provider *provider, struct dango_error
     if (!flk_provider_snapshot(provider, &view))
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     int status = 0;
-    if (is_first_member(provider, &view))
+    if (flk_backend_writes_file(provider->backend, provider->backend_context, &view, provider->address, provider->id))
         status = flk_group_file_write(&view, provider->file, err);
     if (status == 0)
         provider->file_version = version;

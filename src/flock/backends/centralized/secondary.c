@@ -1,0 +1,415 @@
+/*
+ * What a secondary does by itself: fetching the view, watching the primary, taking over from a lost one, joining at the
+ * start and again, and leaving. See centralized.h.
+ *
+ * The background work of a secondary (fetch, watch, join again) is one ULT at a time: `task` says that there is one.
+ */
+#include "flock/backends/centralized/centralized.h"
+
+#include "util/clock.h"
+#include "util/log.h"
+
+#include <assert.h>
+
+#define ASK_AT_ONCE_MAX 64
+#define REDIRECTS_MAX   8
+#define JOIN_RETRY_MS   50.0
+
+/* A member as an argument of background work. */
+struct target {
+    uint16_t id;
+    char address[];
+};
+
+static struct target *target_create(const char *address, uint16_t id)
+{
+    assert(address);
+    size_t size = strlen(address) + 1;
+    struct target *target = malloc(sizeof *target + size);
+    if (target) {
+        target->id = id;
+        memcpy(target->address, address, size);
+    }
+    return target;
+}
+
+static struct target *current_primary(struct flk_cen_group *group)
+{
+    flk_cen_lock(group);
+    struct target *target = target_create(group->primary, group->primary_id);
+    flk_cen_unlock(group);
+    return target;
+}
+
+static double ping_limit_ms(const struct flk_cen_group *group)
+{
+    return group->settings.ping_timeout_ms > 1 ? group->settings.ping_timeout_ms : 1;
+}
+
+static bool is_leaving(struct flk_cen_group *group)
+{
+    flk_cen_lock(group);
+    bool leaving = group->leaving;
+    flk_cen_unlock(group);
+    return leaving;
+}
+
+/* ---- one task at a time ---- */
+
+static bool begin_task(struct flk_cen_group *group)
+{
+    flk_cen_lock(group);
+    bool mine = !group->task && !group->leaving;
+    if (mine)
+        group->task = true;
+    else
+        group->fetch_again = true;
+    flk_cen_unlock(group);
+    return mine;
+}
+
+static void end_task(struct flk_cen_group *group)
+{
+    flk_cen_lock(group);
+    assert(group->task);
+    group->task = false;
+    flk_cen_unlock(group);
+}
+
+/* ---- joining ---- */
+
+/* Joins at a member; follows redirects. CEN_OK: done; CEN_REDIRECT: somebody answered, but the primary did not. */
+static enum flk_cen_status join_at(struct flk_cen_group *group, const char *address, uint16_t id, double limit_ms)
+{
+    enum flk_cen_status result = CEN_FAILED;
+    struct target *target = target_create(address, id);
+    for (int i = 0; target && i < REDIRECTS_MAX; i++) {
+        flk_cen_request_t request;
+        flk_cen_answer_t answer;
+        flk_cen_request_init(group, &request, CEN_JOIN);
+        if (!flk_cen_call(group, target->address, target->id, &request, limit_ms, &answer))
+            break;
+        result = answer.status == CEN_OK ? CEN_OK : CEN_REDIRECT;
+        if (answer.status == CEN_OK) {
+            flk_cen_lock(group);
+            if (flk_cen_rank(group, answer.term, answer.primary, answer.primary_id) < 0)
+                group->term = 0; /* what we belonged to is over */
+            flk_cen_adopt(group, answer.term, answer.version, answer.primary, answer.primary_id, &answer.view, NULL);
+            flk_cen_unlock(group);
+        }
+        bool again = answer.status == CEN_REDIRECT &&
+                     (strcmp(answer.primary, target->address) != 0 || answer.primary_id != target->id);
+        free(target);
+        target = again ? target_create(answer.primary, answer.primary_id) : NULL;
+        flk_cen_answer_free(&answer);
+    }
+    free(target);
+    return result;
+}
+
+/* Asks all members at once who the primary is; the first answer counts. NULL: nobody answered. */
+static struct target *ask_all(struct flk_cen_group *group, double limit_ms)
+{
+    flock_group_view_t others = FLOCK_GROUP_VIEW_INITIALIZER;
+    struct flk_call calls[ASK_AT_ONCE_MAX];
+    margo_request requests[ASK_AT_ONCE_MAX] = {0};
+    struct target *target = NULL;
+    flk_cen_request_t request;
+    size_t count = 0;
+    flk_cen_others(group, NULL, 0, &others);
+    flk_cen_request_init(group, &request, CEN_WHO);
+    for (uint64_t i = 0; i < others.members.size && count < ASK_AT_ONCE_MAX; i++) {
+        const flock_member_t *member = &others.members.data[i];
+        if (flk_call_start(&calls[count], group->mid, group->rpc, member->address, member->provider_id, &request,
+                           limit_ms) == HG_SUCCESS) {
+            requests[count] = calls[count].request;
+            count++;
+        }
+    }
+    for (size_t pending = count, index = 0; pending > 0 && !target; pending--) {
+        flk_cen_answer_t answer = {0};
+        hg_return_t ret = margo_wait_any(count, requests, &index);
+        assert(index < count);
+        calls[index].request = NULL;
+        if (ret == HG_SUCCESS && flk_call_wait(&calls[index], &answer) == HG_SUCCESS) {
+            target = target_create(answer.primary, answer.primary_id);
+            margo_free_output(calls[index].handle, &answer);
+        }
+    }
+    for (size_t i = 0; i < count; i++)
+        flk_call_end(&calls[i]);
+    flock_group_view_clear(&others);
+    return target;
+}
+
+/*
+ * The one that is taken for the primary is asked first; if it does not answer, any member may know its successor. As long
+ * as somebody answers there is hope: the others may be about to replace the primary.
+ */
+static flock_return_t join(struct flk_cen_group *group, struct target *target, int64_t deadline_ns,
+                           struct dango_error *err)
+{
+    bool answered = false;
+    enum flk_cen_status status = CEN_FAILED;
+    for (double left_ms = 1; left_ms > 0 && !is_leaving(group);) {
+        left_ms = (double)(deadline_ns - dango_clock_ns()) / (double)DANGO_NS_PER_MS;
+        /* One that hangs must leave time to ask the others. Nobody joins at himself. */
+        if (target && left_ms > 0 && !flk_cen_is_self(group, target->address, target->id))
+            status = join_at(group, target->address, target->id, left_ms / 2);
+        free(target);
+        target = NULL;
+        left_ms = (double)(deadline_ns - dango_clock_ns()) / (double)DANGO_NS_PER_MS;
+        if (status == CEN_OK || left_ms <= 0)
+            break;
+        target = ask_all(group, left_ms);
+        if (!target && !answered)
+            break;
+        answered = true;
+        margo_thread_sleep(group->mid, left_ms < JOIN_RETRY_MS ? left_ms : JOIN_RETRY_MS);
+    }
+    free(target);
+    if (status == CEN_OK)
+        return FLOCK_SUCCESS;
+    dango_error_set(err, DANGO_ERR_DISCONNECTED, "%s (%s)",
+                    answered || status == CEN_REDIRECT ? "members of the group answer, but its primary does not"
+                                                       : "no member of the group answers: it has probably ended",
+                    group->primary);
+    return FLOCK_ERR_FROM_MERCURY;
+}
+
+flock_return_t flk_cen_join(struct flk_cen_group *group, int64_t deadline_ns, struct dango_error *err)
+{
+    return join(group, current_primary(group), deadline_ns, err);
+}
+
+/* We have been taken for dead. The callbacks are told, and we come back as a new member. */
+static void note_death(struct flk_cen_group *group)
+{
+    flk_cen_lock(group);
+    bool first = !group->is_dead;
+    group->is_dead = true;
+    flk_cen_unlock(group);
+    if (!first)
+        return;
+    log_warning("flock", "this member (%s, provider %u) was declared dead by its group%s", group->self, group->id,
+                group->settings.rejoin ? "; it joins again" : "");
+    flk_events_member(&group->events, FLOCK_MEMBER_DIED, group->self, group->id);
+    flk_events_report(&group->events);
+}
+
+/* Until it has worked, or the end. The first attempt is made at `primary`. */
+static void rejoin(struct flk_cen_group *group, const struct target *primary)
+{
+    note_death(group);
+    bool joined = !group->settings.rejoin;
+    struct target *hint = target_create(primary->address, primary->id);
+    while (!joined && !is_leaving(group)) {
+        struct target *first = hint;
+        hint = NULL; /* join frees it */
+        joined = join(group, first, dango_deadline_ns(group->settings.join_timeout_ms), NULL) == FLOCK_SUCCESS;
+        if (!joined)
+            margo_thread_sleep(group->mid, group->settings.interval_max_ms);
+    }
+    if (joined && group->settings.rejoin)
+        log_info("flock", "this member (%s, provider %u) is in its group again", group->self, group->id);
+    free(hint);
+}
+
+/* ---- fetching ---- */
+
+/* True: the primary says that we are no member. */
+static bool fetch(struct flk_cen_group *group, const char *address, uint16_t id)
+{
+    flk_cen_request_t request;
+    flk_cen_answer_t answer;
+    flk_cen_request_init(group, &request, CEN_FETCH);
+    if (!flk_cen_call(group, address, id, &request, CEN_CALL_MS, &answer))
+        return false;
+    bool unknown = answer.status == CEN_UNKNOWN;
+    if (answer.status == CEN_OK) {
+        flk_cen_lock(group);
+        flk_cen_adopt(group, answer.term, answer.version, answer.primary, answer.primary_id, &answer.view, NULL);
+        flk_cen_unlock(group);
+    }
+    flk_cen_answer_free(&answer);
+    return unknown;
+}
+
+static void refresh_task(struct flk_cen_group *group, void *arg)
+{
+    struct target *target = arg;
+    bool again;
+    do {
+        flk_cen_lock(group);
+        group->fetch_again = false;
+        flk_cen_unlock(group);
+        if (fetch(group, target->address, target->id))
+            rejoin(group, target);
+        flk_cen_lock(group);
+        again = group->fetch_again && !group->leaving && strcmp(group->primary, target->address) == 0;
+        flk_cen_unlock(group);
+        flk_events_report(&group->events);
+    } while (again);
+    free(target);
+    end_task(group);
+}
+
+void flk_cen_refresh(struct flk_cen_group *group, const char *primary, uint16_t primary_id)
+{
+    assert(primary);
+    if (!begin_task(group))
+        return;
+    struct target *target = target_create(primary, primary_id);
+    if (target && flk_cen_spawn(group, refresh_task, target))
+        return;
+    free(target);
+    end_task(group);
+}
+
+/* ---- watching the primary ---- */
+
+/* Whether a primary answers. *better: where to fetch the view, since the primary does not know us, or is none any more. */
+static bool primary_answers(struct flk_cen_group *group, const struct target *primary, struct target **better)
+{
+    flk_cen_request_t request;
+    flk_cen_answer_t answer;
+    flk_cen_request_init(group, &request, CEN_WHO);
+    if (!flk_cen_call(group, primary->address, primary->id, &request, ping_limit_ms(group), &answer))
+        return false;
+    if (answer.status == CEN_UNKNOWN || strcmp(answer.primary, primary->address) != 0 ||
+        answer.primary_id != primary->id)
+        *better = target_create(answer.primary, answer.primary_id);
+    flk_cen_answer_free(&answer);
+    return true;
+}
+
+/* What another secondary says of the primary. */
+enum opinion { OPINION_NONE, OPINION_REACHABLE, OPINION_LOST, OPINION_OTHER_PRIMARY };
+
+static enum opinion ask_opinion(struct flk_cen_group *group, const flock_member_t *member, const struct target *primary,
+                                struct target **better)
+{
+    assert(!*better);
+    flk_cen_request_t request;
+    flk_cen_answer_t answer;
+    flk_cen_request_init(group, &request, CEN_PROBE);
+    /* The other one has to wait for the primary first. */
+    if (!flk_cen_call(group, member->address, member->provider_id, &request, 2 * ping_limit_ms(group) + 100, &answer))
+        return OPINION_NONE;
+    enum opinion opinion = answer.reached ? OPINION_REACHABLE : OPINION_LOST;
+    if (strcmp(answer.primary, primary->address) != 0 || answer.primary_id != primary->id) {
+        opinion = OPINION_OTHER_PRIMARY;
+        *better = target_create(answer.primary, answer.primary_id);
+    }
+    flk_cen_answer_free(&answer);
+    return opinion;
+}
+
+/* Whether more than half of the last view, with us and without the primary, can be reached. */
+static bool has_quorum(struct flk_cen_group *group, const flock_group_view_t *others)
+{
+    size_t reached = 1, members = others->members.size + 2;
+    for (uint64_t i = 0; i < others->members.size && 2 * reached <= members; i++) {
+        flk_cen_request_t request;
+        flk_cen_answer_t answer;
+        flk_cen_request_init(group, &request, CEN_WHO);
+        if (flk_cen_call(group, others->members.data[i].address, others->members.data[i].provider_id, &request,
+                         ping_limit_ms(group), &answer)) {
+            reached++;
+            flk_cen_answer_free(&answer);
+        }
+    }
+    return 2 * reached > members;
+}
+
+static void take_over(struct flk_cen_group *group, const struct target *lost)
+{
+    flk_cen_lock(group);
+    bool still = !group->leaving && strcmp(group->primary, lost->address) == 0 && group->primary_id == lost->id;
+    if (still) {
+        flk_cen_remove(group, FLOCK_MEMBER_DIED, lost->address, lost->id);
+        group->term++;
+        group->version++;
+        flk_cen_set_primary(group, group->self, group->id);
+    }
+    flk_cen_unlock(group);
+    if (!still)
+        return;
+    log_warning("flock", "primary %s (provider %u) is lost: this member takes over", lost->address, lost->id);
+    flk_cen_broadcast_view(group, FLOCK_MEMBER_DIED, lost->address, lost->id);
+}
+
+/* The primary does not answer us. The first in the view that is reachable and has lost it, too, is the one to act. */
+static void replace(struct flk_cen_group *group, const struct target *lost, struct target **better)
+{
+    flock_group_view_t others = FLOCK_GROUP_VIEW_INITIALIZER;
+    flock_member_t self = {.address = group->self, .provider_id = group->id};
+    enum opinion opinion = OPINION_NONE;
+    if (!group->settings.failover || !flk_cen_others(group, lost->address, lost->id, &others))
+        return;
+    for (uint64_t i = 0; i < others.members.size && opinion == OPINION_NONE; i++) {
+        bool behind = flock_member_cmp(&self, &others.members.data[i]) < 0;
+        opinion = ask_opinion(group, &others.members.data[i], lost, better);
+        /* Those behind us are asked whether they know better; one that agrees is enough. */
+        if (behind && opinion == OPINION_LOST) {
+            opinion = OPINION_NONE;
+            break;
+        }
+    }
+    if (opinion == OPINION_NONE && group->settings.failover_quorum && !has_quorum(group, &others))
+        log_warning("flock", "primary %s is lost, and too few members can be reached to replace it", lost->address);
+    else if (opinion == OPINION_NONE)
+        take_over(group, lost);
+    flock_group_view_clear(&others);
+}
+
+static void watch_task(struct flk_cen_group *group, void *arg)
+{
+    (void)arg;
+    struct target *better = NULL, *primary = current_primary(group);
+    if (primary && !primary_answers(group, primary, &better))
+        replace(group, primary, &better);
+    /* Answers or not: the next look is one period away. */
+    flk_cen_lock(group);
+    group->heard_ns = dango_clock_ns();
+    flk_cen_unlock(group);
+    if (better && !flk_cen_is_self(group, better->address, better->id) && fetch(group, better->address, better->id))
+        rejoin(group, better);
+    free(better);
+    free(primary);
+    end_task(group);
+    flk_events_report(&group->events);
+}
+
+static int64_t patience_ns(const struct flk_cen_group *group)
+{
+    double ms = (double)group->settings.ping_max_num_timeouts *
+                (group->settings.interval_max_ms + group->settings.ping_timeout_ms);
+    return (int64_t)((ms < 10 ? 10 : ms) * (double)DANGO_NS_PER_MS);
+}
+
+int64_t flk_cen_watch(struct flk_cen_group *group, int64_t now_ns)
+{
+    flk_cen_lock(group);
+    int64_t due_ns = group->heard_ns + patience_ns(group);
+    bool silent = !flk_cen_is_primary(group) && now_ns >= due_ns;
+    flk_cen_unlock(group);
+    if (!silent)
+        return due_ns;
+    if (begin_task(group) && !flk_cen_spawn(group, watch_task, NULL))
+        end_task(group);
+    return now_ns + patience_ns(group);
+}
+
+/* ---- leaving ---- */
+
+void flk_cen_leave(struct flk_cen_group *group)
+{
+    struct target *primary = current_primary(group);
+    flk_cen_request_t request;
+    flk_cen_answer_t answer;
+    flk_cen_request_init(group, &request, CEN_LEAVE);
+    if (primary && flk_cen_call(group, primary->address, primary->id, &request, CEN_CALL_MS, &answer))
+        flk_cen_answer_free(&answer);
+    free(primary);
+}

@@ -1,0 +1,69 @@
+/*
+ * Messages of backend centralized on the wire: fields in the order of the structs. Decoders check what all handlers rely
+ * on: that a request has a sender, and that type, status and update are known ones.
+ */
+#include "flock/backends/centralized/centralized.h"
+
+#include <assert.h>
+
+static bool is_update(uint8_t update)
+{
+    return update <= FLOCK_MEMBER_MOVED || update == CEN_NO_UPDATE || update == CEN_METADATA_SET;
+}
+
+static bool is_complete(const flk_cen_request_t *request)
+{
+    bool has_name = request->name != NULL;
+    return request->type < CEN_TYPES && request->from && is_update(request->update) &&
+           (has_name || request->update == CEN_NO_UPDATE);
+}
+
+hg_return_t hg_proc_flk_cen_request_t(hg_proc_t proc, void *data)
+{
+    assert(data);
+    flk_cen_request_t *request = data;
+    hg_return_t ret = hg_proc_uint8_t(proc, &request->type);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_hg_string_t(proc, &request->from);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_uint16_t(proc, &request->from_id);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_uint64_t(proc, &request->term);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_uint64_t(proc, &request->version);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_uint8_t(proc, &request->update);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_hg_string_t(proc, &request->name);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_hg_string_t(proc, &request->value);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_uint16_t(proc, &request->id);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_flock_group_view_t(proc, &request->view);
+    if (ret == HG_SUCCESS && hg_proc_get_op(proc) == HG_DECODE && !is_complete(request))
+        ret = HG_PROTOCOL_ERROR;
+    return ret;
+}
+
+hg_return_t hg_proc_flk_cen_answer_t(hg_proc_t proc, void *data)
+{
+    assert(data);
+    flk_cen_answer_t *answer = data;
+    hg_return_t ret = hg_proc_uint8_t(proc, &answer->status);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_uint8_t(proc, &answer->reached);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_uint64_t(proc, &answer->term);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_uint64_t(proc, &answer->version);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_hg_string_t(proc, &answer->primary);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_uint16_t(proc, &answer->primary_id);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_flock_group_view_t(proc, &answer->view);
+    if (ret == HG_SUCCESS && hg_proc_get_op(proc) == HG_DECODE && (answer->status > CEN_FAILED || !answer->primary))
+        ret = HG_PROTOCOL_ERROR;
+    return ret;
+}

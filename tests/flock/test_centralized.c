@@ -1,0 +1,191 @@
+/*
+ * Backend centralized in one process on one execution stream: configuration, joining and leaving in every order, updates,
+ * metadata, and the primary's role handed on.
+ */
+#include "tests/flock/groups.h"
+
+#include "util/json.h"
+
+#define OPTIONS "\"ping_timeout_ms\":400,\"ping_interval_ms\":[80,100.0],\"ping_max_num_timeouts\":2"
+#define CONFIG  "{\"group\":{\"type\":\"centralized\",\"config\":{" OPTIONS "}}}"
+
+static void primary_of(uint16_t id, char *primary, size_t size)
+{
+    flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
+    assert_true(fetch_view(id, &view));
+    const char *text = flock_group_view_find_metadata(&view, "__config__");
+    struct json_object *json = dango_json_parse(text, strlen(text), NULL);
+    snprintf(primary, size, "%s", json_object_to_json_string(dango_json_get(json, "primary_provider_id")));
+    json_object_put(json);
+    flock_group_view_clear(&view);
+}
+
+static bool has_primary(uint16_t id, const char *expected)
+{
+    char primary[16];
+    primary_of(id, primary, sizeof primary);
+    return strcmp(primary, expected) == 0;
+}
+
+static void effective_configuration(void **state)
+{
+    (void)state;
+    char expected[1024];
+    start_group(3, "{\"bootstrap\":\"view\",\"group\":{\"type\":\"centralized\",\"config\":{\"ping_timeout_ms\":400.0,"
+                   "\"ping_interval_ms\":[800.0,1000.0],\"ping_max_num_timeouts\":2,\"primary_provider_id\":1}}}");
+    snprintf(expected, sizeof expected,
+             "{\"gateway\":{\"type\":\"default\",\"config\":{}},\"group\":{\"type\":\"centralized\",\"config\":{"
+             "\"ping_timeout_ms\":400.0,\"ping_interval_ms\":[800.0,1000.0],\"ping_max_num_timeouts\":2,"
+             "\"primary_address\":\"%s\",\"primary_provider_id\":1}}}",
+             address);
+    char *config = flock_provider_get_config(providers[3]);
+    assert_string_equal(config, expected);
+    free(config);
+    flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
+    assert_true(fetch_view(1, &view));
+    assert_int_equal(view.metadata.size, 4);
+    assert_string_equal(flock_group_view_find_metadata(&view, "__type__"), "centralized");
+    flock_group_view_clear(&view);
+    assert_true(all_see("1,2,3"));
+}
+
+static void refused_configurations(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "\"ping_timeout_ms\":-1",
+        "\"ping_timeout_ms\":\"1\"",
+        "\"ping_interval_ms\":[2,1]",
+        "\"ping_interval_ms\":[1]",
+        "\"ping_interval_ms\":-1",
+        "\"ping_max_num_timeouts\":0",
+        "\"primary_provider_id\":65536",
+        "\"primary_provider_id\":7",
+        "\"primary_address\":\"na+sm://1-0\"",
+        "\"ping_timeout\":1",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char config[256];
+        snprintf(config, sizeof config, "{\"group\":{\"type\":\"centralized\",\"config\":{%s}}}", bad[i]);
+        if (register_member(1, config, 1, 2) != FLOCK_ERR_INVALID_CONFIG)
+            fail_msg("accepted: %s", bad[i]);
+    }
+    /* A joiner needs to know the primary. */
+    assert_ret(register_member(3, CONFIG, 1, 2), FLOCK_ERR_INVALID_CONFIG);
+}
+
+static void a_third_member_joins(void **state)
+{
+    (void)state;
+    static struct counts counts[3]; /* lives as long as the providers */
+    start_group(2, CONFIG);
+    for (int id = 1; id <= 2; id++)
+        assert_ok(flock_provider_add_update_callbacks(providers[id], count_member, count_metadata, &counts[id]));
+    char config[512];
+    snprintf(config, sizeof config,
+             "{\"group\":{\"type\":\"centralized\",\"config\":{" OPTIONS
+             ",\"primary_provider_id\":1,\"primary_address\":\"%s\"}}}",
+             address);
+    assert_ok(register_member(3, config, 1, 1));
+    assert_true(sees(1, "1,2,3"));
+    assert_true(sees(3, "1,2,3"));
+    wait_for(all_see("1,2,3") && counts[2].members[FLOCK_MEMBER_JOINED] == 1, 2000);
+    assert_int_equal(counts[1].members[FLOCK_MEMBER_JOINED], 1);
+    stays(all_see("1,2,3"), 500);
+    /* A secondary leaves: everybody is told that it left. */
+    end_member(3);
+    wait_for(all_see("1,2") && counts[2].members[FLOCK_MEMBER_LEFT] == 1, 2000);
+    assert_int_equal(counts[1].members[FLOCK_MEMBER_LEFT], 1);
+    assert_int_equal(counts[1].members[FLOCK_MEMBER_DIED] + counts[2].members[FLOCK_MEMBER_DIED], 0);
+    assert_true(counts[1].last_id == 3 && counts[2].last_id == 3);
+}
+
+/* The primary is not the first of the view, and a joiner comes before it. */
+static void a_primary_in_the_middle(void **state)
+{
+    (void)state;
+    char config[512];
+    snprintf(config, sizeof config,
+             "{\"group\":{\"type\":\"centralized\",\"config\":{" OPTIONS
+             ",\"primary_provider_id\":4,\"primary_address\":\"%s\"}}}",
+             address);
+    for (uint16_t id = 3; id <= 5; id++)
+        assert_ok(register_member(id, config, 3, 5));
+    assert_ok(register_member(1, config, 4, 4));
+    wait_for(all_see("1,3,4,5"), 2000);
+    assert_true(has_primary(1, "4"));
+    stays(all_see("1,3,4,5"), 500);
+    end_member(5);
+    wait_for(all_see("1,3,4"), 2000);
+}
+
+static void the_leaving_primary_hands_over(void **state)
+{
+    (void)state;
+    static struct counts counts;
+    start_group(4, CONFIG);
+    assert_ok(flock_provider_add_update_callbacks(providers[3], count_member, count_metadata, &counts));
+    end_member(1);
+    wait_for(all_see("2,3,4"), 2000);
+    wait_for(has_primary(2, "2") && has_primary(3, "2") && has_primary(4, "2"), 2000);
+    wait_for(counts.members[FLOCK_MEMBER_LEFT] == 1, 2000);
+    assert_int_equal(counts.members[FLOCK_MEMBER_DIED], 0);
+    end_member(2);
+    wait_for(all_see("3,4") && has_primary(4, "3"), 2000);
+    stays(all_see("3,4"), 500);
+    end_member(3);
+    wait_for(all_see("4") && has_primary(4, "4"), 2000);
+}
+
+static bool all_have(const char *key, const char *expected)
+{
+    bool all = true;
+    for (uint16_t id = 1; id <= GROUP_MAX && all; id++) {
+        flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
+        if (!providers[id])
+            continue;
+        assert_true(fetch_view(id, &view));
+        const char *value = flock_group_view_find_metadata(&view, key);
+        all = value && strcmp(value, expected) == 0;
+        flock_group_view_clear(&view);
+    }
+    return all;
+}
+
+static void metadata_reach_everybody(void **state)
+{
+    (void)state;
+    static struct counts counts;
+    flock_client_t client;
+    flock_group_handle_t handle;
+    hg_addr_t self;
+    start_group(3, CONFIG);
+    assert_ok(flock_provider_add_update_callbacks(providers[2], count_member, count_metadata, &counts));
+    assert_ok(flock_client_init(mid, ABT_POOL_NULL, &client));
+    margo_addr_self(mid, &self);
+    for (uint16_t id = 1; id <= 3; id++) {
+        char value[16];
+        snprintf(value, sizeof value, "value %u", id);
+        assert_ok(flock_group_handle_create(client, self, id, 0, &handle));
+        assert_ok(flock_group_metadata_set(handle, "key", value));
+        wait_for(all_have("key", value), 2000);
+        assert_ret(flock_group_metadata_set(handle, "__type__", "x"), FLOCK_ERR_OP_FORBIDDEN);
+        assert_ok(flock_group_handle_release(handle));
+    }
+    wait_for(counts.metadata == 3, 2000);
+    margo_addr_free(mid, self);
+    assert_ok(flock_client_finalize(client));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(effective_configuration, end_group_teardown),
+        cmocka_unit_test_teardown(refused_configurations, end_group_teardown),
+        cmocka_unit_test_teardown(a_third_member_joins, end_group_teardown),
+        cmocka_unit_test_teardown(a_primary_in_the_middle, end_group_teardown),
+        cmocka_unit_test_teardown(the_leaving_primary_hands_over, end_group_teardown),
+        cmocka_unit_test_teardown(metadata_reach_everybody, end_group_teardown),
+    };
+    return cmocka_run_group_tests(tests, start_margo, stop_margo);
+}
