@@ -140,6 +140,8 @@ struct cli_files {
 int cli_files_open(struct cli_files *files, const char *directory, struct dango_error *err);
 /* Writes one event: metadata {"name", "size", "mode", "mtime"}, data the content. */
 int cli_files_write(struct cli_files *files, const diaspora_event *event, struct dango_error *err);
+/* Returns when everything that was written is on the medium: all of its file system, in one call. */
+int cli_files_sync(struct cli_files *files, struct dango_error *err);
 void cli_files_close(struct cli_files *files);
 
 #endif

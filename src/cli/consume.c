@@ -167,6 +167,9 @@ static int settle(struct reading *r, struct dango_error *err)
     int status = cli_output_flush(&r->output, err);
     if (r->output.closed)
         r->ended = true;
+    /* What is acknowledged is not sent again: files must be safe first. */
+    if (status == 0 && r->unacknowledged > 0 && r->fields->into && r->fields->name)
+        status = cli_files_sync(&r->files, err);
     for (size_t i = 0; i < r->partition_count; i++) {
         struct partition *p = &r->partitions[i];
         if (!p->written)

@@ -50,6 +50,13 @@ static void close_parent(struct cli_files *files)
     files->parent_path = NULL;
 }
 
+int cli_files_sync(struct cli_files *files, struct dango_error *err)
+{
+    if (syncfs(files->root) == 0)
+        return 0;
+    return dango_error_set_errno(err, errno, "--into: files may not have reached the medium");
+}
+
 void cli_files_close(struct cli_files *files)
 {
     close_parent(files);
