@@ -5,8 +5,9 @@
 #   dango_module(NAME [USES lib…])               module/*.c → lib/libNAME-bedrock-module.so, linked to libdango
 #   dango_plugin(NAME source… [USES lib…])       → lib/libdango-NAME.so: what needs a heavy library, loaded only when used
 #   dango_program(NAME source… [USES lib…])      → bin/NAME, linked to libdango
-#   dango_test(NAME source… [LABEL l] [USES component…] [TIMEOUT s] [SERIAL])
-#                                                a cmocka program over the static components (and what they use)
+#   dango_test(NAME source… [LABEL l] [USES component…] [TIMEOUT s] [SERIAL] [TRANSPORTS tcp])
+#                                                a cmocka program over the static components (and what they use); it
+#                                                runs on na+sm, and as NAME-tcp … on what else is listed
 #   dango_scenario(NAME file.py [LABEL l] [TIMEOUT s] [SERIAL])
 #                                                a pytest file that starts real processes (tests/scenario/support.py)
 #   dango_bench(NAME source… [USES component…])  → bin/bench/NAME, not run by ctest
@@ -129,7 +130,7 @@ function(dango_program name)
 endfunction()
 
 function(dango_test name)
-    cmake_parse_arguments(A "SERIAL" "LABEL;TIMEOUT" "USES" ${ARGN})
+    cmake_parse_arguments(A "SERIAL" "LABEL;TIMEOUT" "USES;TRANSPORTS" ${ARGN})
     if(NOT A_LABEL)
         set(A_LABEL unit)
     endif()
@@ -143,6 +144,11 @@ function(dango_test name)
     set_target_properties(test-${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     add_test(NAME ${name} COMMAND test-${name})
     set_tests_properties(${name} PROPERTIES LABELS "${A_LABEL}" TIMEOUT ${A_TIMEOUT} RUN_SERIAL ${A_SERIAL})
+    foreach(transport IN LISTS A_TRANSPORTS)
+        add_test(NAME ${name}-${transport} COMMAND test-${name})
+        set_tests_properties(${name}-${transport} PROPERTIES LABELS "${A_LABEL}" TIMEOUT ${A_TIMEOUT}
+            RUN_SERIAL ${A_SERIAL} ENVIRONMENT DANGO_TEST_PROTOCOL=${transport}://127.0.0.1)
+    endforeach()
 endfunction()
 
 # The time limits inside the scenarios grow with DANGO_TEST_SLOWNESS: sanitizers make everything slower.

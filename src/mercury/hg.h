@@ -15,8 +15,9 @@
  *     class->contexts_lock     directory of contexts
  *     context->ops_lock        transfers by messages
  *     context->peers_lock      address -> connection
+ *     conn->lock               sending; loans come back under it
  *     class->rpcs_lock, class->addrs_lock, class->bulks_lock, table->lock, queue->lock,
- *     conn->lock, na_context->conns_lock, na_wait->lock                           leaves
+ *     na_context->conns_lock, na_wait->lock                                       leaves
  */
 #ifndef DANGO_MERCURY_HG_H
 #define DANGO_MERCURY_HG_H
@@ -30,6 +31,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <uthash.h>
+
+struct hgi_loan;
+struct hgi_op;
+struct hgi_range;
 
 #define HGI_CONTEXTS_MAX    256
 #define HGI_BUFFER_FIXED    256          /* bytes of payload that need no allocation */
@@ -188,6 +193,7 @@ struct hg_class {
     struct hg_bulk *bulks; /* local memory that peers know of, by key */
     uint64_t keys[32];     /* random numbers for keys, drawn in advance */
     unsigned keys_left;
+    uint64_t loans; /* numbers of loans given out */
 
     void *data;
     void (*free_data)(void *);
@@ -258,7 +264,7 @@ struct hgi_header {
     uint8_t kind;
     uint8_t flags;
     uint8_t ret;   /* hg_return_t of an answer */
-    uint32_t size; /* bytes that follow */
+    uint32_t size; /* bytes that follow, with the payload of a transfer */
     uint64_t cookie;
     uint64_t id;
 };
@@ -278,8 +284,38 @@ struct hgi_range {
 
 hg_return_t hgi_send(struct na_conn *conn, enum hgi_kind kind, uint8_t flags, hg_return_t ret, uint64_t cookie,
                      uint64_t id, const struct iovec *pieces, int count);
+/* The same with a payload behind it, which is returned if that fails. */
+hg_return_t hgi_send_loan(struct na_conn *conn, enum hgi_kind kind, uint64_t cookie, uint64_t id,
+                          const struct iovec *piece, struct hgi_loan *loan);
 /* The upcall of the transport for every message (hg_receive.c). */
 hg_return_t hgi_receive(void *arg, struct na_conn *conn, const void *bytes, size_t size);
+/* The upcalls for payloads behind messages. */
+hg_return_t hgi_place(void *arg, struct na_conn *conn, const void *bytes, size_t size, size_t payload_size,
+                      struct na_loan **loan);
+hg_return_t hgi_placed(void *arg, struct na_conn *conn, struct na_loan *loan);
+
+/* ---- loans (hg_loan.c) ---- */
+
+/* Memory in use by the transport, between the memory's owner and a connection. */
+struct hgi_loan {
+    struct na_loan base;
+    struct list_node link; /* in the owner's list */
+    hg_class_t *hg_class;
+    struct na_conn *conn;     /* which has it; kept alive by having it */
+    struct hgi_header header; /* incoming: of the message in front */
+    uint64_t position;        /* incoming write: within the transfer */
+    struct iovec pieces[];
+};
+
+/* Lends registered memory for a peer, after checking what the peer asks for. */
+hg_return_t hgi_loan_serve(hg_class_t *hg_class, uint64_t key, uint8_t right, const struct hgi_range *range,
+                           struct na_conn *conn, struct hgi_loan **loan);
+/* Lends the local memory of a transfer, from `position` within the transfer on. NULL: no memory. */
+struct hgi_loan *hgi_loan_own(struct hgi_op *op, uint64_t position, uint64_t size);
+/* Takes it out of its owner's list, and frees it. */
+void hgi_loan_return(struct hgi_loan *loan);
+/* Returns when nothing of the owner is lent any more. No lock may be held. */
+void hgi_loans_recall(hg_class_t *hg_class, struct list_node *owner);
 
 /* ---- handles (hg_handle.c, hg_forward.c, hg_respond.c) ---- */
 
@@ -356,6 +392,7 @@ struct hg_bulk {
     uint64_t size; /* all segments */
     uint64_t key;  /* by which the owner finds it; 0 until serialised */
     UT_hash_handle hh;
+    struct list_node loans; /* of this memory to the transport, for peers; under bulks_lock */
     struct na_segment segments[];
 };
 
@@ -366,6 +403,8 @@ void hgi_bulks_forget(hg_class_t *hg_class);
 /* Copies between [offset, offset + size) of local memory and a flat buffer. The range must have been checked. */
 void hgi_bulk_read(struct hg_bulk *bulk, uint64_t offset, void *to, uint64_t size);
 void hgi_bulk_write(struct hg_bulk *bulk, uint64_t offset, const void *from, uint64_t size);
+/* May a peer use that range of `bulk` (NULL: there is none)? `right`: HG_BULK_READ_ONLY or HG_BULK_WRITE_ONLY. */
+hg_return_t hgi_bulk_check(const struct hg_bulk *bulk, const struct hgi_range *range, uint8_t right);
 /* Is [offset, offset + size) inside? */
 static inline bool hgi_bulk_contains(const struct hg_bulk *bulk, uint64_t offset, uint64_t size)
 {
@@ -391,6 +430,7 @@ struct hgi_op {
     hg_return_t ret;
     struct hgi_transfer transfer;      /* with references; addr also holds the result of a look-up */
     uint64_t sent, done;               /* bytes asked for, bytes finished; under ops_lock */
+    struct list_node loans;            /* of transfer.local to the transport; under bulks_lock */
     uint64_t ack_cookie;               /* hg_more.c: what to acknowledge */
     void (*finish)(struct hgi_op *op); /* called once, after the claim; queues `entry` or goes on */
 };
@@ -403,6 +443,10 @@ void hgi_op_free(struct hgi_op *op);
 hg_return_t hgi_transfer_now(hg_context_t *context, struct hgi_transfer *transfer);
 /* Starts a transfer by messages; op->transfer.conn is set. op->finish will be called, perhaps before this returns. */
 void hgi_copy_start(struct hgi_op *op);
+/* Messages of transfers with a payload, when it begins and when it has arrived (struct na_upcalls). */
+hg_return_t hgi_copy_place(hg_context_t *context, struct na_conn *conn, const struct hgi_header *header,
+                           const char *bytes, size_t size, size_t payload_size, struct na_loan **loan);
+hg_return_t hgi_copy_placed(hg_context_t *context, struct na_conn *conn, struct na_loan *loan);
 /* Completes every transfer that waits for `conn` (NULL: all of the context). */
 void hgi_copies_fail(hg_context_t *context, struct na_conn *conn, hg_return_t ret);
 /* Cancels one. */

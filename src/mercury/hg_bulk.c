@@ -37,6 +37,7 @@ static struct hg_bulk *bulk_new(hg_class_t *hg_class, uint32_t count, uint64_t e
     bulk->hg_class = hg_class;
     bulk->count = count;
     atomic_init(&bulk->refs, 1);
+    list_init(&bulk->loans);
     return bulk;
 }
 
@@ -136,8 +137,11 @@ hg_return_t HG_Bulk_free(hg_bulk_t handle)
                                                   memory_order_acquire))
             return HG_SUCCESS;
     /* Ours is the only reference, unless a peer's request has just found the memory by its key. */
-    if (handle->registered && !release_registered(handle))
-        return HG_SUCCESS;
+    if (handle->registered) {
+        if (!release_registered(handle))
+            return HG_SUCCESS;
+        hgi_loans_recall(handle->hg_class, &handle->loans);
+    }
     free_memory(handle);
     free(handle);
     return HG_SUCCESS;
@@ -270,6 +274,15 @@ void hgi_bulks_forget(hg_class_t *hg_class)
         bulk->registered = false;
     }
     pthread_mutex_unlock(&hg_class->bulks_lock);
+}
+
+hg_return_t hgi_bulk_check(const struct hg_bulk *bulk, const struct hgi_range *range, uint8_t right)
+{
+    if (!bulk)
+        return HG_NOENTRY;
+    if (!(bulk->flags & right))
+        return HG_PERMISSION;
+    return hgi_bulk_contains(bulk, range->offset, range->size) ? HG_SUCCESS : HG_INVALID_ARG;
 }
 
 struct hg_bulk *hgi_bulk_by_key(hg_class_t *hg_class, uint64_t key)

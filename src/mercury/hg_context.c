@@ -64,7 +64,8 @@ static void on_closed(void *arg, struct na_conn *conn, hg_return_t why)
     hgi_addr_release(addr);
 }
 
-static const struct na_upcalls upcalls = {.message = hgi_receive, .accepted = on_accepted, .closed = on_closed};
+static const struct na_upcalls upcalls = {
+    .message = hgi_receive, .place = hgi_place, .placed = hgi_placed, .accepted = on_accepted, .closed = on_closed};
 
 /* ---- life ---- */
 

@@ -6,6 +6,9 @@
  * come in the order of the chunks: anything else is a violation. The owner finds the memory by its key and checks
  * rights and range for every chunk, so a descriptor that was made up or has expired gives an error answer.
  *
+ * Where the transport takes loans (tcp), the data are the payload behind the message, sent from and received into the
+ * memory itself, and chunks are large. Otherwise (na+sm) they are part of the message, and copied.
+ *
  * Everything about an operation in flight happens under ops_lock; completing it (op->finish) does not.
  */
 #include "mercury/hg.h"
@@ -18,6 +21,8 @@
 /* Bytes of data per message. */
 static uint64_t chunk_max(const hg_context_t *context)
 {
+    if (context->hg_class->domain->loan_max > 0)
+        return context->hg_class->domain->loan_max;
     return context->hg_class->domain->message_max - sizeof(struct hgi_header) - sizeof(struct hgi_range);
 }
 
@@ -29,6 +34,17 @@ static uint64_t chunk_at(const struct hgi_op *op, uint64_t position)
 
 /* ---- the side that wants the transfer ---- */
 
+/* A chunk of a push, from where it lies. */
+static hg_return_t send_lent(struct hgi_op *op, const struct hgi_range *range, uint64_t cookie)
+{
+    struct iovec piece = {.iov_base = (void *)(uintptr_t)range, .iov_len = sizeof *range};
+    struct hgi_loan *loan = hgi_loan_own(op, range->position, range->size);
+
+    if (!loan)
+        return HG_NOMEM;
+    return hgi_send_loan(op->transfer.conn, HGI_WRITE, cookie, op->transfer.origin->key, &piece, loan);
+}
+
 static hg_return_t send_chunk(struct hgi_op *op, uint64_t cookie)
 {
     const struct hgi_transfer *transfer = &op->transfer;
@@ -38,6 +54,10 @@ static hg_return_t send_chunk(struct hgi_op *op, uint64_t cookie)
     int count = 1;
 
     assert(range.size > 0);
+    if (transfer->op == HG_BULK_PUSH && op->context->hg_class->domain->loan_max > 0) {
+        op->sent += range.size;
+        return send_lent(op, &range, cookie);
+    }
     if (transfer->op == HG_BULK_PUSH) {
         hgi_bulk_read(transfer->local, transfer->local_offset + op->sent, op->context->scratch, range.size);
         pieces[count++] = (struct iovec){.iov_base = op->context->scratch, .iov_len = range.size};
@@ -66,6 +86,13 @@ static bool claim(struct hgi_op *op, uint64_t cookie, hg_return_t ret)
     return true;
 }
 
+/* The operation is claimed: nobody else finishes it, and no more of its memory is lent. */
+static void finish(struct hgi_op *op)
+{
+    hgi_loans_recall(op->context->hg_class, &op->loans);
+    op->finish(op);
+}
+
 void hgi_copy_start(struct hgi_op *op)
 {
     hg_context_t *context = op->context;
@@ -79,7 +106,7 @@ void hgi_copy_start(struct hgi_op *op)
         over = claim(op, cookie, ret);
     pthread_mutex_unlock(&context->ops_lock);
     if (over)
-        op->finish(op);
+        finish(op);
 }
 
 static void end(struct hgi_op *op, struct na_conn *conn, hg_return_t ret)
@@ -93,7 +120,7 @@ static void end(struct hgi_op *op, struct na_conn *conn, hg_return_t ret)
         over = claim(op, cookie, ret);
     pthread_mutex_unlock(&context->ops_lock);
     if (over)
-        op->finish(op);
+        finish(op);
 }
 
 void hgi_copies_fail(hg_context_t *context, struct na_conn *conn, hg_return_t ret)
@@ -146,7 +173,7 @@ static hg_return_t receive_answer(hg_context_t *context, struct na_conn *conn, c
     }
     pthread_mutex_unlock(&context->ops_lock);
     if (over)
-        op->finish(op);
+        finish(op);
     return violation || ret == HG_PROTOCOL_ERROR ? HG_PROTOCOL_ERROR : HG_SUCCESS;
 }
 
@@ -163,13 +190,17 @@ static hg_return_t answer(struct na_conn *conn, const struct hgi_header *request
     return sent == HG_AGAIN ? HG_PROTOCOL_ERROR : HG_SUCCESS;
 }
 
-static hg_return_t check_access(const struct hg_bulk *bulk, const struct hgi_range *range, uint8_t right)
+/* A read from where the memory lies. */
+static hg_return_t serve_lent(hg_context_t *context, struct na_conn *conn, const struct hgi_header *header,
+                              const struct hgi_range *range)
 {
-    if (!bulk)
-        return HG_NOENTRY;
-    if (!(bulk->flags & right))
-        return HG_PERMISSION;
-    return hgi_bulk_contains(bulk, range->offset, range->size) ? HG_SUCCESS : HG_INVALID_ARG;
+    struct hgi_loan *loan;
+    hg_return_t ret = hgi_loan_serve(context->hg_class, header->id, HG_BULK_READ_ONLY, range, conn, &loan);
+
+    if (ret != HG_SUCCESS)
+        return answer(conn, header, range->position, ret, NULL, 0);
+    ret = hgi_send_loan(conn, HGI_READ_DATA, header->cookie, range->position, NULL, loan);
+    return ret == HG_AGAIN ? HG_PROTOCOL_ERROR : HG_SUCCESS;
 }
 
 static hg_return_t serve(hg_context_t *context, struct na_conn *conn, const struct hgi_header *header,
@@ -186,8 +217,10 @@ static hg_return_t serve(hg_context_t *context, struct na_conn *conn, const stru
     __asm__ __volatile__("" : : "r"(&range) : "memory"); /* the peer may change `payload` now */
     if (range.size == 0 || range.size > chunk_max(context) || header->size != sizeof range + (read ? 0 : range.size))
         return HG_PROTOCOL_ERROR;
+    if (read && context->hg_class->domain->loan_max > 0)
+        return serve_lent(context, conn, header, &range);
     bulk = hgi_bulk_by_key(context->hg_class, header->id);
-    ret = check_access(bulk, &range, read ? HG_BULK_READ_ONLY : HG_BULK_WRITE_ONLY);
+    ret = hgi_bulk_check(bulk, &range, read ? HG_BULK_READ_ONLY : HG_BULK_WRITE_ONLY);
     if (ret != HG_SUCCESS) {
         ret = answer(conn, header, range.position, ret, NULL, 0);
     } else if (read) {
@@ -216,4 +249,91 @@ hg_return_t hgi_copy_receive(hg_context_t *context, struct na_conn *conn, const 
     default:
         return HG_PROTOCOL_ERROR;
     }
+}
+
+/* ---- payloads ---- */
+
+/* Data that a transfer of ours has asked for. Data for one that is over are thrown away. */
+static hg_return_t place_data(hg_context_t *context, struct na_conn *conn, const struct hgi_header *header,
+                              size_t payload_size, struct hgi_loan **loan)
+{
+    hg_return_t ret = HG_SUCCESS;
+    bool violation;
+    struct hgi_op *op;
+
+    pthread_mutex_lock(&context->ops_lock);
+    op = (struct hgi_op *)hgi_table_find(&context->ops, header->cookie, conn, HGI_EXPECTS_DATA, &violation);
+    if (violation) {
+        ret = HG_PROTOCOL_ERROR;
+    } else if (op) {
+        bool good = op->transfer.op == HG_BULK_PULL && header->id == op->done && op->sent > op->done &&
+                    payload_size == chunk_at(op, op->done);
+        if (good)
+            *loan = hgi_loan_own(op, op->done, payload_size);
+        if (!*loan)
+            ret = good ? HG_NOMEM : HG_PROTOCOL_ERROR;
+    }
+    pthread_mutex_unlock(&context->ops_lock);
+    return ret;
+}
+
+/* A peer writes to our memory. If it may not, the data are thrown away and it is told so. */
+static hg_return_t place_write(hg_context_t *context, struct na_conn *conn, const struct hgi_header *header,
+                               const struct hgi_range *range, struct hgi_loan **loan)
+{
+    hg_return_t ret = hgi_loan_serve(context->hg_class, header->id, HG_BULK_WRITE_ONLY, range, conn, loan);
+
+    if (ret != HG_SUCCESS)
+        return answer(conn, header, range->position, ret, NULL, 0);
+    (*loan)->position = range->position;
+    return HG_SUCCESS;
+}
+
+hg_return_t hgi_copy_place(hg_context_t *context, struct na_conn *conn, const struct hgi_header *header,
+                           const char *bytes, size_t size, size_t payload_size, struct na_loan **result)
+{
+    struct hgi_loan *loan = NULL;
+    struct hgi_range range;
+    hg_return_t ret = HG_PROTOCOL_ERROR;
+
+    assert(payload_size > 0);
+    if (header->kind == HGI_READ_DATA && size == 0 && header->ret == HG_SUCCESS) {
+        ret = place_data(context, conn, header, payload_size, &loan);
+    } else if (header->kind == HGI_WRITE && size == sizeof range) {
+        memcpy(&range, bytes, sizeof range);
+        if (range.size == payload_size)
+            ret = place_write(context, conn, header, &range, &loan);
+    }
+    if (!loan)
+        return ret;
+    loan->header = *header;
+    *result = &loan->base;
+    return ret;
+}
+
+hg_return_t hgi_copy_placed(hg_context_t *context, struct na_conn *conn, struct na_loan *base)
+{
+    struct hgi_loan *loan = container_of(base, struct hgi_loan, base);
+    struct hgi_header header = loan->header;
+    uint64_t position = loan->position, size = loan->base.size;
+    hg_return_t ret = HG_SUCCESS;
+    bool violation, over = false;
+    struct hgi_op *op;
+
+    hgi_loan_return(loan);
+    if (header.kind == HGI_WRITE)
+        return answer(conn, &header, position, HG_SUCCESS, NULL, 0);
+    pthread_mutex_lock(&context->ops_lock);
+    op = (struct hgi_op *)hgi_table_find(&context->ops, header.cookie, conn, HGI_EXPECTS_DATA, &violation);
+    if (op) {
+        op->done += size;
+        if (op->done < op->transfer.size)
+            ret = pump(op, header.cookie);
+        if (op->done == op->transfer.size || ret != HG_SUCCESS)
+            over = claim(op, header.cookie, ret);
+    }
+    pthread_mutex_unlock(&context->ops_lock);
+    if (over)
+        finish(op);
+    return HG_SUCCESS;
 }

@@ -51,6 +51,25 @@ hg_return_t hgi_send(struct na_conn *conn, enum hgi_kind kind, uint8_t flags, hg
     return na_conn_send(conn, all, count + 1);
 }
 
+hg_return_t hgi_send_loan(struct na_conn *conn, enum hgi_kind kind, uint64_t cookie, uint64_t id,
+                          const struct iovec *piece, struct hgi_loan *loan)
+{
+    size_t extra = piece ? piece->iov_len : 0;
+    struct hgi_header header = {.version = HGI_WIRE_VERSION,
+                                .kind = (uint8_t)kind,
+                                .size = (uint32_t)(extra + loan->base.size),
+                                .cookie = cookie,
+                                .id = id};
+    struct iovec all[2] = {{.iov_base = &header, .iov_len = sizeof header}};
+
+    if (piece)
+        all[1] = *piece;
+    hg_return_t ret = na_conn_send_loan(conn, all, piece ? 2 : 1, &loan->base);
+    if (ret != HG_SUCCESS)
+        hgi_loan_return(loan);
+    return ret;
+}
+
 /* ---- to this process ---- */
 
 static hg_return_t forward_self(struct hg_handle *handle)

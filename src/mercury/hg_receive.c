@@ -108,16 +108,41 @@ static hg_return_t receive_ack(hg_context_t *context, struct na_conn *conn, cons
     return violation ? HG_PROTOCOL_ERROR : HG_SUCCESS;
 }
 
+/* ---- all messages ---- */
+
+/* The header, if it is one; `size` bytes in all. */
+static bool read_header(struct hgi_header *header, const void *bytes, size_t size, size_t payload_size)
+{
+    if (size < sizeof *header)
+        return false;
+    copy_once(header, bytes, sizeof *header);
+    return header->version == HGI_WIRE_VERSION && header->size == size - sizeof *header + payload_size &&
+           header->ret < HG_RETURN_MAX && !(header->flags & ~(HGI_FLAG_MORE | HGI_FLAG_ONE_WAY));
+}
+
+hg_return_t hgi_place(void *arg, struct na_conn *conn, const void *bytes, size_t size, size_t payload_size,
+                      struct na_loan **loan)
+{
+    struct hgi_header header;
+
+    *loan = NULL;
+    if (!read_header(&header, bytes, size, payload_size))
+        return HG_PROTOCOL_ERROR;
+    return hgi_copy_place(arg, conn, &header, (const char *)bytes + sizeof header, size - sizeof header, payload_size,
+                          loan);
+}
+
+hg_return_t hgi_placed(void *arg, struct na_conn *conn, struct na_loan *loan)
+{
+    return hgi_copy_placed(arg, conn, loan);
+}
+
 hg_return_t hgi_receive(void *arg, struct na_conn *conn, const void *bytes, size_t size)
 {
     hg_context_t *context = arg;
     struct hgi_header header;
 
-    if (size < sizeof header)
-        return HG_PROTOCOL_ERROR;
-    copy_once(&header, bytes, sizeof header);
-    if (header.version != HGI_WIRE_VERSION || header.size != size - sizeof header || header.ret >= HG_RETURN_MAX ||
-        header.flags & ~(HGI_FLAG_MORE | HGI_FLAG_ONE_WAY))
+    if (!read_header(&header, bytes, size, 0))
         return HG_PROTOCOL_ERROR;
 
     const char *payload = (const char *)bytes + sizeof header;

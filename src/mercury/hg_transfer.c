@@ -37,6 +37,7 @@ struct hgi_op *hgi_op_new(hg_context_t *context)
     op->ret = HG_SUCCESS;
     op->transfer = (struct hgi_transfer){0};
     op->sent = op->done = 0;
+    list_init(&op->loans);
     op->ack_cookie = 0;
     op->finish = op_finish;
     return op;

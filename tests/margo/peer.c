@@ -1,4 +1,5 @@
 #include "tests/margo/peer.h"
+#include "tests/support/protocol.h"
 #include "tests/support/test.h"
 
 #include "margo/dango_margo.h"
@@ -14,7 +15,7 @@ margo_instance_id start_instance(int mode, const char *config)
     struct dango_error err;
     struct margo_init_info info = MARGO_INIT_INFO_INITIALIZER;
     info.json_config = config;
-    margo_instance_id mid = dango_margo_init("na+sm", mode, &info, &err);
+    margo_instance_id mid = dango_margo_init(test_protocol(), mode, &info, &err);
     if (!mid)
         fail_msg("%s", err.text);
     return mid;
@@ -24,7 +25,7 @@ static void serve(const char *config, void (*setup)(margo_instance_id), int addr
 {
     struct margo_init_info info = MARGO_INIT_INFO_INITIALIZER;
     info.json_config = config;
-    margo_instance_id mid = margo_init_ext("na+sm", MARGO_SERVER_MODE, &info);
+    margo_instance_id mid = margo_init_ext(test_protocol(), MARGO_SERVER_MODE, &info);
     if (!mid)
         _exit(2);
     margo_enable_remote_shutdown(mid);

@@ -2,6 +2,7 @@
  * Peers that are not there, or vanish: every call to them ends with an error, soon, and the rest goes on.
  */
 #include "tests/margo/peer.h"
+#include "tests/support/protocol.h"
 #include "tests/support/test.h"
 
 #include <signal.h>
@@ -75,12 +76,12 @@ static void nobody_there(void **state)
     hg_id_t id = MARGO_REGISTER(mid, "nothing", void, void, NULL);
     hg_addr_t addr;
     double start = now_s();
-    assert_int_equal(margo_addr_lookup(mid, "na+sm://1-999", &addr), HG_SUCCESS);
+    assert_int_equal(margo_addr_lookup(mid, test_nobody(), &addr), HG_SUCCESS);
     hg_return_t ret = call_void(mid, addr, id, MARGO_DEFAULT_PROVIDER_ID, 2000);
     assert_true(ret != HG_SUCCESS && ret != HG_TIMEOUT);
     assert_true(now_s() - start < 1.0);
     margo_addr_free(mid, addr);
-    assert_int_not_equal(margo_addr_lookup(mid, "tcp://1.2.3.4:5", &addr), HG_SUCCESS);
+    assert_int_not_equal(margo_addr_lookup(mid, test_on_tcp() ? "na+sm://1-0" : "tcp://1.2.3.4:5", &addr), HG_SUCCESS);
     assert_int_not_equal(margo_addr_lookup(mid, "nonsense", &addr), HG_SUCCESS);
     margo_finalize(mid);
 }

@@ -3,6 +3,7 @@
  * with waiters, callbacks, running handlers, pending calls; several instances at once.
  */
 #include "tests/margo/peer.h"
+#include "tests/support/protocol.h"
 #include "tests/support/test.h"
 
 #include "margo/dango_margo.h"
@@ -363,7 +364,7 @@ static void a_child_shares_threads(void **state)
         start_instance(MARGO_SERVER_MODE, "{\"use_progress_thread\":true,\"rpc_thread_count\":2}");
     info.parent_mid = parent;
     info.json_config = "{\"progress_pool\":\"__progress__\",\"rpc_pool\":2}";
-    margo_instance_id child = dango_margo_init("na+sm", MARGO_SERVER_MODE, &info, &err);
+    margo_instance_id child = dango_margo_init(test_protocol(), MARGO_SERVER_MODE, &info, &err);
     if (!child)
         fail_msg("%s", err.text);
     assert_int_equal(margo_get_num_pools(child), 3);
@@ -373,7 +374,7 @@ static void a_child_shares_threads(void **state)
     assert_int_equal(call_void(child, self, id, MARGO_DEFAULT_PROVIDER_ID, 5000), HG_SUCCESS);
     margo_addr_free(child, self);
     info.json_config = "{\"rpc_pool\":\"__rpc_\"}";
-    assert_null(dango_margo_init("na+sm", MARGO_SERVER_MODE, &info, &err));
+    assert_null(dango_margo_init(test_protocol(), MARGO_SERVER_MODE, &info, &err));
     assert_contains(err.text,
                     "margo.rpc_pool: no pool named \"__rpc_\" (pools: __primary__, __progress__, __rpc__; did "
                     "you mean \"__rpc__\"?)");

@@ -3,6 +3,7 @@
  * the progress loop, and parameters.
  */
 #include "tests/margo/peer.h"
+#include "tests/support/protocol.h"
 #include "tests/support/test.h"
 
 #include "margo/dango_margo.h"
@@ -120,7 +121,7 @@ static void configuration_is_complete(void **state)
         assert_non_null(dango_json_get(config, keys[i]));
     assert_string_equal(dango_json_get_string(config, "rpc_pool"), "__rpc__");
     struct json_object *mercury = dango_json_get(config, "mercury");
-    assert_contains(dango_json_get_string(mercury, "address"), "na+sm://");
+    assert_contains(dango_json_get_string(mercury, "address"), test_protocol());
     assert_true(json_object_get_boolean(dango_json_get(mercury, "listening")));
     assert_true(json_object_get_int64(dango_json_get(mercury, "input_eager_size")) > 1000);
     char *text = margo_get_config(mid), *named = margo_get_config_opt(mid, MARGO_CONFIG_USE_NAMES);
@@ -152,11 +153,11 @@ static void the_program_runs_argobots(void **state)
     ABT_pool_create_basic(ABT_POOL_FIFO_WAIT, ABT_POOL_ACCESS_MPMC, ABT_FALSE, &pool);
     ABT_xstream_create_basic(ABT_SCHED_BASIC_WAIT, 1, &pool, ABT_SCHED_CONFIG_NULL, &xstream);
     info.json_config = "{\"argobots\":{\"pools\":[{\"name\":\"__primary__\"}]}}";
-    assert_null(dango_margo_init("na+sm", MARGO_SERVER_MODE, &info, &err));
+    assert_null(dango_margo_init(test_protocol(), MARGO_SERVER_MODE, &info, &err));
     assert_contains(err.text, "margo.argobots.pools: \"__primary__\" cannot be declared");
     info.json_config = "{\"argobots\":{\"pools\":[{\"name\":\"orphan\"}]}}";
     info.rpc_pool = pool;
-    margo_instance_id mid = dango_margo_init("na+sm", MARGO_SERVER_MODE, &info, &err);
+    margo_instance_id mid = dango_margo_init(test_protocol(), MARGO_SERVER_MODE, &info, &err);
     if (!mid)
         fail_msg("%s", err.text);
     assert_call_to_self(mid, 1, ABT_POOL_NULL);

@@ -257,7 +257,7 @@ static void serve(int out, const struct hg_init_info *info)
     hg_size_t size = sizeof address;
     unsigned count;
 
-    side_open(&side, "na+sm", true, info);
+    side_open(&side, test_protocol(), true, info);
     HG_Addr_self(side.hg_class, &self);
     HG_Addr_to_string(side.hg_class, address, &size, self);
     HG_Addr_free(side.hg_class, self);

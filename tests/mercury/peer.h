@@ -7,6 +7,7 @@
 #ifndef DANGO_TESTS_MERCURY_PEER_H
 #define DANGO_TESTS_MERCURY_PEER_H
 
+#include "tests/support/protocol.h"
 #include "tests/support/test.h"
 
 #include "mercury.h"

@@ -67,8 +67,8 @@ static void test_null_rpc(void **state)
     hg_addr_t self, addr;
 
     (void)state;
-    side_open(&server, "na+sm", true, NULL);
-    side_open(&client, "na+sm", false, NULL);
+    side_open(&server, test_protocol(), true, NULL);
+    side_open(&client, test_protocol(), false, NULL);
     HG_Addr_self(server.hg_class, &self);
     HG_Addr_to_string(server.hg_class, address, &size, self);
     HG_Addr_free(server.hg_class, self);

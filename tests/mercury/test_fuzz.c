@@ -15,9 +15,9 @@
 
 /* ---- a connection that swallows everything ---- */
 
-static hg_return_t swallow(struct na_conn *conn, const struct iovec *pieces, int count)
+static hg_return_t swallow(struct na_conn *conn, const struct iovec *pieces, int count, struct na_loan *loan)
 {
-    (void)conn, (void)pieces, (void)count;
+    (void)conn, (void)pieces, (void)count, (void)loan;
     return HG_SUCCESS;
 }
 

@@ -68,7 +68,7 @@ static void test_many_peers(void **state)
     long base = resident(peer.pid);
     int base_descriptors = descriptors(peer.pid);
     for (int i = 0; i < PEERS; i++) {
-        side_open(&sides[i], "na+sm", false, NULL);
+        side_open(&sides[i], test_protocol(), false, NULL);
         addrs[i] = side_lookup(&sides[i], peer.address);
         assert_int_equal(HG_Create(sides[i].context, addrs[i], sides[i].rpcs.null, &handles[i]), HG_SUCCESS);
     }

@@ -11,7 +11,7 @@ static int setup(void **state)
 {
     (void)state;
     peer_start(&peer, NULL);
-    side_open(&client, "na+sm", false, NULL);
+    side_open(&client, test_protocol(), false, NULL);
     server = side_lookup(&client, peer.address);
     return 0;
 }

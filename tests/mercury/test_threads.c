@@ -70,8 +70,8 @@ static int setup(void **state)
 
     (void)state;
     info.na_init_info.max_contexts = THREADS;
-    side_open(&server, "na+sm", true, &info);
-    side_open(&client, "na+sm", false, &info);
+    side_open(&server, test_protocol(), true, &info);
+    side_open(&client, test_protocol(), false, &info);
     HG_Addr_self(server.hg_class, &self);
     HG_Addr_to_string(server.hg_class, address, &size, self);
     HG_Addr_free(server.hg_class, self);

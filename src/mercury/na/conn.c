@@ -16,9 +16,13 @@
 /* A message that waits for room. */
 struct na_queued {
     struct na_queued *next;
-    size_t size;
+    struct na_loan *loan; /* payload behind it, or NULL */
+    size_t size;          /* bytes of the message */
+    size_t cost;          /* what it counts for in the backlog */
     char bytes[];
 };
+
+#define ATTEND_BATCH 64
 
 int na_context_init(struct na_context *context, struct na_domain *domain, uint8_t id, const struct na_upcalls *upcalls,
                     void *arg, _Atomic uint32_t *epoch)
@@ -95,18 +99,23 @@ static size_t pieces_size(const struct iovec *pieces, int count)
 }
 
 /* Keeps a copy for later; send lock held. */
-static hg_return_t backlog_add(struct na_conn *conn, const struct iovec *pieces, int count)
+static hg_return_t backlog_add(struct na_conn *conn, const struct iovec *pieces, int count, struct na_loan *loan)
 {
-    size_t size = pieces_size(pieces, count);
+    size_t size = pieces_size(pieces, count), cost = size;
     struct na_queued *queued;
     char *to;
 
-    if (size > NA_BACKLOG_MAX - conn->backlog_bytes)
+    /* What is lent costs us its description only. */
+    if (loan)
+        cost += sizeof *queued + sizeof *loan + (size_t)loan->count * sizeof *loan->pieces;
+    if (cost > NA_BACKLOG_MAX - conn->backlog_bytes)
         return HG_AGAIN;
     queued = malloc(sizeof *queued + size);
     if (!queued)
         return HG_NOMEM;
     queued->size = size;
+    queued->cost = cost;
+    queued->loan = loan;
     to = queued->bytes;
     for (int i = 0; i < count; i++) {
         memcpy(to, pieces[i].iov_base, pieces[i].iov_len);
@@ -121,18 +130,18 @@ static hg_return_t backlog_add(struct na_conn *conn, const struct iovec *pieces,
         atomic_fetch_add_explicit(&conn->context->attention, 1, memory_order_release);
     }
     conn->backlog_last = queued;
-    conn->backlog_bytes += size;
+    conn->backlog_bytes += cost;
     return HG_SUCCESS;
 }
 
-/* Drops the front of the backlog; send lock held. */
+/* Drops the front of the backlog; its loan is somebody else's now. Send lock held. */
 static void backlog_drop(struct na_conn *conn)
 {
     struct na_queued *queued = conn->backlog;
 
-    assert(queued && conn->backlog_bytes >= queued->size);
+    assert(queued && conn->backlog_bytes >= queued->cost);
     conn->backlog = queued->next;
-    conn->backlog_bytes -= queued->size;
+    conn->backlog_bytes -= queued->cost;
     free(queued);
     if (!conn->backlog) {
         atomic_store_explicit(&conn->has_backlog, false, memory_order_release);
@@ -140,27 +149,105 @@ static void backlog_drop(struct na_conn *conn)
     }
 }
 
-hg_return_t na_conn_send(struct na_conn *conn, const struct iovec *pieces, int count)
+hg_return_t na_conn_send_loan(struct na_conn *conn, const struct iovec *pieces, int count, struct na_loan *loan)
 {
     hg_return_t ret = HG_AGAIN;
     int state;
 
     pthread_mutex_lock(&conn->lock);
     state = atomic_load_explicit(&conn->state, memory_order_relaxed);
-    if (state == NA_CONN_CLOSED) {
+    /* A broken stream may have lost its framing. */
+    if (state == NA_CONN_CLOSED || atomic_load_explicit(&conn->broken, memory_order_relaxed) != HG_SUCCESS) {
         ret = HG_NODEV;
         goto out;
     }
+    assert(!loan || loan->size <= conn->context->domain->loan_max);
     assert(pieces_size(pieces, count) <= conn->context->domain->message_max);
     if (state == NA_CONN_OPEN && !conn->backlog)
-        ret = conn->transport->conn_write(conn, pieces, count);
+        ret = conn->transport->conn_write(conn, pieces, count, loan);
     if (ret == HG_AGAIN)
-        ret = backlog_add(conn, pieces, count);
+        ret = backlog_add(conn, pieces, count, loan);
 out:
     pthread_mutex_unlock(&conn->lock);
     if (ret != HG_SUCCESS && ret != HG_AGAIN && ret != HG_NOMEM && state != NA_CONN_CLOSED)
         na_conn_break(conn, ret);
     return ret;
+}
+
+hg_return_t na_conn_send(struct na_conn *conn, const struct iovec *pieces, int count)
+{
+    return na_conn_send_loan(conn, pieces, count, NULL);
+}
+
+/* ---- loans ---- */
+
+/* A copy of lent memory, in one piece. */
+struct copied {
+    struct na_loan loan;
+    struct iovec piece;
+    char bytes[];
+};
+
+static void copied_release(struct na_loan *loan, hg_return_t ret)
+{
+    (void)ret;
+    free(container_of(loan, struct copied, loan));
+}
+
+struct na_loan *na_loan_copy(const struct na_loan *loan, size_t offset)
+{
+    struct copied *copied;
+    char *to;
+
+    assert(offset < loan->size);
+    copied = malloc(sizeof *copied + loan->size - offset);
+    if (!copied)
+        return NULL;
+    to = copied->bytes;
+    copied->piece = (struct iovec){.iov_base = to, .iov_len = loan->size - offset};
+    copied->loan =
+        (struct na_loan){.pieces = &copied->piece, .count = 1, .size = loan->size - offset, .release = copied_release};
+    for (int i = 0; i < loan->count; i++) {
+        size_t size = loan->pieces[i].iov_len;
+        if (offset >= size) {
+            offset -= size;
+            continue;
+        }
+        memcpy(to, (const char *)loan->pieces[i].iov_base + offset, size - offset);
+        to += size - offset;
+        offset = 0;
+    }
+    return &copied->loan;
+}
+
+/* Replaces a loan in the backlog by a copy. HG_NOENTRY: it is not there. Send lock held. */
+static hg_return_t backlog_recall(struct na_conn *conn, uint64_t loan_number)
+{
+    for (struct na_queued *queued = conn->backlog; queued; queued = queued->next) {
+        struct na_loan *loan = queued->loan;
+        if (!loan || loan->number != loan_number)
+            continue;
+        queued->loan = na_loan_copy(loan, 0);
+        loan->release(loan, HG_CANCELED);
+        return queued->loan ? HG_SUCCESS : HG_NOMEM;
+    }
+    return HG_NOENTRY;
+}
+
+void na_conn_recall(struct na_conn *conn, uint64_t loan_number)
+{
+    hg_return_t ret = HG_SUCCESS;
+
+    pthread_mutex_lock(&conn->lock);
+    if (!na_conn_is_closed(conn)) {
+        ret = backlog_recall(conn, loan_number);
+        if (ret == HG_NOENTRY)
+            ret = conn->transport->conn_recall(conn, loan_number);
+    }
+    /* Without memory for the copy the stream cannot go on: nobody may write to it any more. */
+    if (ret != HG_SUCCESS)
+        na_conn_break(conn, ret);
+    pthread_mutex_unlock(&conn->lock);
 }
 
 void na_conn_break(struct na_conn *conn, hg_return_t why)
@@ -181,9 +268,9 @@ bool na_conn_attend(struct na_conn *conn)
 
     if (ret == HG_SUCCESS && atomic_load_explicit(&conn->has_backlog, memory_order_acquire)) {
         pthread_mutex_lock(&conn->lock);
-        while (na_conn_is_open(conn) && conn->backlog && ret == HG_SUCCESS) {
+        while (na_conn_is_open(conn) && conn->backlog && ret == HG_SUCCESS && !atomic_load(&conn->broken)) {
             struct iovec piece = {.iov_base = conn->backlog->bytes, .iov_len = conn->backlog->size};
-            ret = conn->transport->conn_write(conn, &piece, 1);
+            ret = conn->transport->conn_write(conn, &piece, 1, conn->backlog->loan);
             if (ret == HG_SUCCESS) {
                 backlog_drop(conn);
                 moved = true;
@@ -195,6 +282,30 @@ bool na_conn_attend(struct na_conn *conn)
         return moved;
     na_conn_close(conn, ret);
     return true;
+}
+
+bool na_context_attend(struct na_context *context)
+{
+    struct na_conn *batch[ATTEND_BATCH];
+    size_t count = 0;
+    bool any = false;
+
+    pthread_mutex_lock(&context->conns_lock);
+    list_for_each (node, &context->conns) {
+        struct na_conn *conn = container_of(node, struct na_conn, link);
+        if (atomic_load(&conn->has_backlog) || atomic_load(&conn->broken)) {
+            na_conn_ref(conn);
+            batch[count++] = conn;
+        }
+        if (count == ATTEND_BATCH)
+            break;
+    }
+    pthread_mutex_unlock(&context->conns_lock);
+    for (size_t i = 0; i < count; i++) {
+        any |= na_conn_attend(batch[i]);
+        na_conn_release(batch[i]);
+    }
+    return any;
 }
 
 void na_conn_open(struct na_conn *conn)
@@ -216,8 +327,12 @@ void na_conn_close(struct na_conn *conn, hg_return_t why)
         return;
     pthread_mutex_lock(&conn->lock);
     atomic_store_explicit(&conn->state, NA_CONN_CLOSED, memory_order_release);
-    while (conn->backlog)
+    while (conn->backlog) {
+        struct na_loan *loan = conn->backlog->loan;
         backlog_drop(conn);
+        if (loan)
+            loan->release(loan, why);
+    }
     conn->transport->conn_shutdown(conn);
     pthread_mutex_unlock(&conn->lock);
     /* From here on nobody marks it broken any more; take back the attention that an earlier mark drew. */
@@ -266,7 +381,7 @@ hg_return_t na_hello_accept(struct na_conn *conn, const struct na_hello *hello)
     }
     if (!memchr(hello->host, '\0', sizeof hello->host))
         return HG_PROTOCOL_ERROR;
-    if (context->domain->transport->address_normalise(hello->host, host, sizeof host) != HG_SUCCESS)
+    if (context->domain->transport->address_normalise(hello->host, false, host, sizeof host) != HG_SUCCESS)
         return HG_PROTOCOL_ERROR;
     if (conn->incoming) {
         memcpy(conn->peer, host, sizeof conn->peer);

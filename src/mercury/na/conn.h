@@ -100,6 +100,13 @@ bool na_conn_attend(struct na_conn *conn);
 
 /* ---- any thread ---- */
 hg_return_t na_conn_send(struct na_conn *conn, const struct iovec *pieces, int count);
+/* The same with a payload behind the message. Only after HG_SUCCESS the loan will be released, perhaps before this
+ * returns. */
+hg_return_t na_conn_send_loan(struct na_conn *conn, const struct iovec *pieces, int count, struct na_loan *loan);
+/* After this the loan has been released, unless `placed` is being called for it. It may be gone already. */
+void na_conn_recall(struct na_conn *conn, uint64_t loan_number);
+/* A private copy of the bytes from `offset` on; NULL: no memory. */
+struct na_loan *na_loan_copy(const struct na_loan *loan, size_t offset);
 /* Marks the connection for closing by the progress loop. */
 void na_conn_break(struct na_conn *conn, hg_return_t why);
 hg_return_t na_conn_rma(struct na_conn *conn, enum na_rma_op op, const struct na_segment *local, size_t local_count,
@@ -109,5 +116,9 @@ hg_return_t na_conn_rma(struct na_conn *conn, enum na_rma_op op, const struct na
 void na_hello_fill(struct na_hello *hello, const struct na_context *context, uint8_t target_id);
 /* Checks a hello from a peer and takes over its name. */
 hg_return_t na_hello_accept(struct na_conn *conn, const struct na_hello *hello);
+
+/* ---- polling ---- */
+/* Attends to connections with a backlog, or broken by a sender. */
+bool na_context_attend(struct na_context *context);
 
 #endif

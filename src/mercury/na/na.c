@@ -8,13 +8,14 @@
 #include "mercury/na/na.h"
 
 #include "mercury/na/sm/sm.h"
+#include "mercury/na/tcp/tcp.h"
 #include "util/suggest.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-static const struct na_transport *const transports[] = {&na_sm_transport, NULL};
+static const struct na_transport *const transports[] = {&na_sm_transport, &na_tcp_transport, NULL};
 
 const struct na_transport *const *na_transports(void)
 {
@@ -95,7 +96,7 @@ hg_return_t na_address_parse(const struct na_domain *domain, const char *address
         return HG_INVALID_ARG;
     if (!transport_has_name(domain->transport, address, name_length))
         return HG_PROTONOSUPPORT;
-    return domain->transport->address_normalise(text, host, size);
+    return domain->transport->address_normalise(text, true, host, size);
 }
 
 void na_address_format(const struct na_transport *transport, const char *host, char *address, size_t size)

@@ -45,6 +45,20 @@ struct na_segment {
     uint64_t size; /* bytes */
 };
 
+/*
+ * Memory that the payload behind a message is sent from, or received into, where it lies: no copy is made. Whoever lends
+ * it must not touch or free it until `release`, which is called exactly once, with the reason if the bytes did not go
+ * all the way. It may be called by any thread that uses the connection, with the connection's locks held: it must not
+ * wait, and must not use the connection.
+ */
+struct na_loan {
+    const struct iovec *pieces;
+    int count;
+    size_t size;     /* bytes, all pieces */
+    uint64_t number; /* by which it is recalled; unique, never 0 */
+    void (*release)(struct na_loan *loan, hg_return_t ret);
+};
+
 enum na_rma_op {
     NA_RMA_GET, /* remote to local */
     NA_RMA_PUT  /* local to remote */
@@ -55,6 +69,12 @@ struct na_upcalls {
     /* A message. The bytes may lie in memory that the peer can still write to: read each of them once, into private
      * memory, before checking them. Anything but HG_SUCCESS closes the connection. */
     hg_return_t (*message)(void *arg, struct na_conn *conn, const void *bytes, size_t size);
+    /* A message, as above, with a payload of `payload_size` bytes behind it. The core says where these go: `*loan` covers
+     * as many bytes, or is NULL, which throws them away. Only if domain->loan_max > 0. */
+    hg_return_t (*place)(void *arg, struct na_conn *conn, const void *bytes, size_t size, size_t payload_size,
+                         struct na_loan **loan);
+    /* The payload has arrived completely. The loan is the core's again; `release` is not called. */
+    hg_return_t (*placed)(void *arg, struct na_conn *conn, struct na_loan *loan);
     /* An incoming connection said hello; conn->peer names it. HG_SUCCESS accepts it. */
     hg_return_t (*accepted)(void *arg, struct na_conn *conn);
     /* Last upcall for this connection; `why` tells the calls that still waited. */
@@ -80,8 +100,9 @@ struct na_transport {
                        struct dango_error *err);
     void (*domain_close)(struct na_domain *domain);
 
-    /* Brings the text of an address (without "protocol://") into its canonical form, or refuses it. */
-    hg_return_t (*address_normalise)(const char *host, char *canonical, size_t size);
+    /* Brings the text of an address (without "protocol://") into its canonical form, or refuses it. Host names are looked
+     * up only if `resolve`, which may block for as long as the system's resolver does. */
+    hg_return_t (*address_normalise)(const char *host, bool resolve, char *canonical, size_t size);
 
     hg_return_t (*context_open)(struct na_domain *domain, uint8_t id, const struct na_upcalls *upcalls, void *arg,
                                 struct na_context **context);
@@ -97,12 +118,19 @@ struct na_transport {
     bool (*poll)(struct na_context *context, bool all);
     /* Whether poll would find something without a system call. */
     bool (*has_work)(struct na_context *context);
+    /* Between the two, small messages that the calling thread sends may wait for each other. The result of `cork` goes to
+     * `uncork`, on whichever thread that runs. NULL: of no use. */
+    const void *(*cork)(struct na_context *context);
+    void (*uncork)(struct na_context *context, const void *corked);
 
     /* The rest is called by conn.c. */
 
-    /* Hands one message over; HG_AGAIN if there is no room now, any other error breaks the connection. Send lock held.
-     */
-    hg_return_t (*conn_write)(struct na_conn *conn, const struct iovec *pieces, int count);
+    /* Hands one message over, with a payload behind it unless `loan` is NULL; HG_AGAIN if there is no room now, any other
+     * error breaks the connection. Only with HG_SUCCESS the loan is the transport's. Send lock held. */
+    hg_return_t (*conn_write)(struct na_conn *conn, const struct iovec *pieces, int count, struct na_loan *loan);
+    /* Gives back a loan, if the connection has it: what is still to be sent is copied, what is still to arrive is thrown
+     * away. Send lock held. NULL if loan_max is 0. */
+    hg_return_t (*conn_recall)(struct na_conn *conn, uint64_t loan_number);
     /* Direct access to the peer's memory, finished on return. HG_OPNOTSUPPORTED: not possible on this connection, the
      * core then copies by messages. The two lists cover the same number of bytes. */
     hg_return_t (*conn_rma)(struct na_conn *conn, enum na_rma_op op, const struct na_segment *local, size_t local_count,
@@ -119,6 +147,7 @@ struct na_domain {
     char host[NA_ADDRESS_MAX];    /* canonical text after "://" */
     char address[NA_ADDRESS_MAX]; /* what others look up: protocol://host */
     size_t message_max;           /* bytes of the largest message */
+    size_t loan_max;              /* bytes of the largest payload behind one; 0: there are none */
 };
 
 /* ---- na.c: the built-in transports ---- */

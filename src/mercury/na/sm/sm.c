@@ -32,7 +32,6 @@
 #define POLLS_PER_CLOCK  8      /* polls between two looks at the clock */
 #define LOOK_INTERVAL_NS 100000 /* between two looks at epoll while polling */
 #define EVENT_BATCH      64
-#define ATTEND_BATCH     64
 
 /* ---- names ---- */
 
@@ -50,10 +49,11 @@ unsigned sm_socket_name(const char *host, int id, struct sockaddr_un *name)
     return (unsigned)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
 }
 
-static hg_return_t address_normalise(const char *host, char *canonical, size_t size)
+static hg_return_t address_normalise(const char *host, bool resolve, char *canonical, size_t size)
 {
     size_t length = strlen(host);
 
+    (void)resolve; /* nothing to look up */
     if (length == 0 || length > HOST_MAX || length >= size)
         return HG_INVALID_ARG;
     for (size_t i = 0; i < length; i++)
@@ -103,7 +103,7 @@ static int reserve_name(struct sm_domain *domain, const char *host, struct dango
             return dango_error_set_errno(err, errno, "cannot create a shared-memory endpoint");
         return 0;
     }
-    if (address_normalise(host, domain->base.host, sizeof domain->base.host) != HG_SUCCESS)
+    if (address_normalise(host, false, domain->base.host, sizeof domain->base.host) != HG_SUCCESS)
         return dango_error_set(err, DANGO_ERR_INVALID,
                                "na+sm://%s: a name has 1 to %d letters, digits, '-', '_' or '.'", host, HOST_MAX);
     domain->reservation = bind_socket(domain->base.host, -1);
@@ -235,31 +235,6 @@ static bool poll_rings(struct sm_context *context)
     return any;
 }
 
-/* Connections with a backlog, or broken by a sender. */
-static bool poll_attention(struct na_context *context)
-{
-    struct na_conn *batch[ATTEND_BATCH];
-    size_t count = 0;
-    bool any = false;
-
-    pthread_mutex_lock(&context->conns_lock);
-    list_for_each (node, &context->conns) {
-        struct na_conn *conn = container_of(node, struct na_conn, link);
-        if (atomic_load(&conn->has_backlog) || atomic_load(&conn->broken)) {
-            na_conn_ref(conn);
-            batch[count++] = conn;
-        }
-        if (count == ATTEND_BATCH)
-            break;
-    }
-    pthread_mutex_unlock(&context->conns_lock);
-    for (size_t i = 0; i < count; i++) {
-        any |= na_conn_attend(batch[i]);
-        na_conn_release(batch[i]);
-    }
-    return any;
-}
-
 static bool poll_sockets(struct sm_context *context)
 {
     struct epoll_event events[EVENT_BATCH];
@@ -310,7 +285,7 @@ static bool poll_all(struct na_context *base, bool all)
     bool any = poll_rings(context);
 
     if (atomic_load_explicit(&base->attention, memory_order_acquire) > 0)
-        any |= poll_attention(base);
+        any |= na_context_attend(base);
     if (all || sockets_due(context))
         any |= poll_sockets(context);
     return any;
@@ -324,7 +299,7 @@ static bool has_work(struct na_context *base)
         if (sm_ring_pending(&context->open[i]->rx))
             return true;
     /* A backlog that does not move is no work: the ring now knows that we want room. */
-    return atomic_load_explicit(&base->attention, memory_order_acquire) > 0 && poll_attention(base);
+    return atomic_load_explicit(&base->attention, memory_order_acquire) > 0 && na_context_attend(base);
 }
 
 static const char *const aliases[] = {"sm", NULL};

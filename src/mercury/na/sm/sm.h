@@ -87,7 +87,7 @@ hg_return_t sm_connect(struct na_context *base, const char *host, uint8_t target
 bool sm_accept(struct sm_context *context);
 /* The socket of a connection is readable or hung up. */
 void sm_conn_event(struct sm_conn *conn);
-hg_return_t sm_conn_write(struct na_conn *base, const struct iovec *pieces, int count);
+hg_return_t sm_conn_write(struct na_conn *base, const struct iovec *pieces, int count, struct na_loan *loan);
 void sm_conn_shutdown(struct na_conn *base);
 void sm_conn_free(struct na_conn *base);
 /* Delivers up to `limit` messages; closes the connection on rubbish. True if there were any. */

@@ -483,10 +483,12 @@ static void wake_peer(struct sm_conn *conn)
     }
 }
 
-hg_return_t sm_conn_write(struct na_conn *base, const struct iovec *pieces, int count)
+hg_return_t sm_conn_write(struct na_conn *base, const struct iovec *pieces, int count, struct na_loan *loan)
 {
     struct sm_conn *conn = (struct sm_conn *)base;
 
+    assert(!loan);
+    (void)loan;
     switch (sm_ring_write(&conn->tx, pieces, count)) {
     case SM_RING_OK:
         wake_peer(conn);
