@@ -45,15 +45,11 @@ static void help(const struct cli_command *command)
 static void write_log(void *arg, enum dango_log_level level, const char *component, const char *text)
 {
     (void)arg;
-    struct timespec now;
-    struct tm local;
-    char stamp[32], line[4400];
-    clock_gettime(CLOCK_REALTIME, &now);
-    localtime_r(&now.tv_sec, &local);
-    strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S", &local);
+    char time[DANGO_LOG_TIME_SIZE], line[4400];
+    dango_log_time(time);
     bool ours = strcmp(component, CLI_LOG) == 0;
-    int length = snprintf(line, sizeof line, "[%s.%03ld] [%s] %s%s%s\n", stamp, now.tv_nsec / DANGO_NS_PER_MS,
-                          dango_log_level_name(level), ours ? "" : component, ours ? "" : ": ", text);
+    int length = snprintf(line, sizeof line, "%s[%s] %s%s%s\n", time, dango_log_level_name(level),
+                          ours ? "" : component, ours ? "" : ": ", text);
     if (length >= (int)sizeof line)
         length = (int)sizeof line - 1;
     if (write(STDERR_FILENO, line, (size_t)length) < 0)

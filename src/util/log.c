@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 4096
@@ -18,6 +19,7 @@ static const char *const level_names[] = {"trace", "debug", "info", "warning", "
 int dango_log_threshold = DANGO_LOG_WARNING;
 static dango_log_sink log_sink;
 static void *log_sink_arg;
+static bool with_time;
 
 __attribute__((constructor)) static void read_environment(void)
 {
@@ -63,10 +65,27 @@ void dango_log_set_sink(dango_log_sink sink, void *arg)
     log_sink = sink;
 }
 
+void dango_log_show_time(bool show)
+{
+    with_time = show;
+}
+
+void dango_log_time(char text[DANGO_LOG_TIME_SIZE])
+{
+    struct timespec now;
+    struct tm local;
+    clock_gettime(CLOCK_REALTIME, &now);
+    localtime_r(&now.tv_sec, &local);
+    size_t length = strftime(text, DANGO_LOG_TIME_SIZE, "[%Y-%m-%d %H:%M:%S", &local);
+    snprintf(text + length, DANGO_LOG_TIME_SIZE - length, ".%03u] ", (unsigned)(now.tv_nsec / 1000000) % 1000);
+}
+
 void dango_log_write(enum dango_log_level level, const char *component, const char *format, ...)
 {
-    char line[LINE_MAX_BYTES];
-    int head = snprintf(line, sizeof line, "[%s] %s: ", dango_log_level_name(level), component);
+    char line[LINE_MAX_BYTES], time[DANGO_LOG_TIME_SIZE] = "";
+    if (with_time)
+        dango_log_time(time);
+    int head = snprintf(line, sizeof line, "%s[%s] %s: ", time, dango_log_level_name(level), component);
     va_list args;
     va_start(args, format);
     int body = vsnprintf(line + head, sizeof line - (size_t)head, format, args);

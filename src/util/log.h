@@ -1,5 +1,5 @@
 /*
- * The one logger: a line per message on standard error, "LEVEL component: text". Levels trace … critical.
+ * The one logger: a line per message on standard error, "[LEVEL] component: text". Levels trace … critical.
  *
  * The level comes from DANGO_LOG at first use, then from dango_log_set_level (`-v LEVEL`). Thread-safe; a message
  * is written with one write(2) so that lines of several threads and processes do not mix. A message below the level
@@ -35,6 +35,12 @@ void dango_log_set_level(enum dango_log_level level);
 /* "trace", "debug", "info", "warning" (or "warn"), "error", "critical", "off" → level; an error lists them. */
 int dango_log_level_parse(const char *name, enum dango_log_level *level, struct dango_error *err);
 const char *dango_log_level_name(enum dango_log_level level);
+
+/* Whether lines begin with the local time, "[2025-01-31 12:00:00.123] "; off unless a program wants it. */
+void dango_log_show_time(bool show);
+/* That time as it is now; DANGO_LOG_TIME_SIZE bytes of room. */
+#define DANGO_LOG_TIME_SIZE 40
+void dango_log_time(char text[DANGO_LOG_TIME_SIZE]);
 
 /* Where lines go instead of standard error (tests, margo loggers); NULL restores the default. */
 typedef void (*dango_log_sink)(void *arg, enum dango_log_level level, const char *component, const char *text);

@@ -214,5 +214,6 @@ int main(int argc, char **argv)
     if (status != 0)
         return status;
     cli_set_log_level(&program, log_level, "info");
+    dango_log_show_time(true);
     return pages_directory ? document() : run(address);
 }
