@@ -7,12 +7,51 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* What an operator can do about a failed call; NULL: that depends. */
+static const char *advice(int errnum)
+{
+    switch (errnum) {
+    case ENOSPC:
+    case EDQUOT:
+        return "make room on its file system and try again";
+    case EROFS:
+        return "its file system is mounted read-only: mount it for writing, or choose another path";
+    case EACCES:
+    case EPERM:
+        return "give this user the right to it, or choose another path";
+    case EIO:
+        return "the medium or its connection fails: see the messages of the kernel (dmesg)";
+    case EMFILE:
+    case ENFILE:
+        return "let the process open more files (ulimit -n)";
+    default:
+        return NULL;
+    }
+}
+
+int dango_file_error(struct dango_error *err, int errnum, const char *format, ...)
+{
+    char what[DANGO_ERROR_TEXT_MAX];
+    const char *todo = advice(errnum);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    int code = dango_error_set_errno(err, errnum, "%s", what);
+    if (err && todo) {
+        snprintf(what, sizeof what, "%s", err->text);
+        dango_error_set(err, code, "%s; %s", what, todo);
+    }
+    return code;
+}
 
 /* Reads until end of file; the size is not trusted from stat, since pipes and /proc files report 0. */
 static char *read_all(int fd, const char *path, size_t size_max, size_t *size, struct dango_error *err)
@@ -24,7 +63,7 @@ static char *read_all(int fd, const char *path, size_t size_max, size_t *size, s
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
-            dango_error_set_errno(err, errno, "%s: cannot read", path);
+            dango_file_error(err, errno, "%s: cannot read", path);
             break;
         }
         if (n == 0) {
@@ -56,7 +95,7 @@ char *dango_file_read(const char *path, size_t size_max, size_t *size, struct da
     assert(path && size);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        dango_error_set_errno(err, errno, "%s: cannot open", path);
+        dango_file_error(err, errno, "%s: cannot open", path);
         return NULL;
     }
     char *bytes = read_all(fd, path, size_max, size, err);
@@ -83,11 +122,11 @@ int dango_file_sync_directory(const char *path, struct dango_error *err)
     assert(path);
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return dango_error_set_errno(err, errno, "%s: cannot open the directory", path);
+        return dango_file_error(err, errno, "%s: cannot open the directory", path);
     /* Some file systems keep directories without being asked, and say EINVAL. */
     int errnum = fsync(fd) == 0 || errno == EINVAL ? 0 : errno;
     close(fd);
-    return errnum == 0 ? 0 : dango_error_set_errno(err, errnum, "%s: cannot sync the directory", path);
+    return errnum == 0 ? 0 : dango_file_error(err, errnum, "%s: cannot sync the directory", path);
 }
 
 static int sync_directory_of(const char *path, struct dango_error *err)
@@ -108,7 +147,7 @@ int dango_file_write(const char *path, const void *bytes, size_t size, struct da
         return dango_error_set(err, DANGO_ERR_INVALID, "%s: path is too long", path);
     int fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0)
-        return dango_error_set_errno(err, errno, "%s: cannot create a file in its directory", path);
+        return dango_file_error(err, errno, "%s: cannot create a file in its directory", path);
     mode_t mask = umask(0);
     umask(mask);
     int failed = fchmod(fd, 0666 & ~mask) != 0 || write_all(fd, bytes, size) != 0 || rename(temporary, path) != 0;
@@ -117,7 +156,7 @@ int dango_file_write(const char *path, const void *bytes, size_t size, struct da
     if (!failed)
         return sync_directory_of(path, err);
     unlink(temporary);
-    return dango_error_set_errno(err, errnum, "%s: cannot write", path);
+    return dango_file_error(err, errnum, "%s: cannot write", path);
 }
 
 /* Makes what comes before each slash from the second character on, and at the end if `last`. */
@@ -137,7 +176,7 @@ static int make_path(const char *path, bool last, struct dango_error *err)
             if (code < 0)
                 return code;
         } else if (errno != EEXIST) {
-            return dango_error_set_errno(err, errno, "%s: cannot create the directory", part);
+            return dango_file_error(err, errno, "%s: cannot create the directory", part);
         }
     }
     return 0;

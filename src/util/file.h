@@ -9,6 +9,10 @@
 
 #include <stddef.h>
 
+/* Reports a failed call on a file: "<format>: <text of errnum>", followed by what can be done about it. */
+int dango_file_error(struct dango_error *err, int errnum, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* Contents of `path` with a NUL appended (not counted), to be freed by the caller; NULL on error (text carries the
  * path). */
 char *dango_file_read(const char *path, size_t size_max, size_t *size, struct dango_error *err);

@@ -6,6 +6,7 @@
 #include "mofka/log/scan.h"
 #include "util/clock.h"
 #include "util/crc32c.h"
+#include "util/file.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -97,7 +98,7 @@ int mofka_chunk_create(int directory, uint64_t number, uint64_t first_id, const 
     }
     if (status != 0) {
         mofka_chunk_destroy(chunk);
-        return mofka_log_io_error(err, -status, "%s: cannot create", name);
+        return dango_file_error(err, -status, "%s: cannot create", name);
     }
     chunk->first_id = first_id;
     chunk->end = sizeof(struct mofka_chunk_header);
@@ -129,10 +130,10 @@ static int open_file(struct mofka_chunk *chunk, int directory, const char *name,
     struct stat info;
     chunk->fd = openat(directory, name, mode | O_CLOEXEC);
     if (chunk->fd < 0 || fstat(chunk->fd, &info) != 0)
-        return mofka_log_io_error(err, errno, "%s: cannot open", name);
+        return dango_file_error(err, errno, "%s: cannot open", name);
     ssize_t n = pread(chunk->fd, &header, sizeof header, 0);
     if (n < 0)
-        return mofka_log_io_error(err, errno, "%s: cannot read", name);
+        return dango_file_error(err, errno, "%s: cannot read", name);
     if ((size_t)n < sizeof header)
         return dango_error_set(err, DANGO_ERR_CORRUPT, "%s: shorter than its header: put it back from a copy", name);
     int status = check_header(&header, name, chunk->number, partition, err);
@@ -168,7 +169,7 @@ int mofka_chunk_cut(struct mofka_chunk *chunk, size_t offset, struct dango_error
 {
     assert(chunk->fd >= 0 && offset >= sizeof(struct mofka_chunk_header) && offset <= chunk->end);
     if (ftruncate(chunk->fd, (off_t)offset) != 0 || fdatasync(chunk->fd) != 0)
-        return mofka_log_io_error(err, errno, "chunk %" PRIu64 ": cannot cut the torn end", chunk->number);
+        return dango_file_error(err, errno, "chunk %" PRIu64 ": cannot cut the torn end", chunk->number);
     chunk->end = offset;
     atomic_store(&chunk->size, offset);
     return 0;
@@ -196,7 +197,7 @@ int mofka_chunk_append(struct mofka_chunk *chunk, const struct mofka_log_io *io,
         return 0;
     }
     *broken = ftruncate(chunk->fd, (off_t)chunk->end) != 0;
-    return mofka_log_io_error(err, -status, "chunk %" PRIu64 ": cannot write %zu bytes", chunk->number, bytes);
+    return dango_file_error(err, -status, "chunk %" PRIu64 ": cannot write %zu bytes", chunk->number, bytes);
 }
 
 int mofka_chunk_map(struct mofka_chunk *chunk, int directory, size_t at_least, struct dango_error *err)
@@ -209,12 +210,12 @@ int mofka_chunk_map(struct mofka_chunk *chunk, int directory, size_t at_least, s
     mofka_chunk_unmap(chunk);
     int fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return mofka_log_io_error(err, errno, "%s: cannot open", name);
+        return dango_file_error(err, errno, "%s: cannot open", name);
     void *base = mmap(NULL, at_least, PROT_READ, MAP_SHARED, fd, 0);
     int errnum = errno;
     close(fd);
     if (base == MAP_FAILED)
-        return mofka_log_io_error(err, errnum, "%s: cannot map", name);
+        return dango_file_error(err, errnum, "%s: cannot map", name);
     chunk->region.base = base;
     chunk->mapped = at_least;
     return 0;

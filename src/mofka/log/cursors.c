@@ -168,7 +168,7 @@ int dango_mofka_cursors_sync(struct mofka_cursors *cursors, struct dango_error *
         status = cursors->io->fdatasync(cursors->io->arg, cursors->fd);
     cursors->failing = status != 0;
     if (status != 0)
-        return mofka_log_io_error(err, -status, "%s: cannot save the positions of consumers", cursors->path);
+        return dango_file_error(err, -status, "%s: cannot save the positions of consumers", cursors->path);
     cursors->end += cursors->pending.size;
     cursors->records += cursors->new_records;
     cursors->pending.size = cursors->new_records = 0;
@@ -193,7 +193,7 @@ static int replace_file(struct mofka_cursors *cursors, const struct bytes *bytes
     if (status != 0) {
         if (fd >= 0)
             close(fd);
-        return mofka_log_io_error(err, -status, "%s: cannot write", cursors->path);
+        return dango_file_error(err, -status, "%s: cannot write", cursors->path);
     }
     if (cursors->fd >= 0)
         close(cursors->fd);
@@ -310,7 +310,7 @@ static int load(struct mofka_cursors *cursors, const char *bytes, size_t size, m
     if (status == 0 && offset < size) {
         log_warning("mofka-log", FILE_NAME ": %zu bytes at the end are no whole record: cut off", size - offset);
         if (ftruncate(cursors->fd, (off_t)offset) != 0)
-            return mofka_log_io_error(err, errno, FILE_NAME ": cannot cut the torn end");
+            return dango_file_error(err, errno, FILE_NAME ": cannot cut the torn end");
     }
     cursors->end = offset;
     return status;
@@ -347,7 +347,7 @@ int dango_mofka_cursors_open(int directory, const uint8_t partition[16], const s
     if (cursors->fd < 0 && errno == ENOENT) {
         status = dango_mofka_cursors_rewrite(cursors, no_positions, NULL, err);
     } else if (cursors->fd < 0) {
-        status = mofka_log_io_error(err, errno, "%s: cannot open", cursors->path);
+        status = dango_file_error(err, errno, "%s: cannot open", cursors->path);
     } else {
         size_t size;
         char *bytes = dango_file_read(cursors->path, FILE_SIZE_MAX, &size, err);

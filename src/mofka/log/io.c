@@ -1,14 +1,11 @@
 /*
- * Writing through the operations of io.h: system calls as the default, the loop that continues short writes, and what to
- * say when something fails.
+ * Writing through the operations of io.h: system calls as the default, and the loop that continues short writes.
  */
 #include "mofka/log/io.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <unistd.h>
 
 static ssize_t system_pwritev(void *arg, int fd, const struct iovec *iov, int count, off_t offset)
@@ -55,41 +52,4 @@ int mofka_log_write_all(const struct mofka_log_io *io, int fd, struct iovec *iov
         offset += n;
     }
     return 0;
-}
-
-static const char *advice(int errnum)
-{
-    switch (errnum) {
-    case ENOSPC:
-    case EDQUOT:
-        return "make room on its file system and try again";
-    case EROFS:
-        return "its file system is mounted read-only: mount it for writing, or choose another path";
-    case EACCES:
-    case EPERM:
-        return "give the user of the server the right to write there, or choose another path";
-    case EIO:
-        return "the medium or its connection fails: see the messages of the kernel (dmesg)";
-    case EMFILE:
-    case ENFILE:
-        return "let the server open more files (ulimit -n)";
-    default:
-        return NULL;
-    }
-}
-
-int mofka_log_io_error(struct dango_error *err, int errnum, const char *format, ...)
-{
-    char what[DANGO_ERROR_TEXT_MAX];
-    const char *todo = advice(errnum);
-    va_list args;
-    va_start(args, format);
-    vsnprintf(what, sizeof what, format, args);
-    va_end(args);
-    int code = dango_error_set_errno(err, errnum, "%s", what);
-    if (err && todo) {
-        snprintf(what, sizeof what, "%s", err->text);
-        dango_error_set(err, code, "%s; %s", what, todo);
-    }
-    return code;
 }

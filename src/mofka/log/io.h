@@ -8,8 +8,6 @@
 #ifndef DANGO_MOFKA_LOG_IO_H
 #define DANGO_MOFKA_LOG_IO_H
 
-#include <dango/error.h>
-
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -24,9 +22,5 @@ extern const struct mofka_log_io mofka_log_system_io;
 
 /* Writes all of it, continuing short writes; changes `iov`. 0 or a negative errno value. */
 int mofka_log_write_all(const struct mofka_log_io *io, int fd, struct iovec *iov, int count, off_t offset);
-
-/* Reports a failed operation on a file: "<format>: <text of errnum>", and what an operator can do about it. */
-int mofka_log_io_error(struct dango_error *err, int errnum, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -4,6 +4,7 @@
 #include "mofka/log/internal.h"
 
 #include "util/clock.h"
+#include "util/file.h"
 #include "util/log.h"
 
 #include <assert.h>
@@ -185,7 +186,7 @@ int dango_mofka_log_sync(struct mofka_log *log, struct dango_error *err)
     int status = log->io->fdatasync(log->io->arg, last_chunk(log)->fd);
     if (status == 0)
         return 0;
-    mofka_log_io_error(err, -status, "%s: chunk %" PRIu64 ": cannot sync", log->path, last_chunk(log)->number);
+    dango_file_error(err, -status, "%s: chunk %" PRIu64 ": cannot sync", log->path, last_chunk(log)->number);
     fail(log, err);
     return err->code;
 }

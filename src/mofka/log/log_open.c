@@ -93,40 +93,24 @@ static int write_identity(const struct mofka_log_settings *settings, struct dang
     return status;
 }
 
-/* Goes on after an error: what to do. Returns the error's code. */
-static int advise(struct dango_error *err, const char *todo)
-{
-    char text[DANGO_ERROR_TEXT_MAX];
-    snprintf(text, sizeof text, "%s", err->text);
-    return dango_error_set(err, err->code, "%s; %s", text, todo);
-}
-
 /* Goes on after an error about a damaged identity: what the file must say. Returns the error's code. */
 static int advise_identity(const struct mofka_log_settings *settings, struct dango_error *err)
 {
-    char uuid[37], todo[512];
+    char uuid[37], text[DANGO_ERROR_TEXT_MAX];
     uuid_unparse_lower(settings->uuid, uuid);
-    snprintf(todo, sizeof todo,
-             "if this directory is what you want, put the file back: "
-             "{\"format\": %u, \"topic\": \"%s\", \"uuid\": \"%s\"}",
-             MOFKA_LOG_VERSION, settings->topic, uuid);
-    return advise(err, todo);
+    snprintf(text, sizeof text, "%s", err->text);
+    return dango_error_set(err, err->code,
+                           "%s; if this directory is what you want, put the file back: "
+                           "{\"format\": %u, \"topic\": \"%s\", \"uuid\": \"%s\"}",
+                           text, MOFKA_LOG_VERSION, settings->topic, uuid);
 }
 
 /* ---- the directory ---- */
 
-static int make_directories(const char *directory, struct dango_error *err)
-{
-    int status = dango_file_make_directories(directory, err);
-    if (status == DANGO_ERR_PERMISSION)
-        return advise(err, "give the user of the server the right to write there, or choose another path");
-    return status;
-}
-
 static int open_directory(struct mofka_log *log, struct dango_error *err)
 {
     log->directory = open(log->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return log->directory >= 0 ? 0 : mofka_log_io_error(err, errno, "%s: cannot open", log->path);
+    return log->directory >= 0 ? 0 : dango_file_error(err, errno, "%s: cannot open", log->path);
 }
 
 /* One server at a time: the lock goes with the process, however it ends. */
@@ -134,10 +118,10 @@ static int lock_directory(struct mofka_log *log, struct dango_error *err)
 {
     log->lock_fd = openat(log->directory, IDENTITY_FILE, O_RDONLY | O_CLOEXEC);
     if (log->lock_fd < 0)
-        return mofka_log_io_error(err, errno, "%s/" IDENTITY_FILE ": cannot open", log->path);
+        return dango_file_error(err, errno, "%s/" IDENTITY_FILE ": cannot open", log->path);
     int status = flock(log->lock_fd, LOCK_EX | LOCK_NB);
     if (status != 0 && errno != EWOULDBLOCK)
-        return mofka_log_io_error(err, errno, "%s: cannot lock", log->path);
+        return dango_file_error(err, errno, "%s: cannot lock", log->path);
     /* Somebody who made the partition at the same time may have replaced the file: a lock on the old one is worth nothing. */
     struct stat locked, named;
     if (status == 0 && fstat(log->lock_fd, &locked) == 0 && fstatat(log->directory, IDENTITY_FILE, &named, 0) == 0 &&
@@ -226,7 +210,7 @@ int mofka_log_find_chunks(int directory, uint64_t **numbers, size_t *count, stru
     if (status < 0) {
         free(*numbers);
         *numbers = NULL;
-        return mofka_log_io_error(err, -status, "cannot list the directory");
+        return dango_file_error(err, -status, "cannot list the directory");
     }
     if (*count > 0)
         qsort(*numbers, *count, sizeof **numbers, compare_numbers);
@@ -268,7 +252,7 @@ int dango_mofka_log_create(const struct mofka_log_settings *settings, struct mof
     struct mofka_log *log = log_new(settings, err);
     if (!log)
         return DANGO_ERR_NO_MEMORY;
-    int status = make_directories(settings->directory, err);
+    int status = dango_file_make_directories(settings->directory, err);
     if (status == 0)
         status = open_directory(log, err);
     if (status == 0)

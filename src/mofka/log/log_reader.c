@@ -107,7 +107,7 @@ static int enter(struct mofka_log_reader *reader, size_t index, struct dango_err
     int status = pin(log, chunk, err);
     pthread_mutex_unlock(&log->lock);
     if (status < 0)
-        return status;
+        return err ? dango_error_prefix(err, "%s", log->path) : status;
     reader->chunk = chunk;
     reader->scan = (struct mofka_scan){.base = chunk->region.base,
                                        .offset = sizeof(struct mofka_chunk_header),
