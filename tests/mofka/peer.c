@@ -3,11 +3,13 @@
  * output what it does, one line each, so that a test can wait for it, kill it, and compare.
  *
  *     mofka-peer create  GROUP TOPIC OPTIONS
- *     mofka-peer produce GROUP TOPIC COUNT BATCH DATA       COUNT events (0: for ever), DATA bytes of data each,
- *                                                           batches of BATCH events (0: adaptive)
+ *     mofka-peer produce GROUP TOPIC COUNT BATCH DATA [FIRST]
+ *                                                           COUNT events (0: for ever), DATA bytes of data each,
+ *                                                           batches of BATCH events (0: adaptive), numbered from FIRST
  *     mofka-peer scatter GROUP TOPIC COUNT SEGMENTS         COUNT events in batches of one, pushed without waiting;
  *                                                           every fifth has data in SEGMENTS pieces of memory
  *     mofka-peer consume GROUP TOPIC NAME COUNT DATA        COUNT events (0: for ever), DATA: none | all
+ *     mofka-peer list    GROUP TOPIC NAME                   says "event ID NUMBER" of all there are in partition 0, checked
  *     mofka-peer extent  GROUP TOPIC NAME                   says "extent FIRST END" of partition 0
  *
  * Event i of a producer has the metadata {"i":<i>} and data in which byte k is (unsigned char)(i + k).
@@ -55,12 +57,12 @@ static int push_one(diaspora_producer *producer, uint64_t i, unsigned char *data
     return diaspora_push(producer, text, (size_t)length, DIASPORA_DATA(data, size), NULL, &err);
 }
 
-static int push_all(diaspora_producer *producer, uint64_t count, uint64_t flush_every, size_t size)
+static int push_all(diaspora_producer *producer, uint64_t first, uint64_t count, uint64_t flush_every, size_t size)
 {
     unsigned char *data = malloc(size * flush_every + 1); /* the library reads it until the flush */
     int code = 0;
     for (uint64_t i = 0; code == 0 && (count == 0 || i < count); i++) {
-        code = push_one(producer, i, data + (i % flush_every) * size, size);
+        code = push_one(producer, first + i, data + (i % flush_every) * size, size);
         if (code == 0 && ((i + 1) % flush_every == 0 || i + 1 == count)) {
             code = diaspora_flush(producer, DIASPORA_FOREVER, &err);
             if (code == 0)
@@ -71,7 +73,8 @@ static int push_all(diaspora_producer *producer, uint64_t count, uint64_t flush_
     return code;
 }
 
-static int produce(const char *group_file, const char *name, uint64_t count, uint64_t batch, size_t size)
+static int produce(const char *group_file, const char *name, uint64_t first, uint64_t count, uint64_t batch,
+                   size_t size)
 {
     char options[64] = "{}";
     if (batch > 0)
@@ -82,7 +85,7 @@ static int produce(const char *group_file, const char *name, uint64_t count, uin
     int code = producer ? 0 : err.code;
     if (code == 0) {
         puts("ready");
-        code = push_all(producer, count, batch > 0 ? batch : 100, size);
+        code = push_all(producer, first, count, batch > 0 ? batch : 100, size);
     }
     int status = code == 0 ? 0 : failed();
     diaspora_producer_close(producer);
@@ -152,8 +155,12 @@ static int check_event(const diaspora_event *event, bool with_data)
     return 0;
 }
 
-static int pull_all(diaspora_consumer *consumer, uint64_t count, bool with_data)
+static uint64_t count; /* to be consumed; 0: for ever */
+static bool with_data;
+
+static int pull_all(diaspora_consumer *consumer)
 {
+    puts("ready");
     uint64_t got = 0;
     int status = 0;
     while (status == 0 && (count == 0 || got < count)) {
@@ -178,6 +185,26 @@ static int pull_all(diaspora_consumer *consumer, uint64_t count, bool with_data)
     return status;
 }
 
+/* From the consumer's position to where the partition ends now. */
+static int list_all(diaspora_consumer *consumer)
+{
+    uint64_t first, end, next;
+    if (diaspora_consumer_extent(consumer, 0, &first, &end, &err) != 0)
+        return failed();
+    for (next = first; next < end; next++) {
+        diaspora_event *event;
+        uint64_t i;
+        if (diaspora_pull(consumer, DIASPORA_FOREVER, &event, &err) != 0)
+            return failed();
+        if (sscanf(diaspora_event_metadata(event), "{\"i\":%" SCNu64 "}", &i) != 1 || check_event(event, true) != 0 ||
+            diaspora_event_id(event) != next)
+            return 2;
+        printf("event %" PRIu64 " %" PRIu64 "\n", next, i);
+        diaspora_event_release(event);
+    }
+    return 0;
+}
+
 static int print_extent(diaspora_consumer *consumer)
 {
     uint64_t first, end;
@@ -187,22 +214,15 @@ static int print_extent(diaspora_consumer *consumer)
     return 0;
 }
 
-/* `count` events; UINT64_MAX: none, only the extent is wanted. */
-static int consume(const char *group_file, const char *name, const char *consumer_name, uint64_t count,
-                   const char *data)
+static int consume(const char *group_file, const char *name, const char *consumer_name, const char *data,
+                   int (*body)(diaspora_consumer *consumer))
 {
     char options[128];
     snprintf(options, sizeof options, "{\"name\": \"%s\", \"data\": \"%s\"}", consumer_name, data);
     diaspora_driver *driver = open_driver(group_file);
     diaspora_topic *topic = driver ? diaspora_topic_open(driver, name, &err) : NULL;
     diaspora_consumer *consumer = topic ? diaspora_consumer_open(topic, options, &err) : NULL;
-    int status = consumer ? 0 : failed();
-    if (status == 0 && count == UINT64_MAX) {
-        status = print_extent(consumer);
-    } else if (status == 0) {
-        puts("ready");
-        status = pull_all(consumer, count, strcmp(data, "all") == 0);
-    }
+    int status = consumer ? body(consumer) : failed();
     diaspora_consumer_close(consumer);
     diaspora_topic_close(topic);
     diaspora_driver_close(driver);
@@ -214,15 +234,20 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (argc == 5 && strcmp(argv[1], "create") == 0)
         return create(argv[2], argv[3], argv[4]);
-    if (argc == 7 && strcmp(argv[1], "produce") == 0)
-        return produce(argv[2], argv[3], strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10),
-                       strtoull(argv[6], NULL, 10));
+    if ((argc == 7 || argc == 8) && strcmp(argv[1], "produce") == 0)
+        return produce(argv[2], argv[3], argc == 8 ? strtoull(argv[7], NULL, 10) : 0, strtoull(argv[4], NULL, 10),
+                       strtoull(argv[5], NULL, 10), strtoull(argv[6], NULL, 10));
     if (argc == 6 && strcmp(argv[1], "scatter") == 0)
         return scatter(argv[2], argv[3], strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10));
-    if (argc == 7 && strcmp(argv[1], "consume") == 0)
-        return consume(argv[2], argv[3], argv[4], strtoull(argv[5], NULL, 10), argv[6]);
+    if (argc == 7 && strcmp(argv[1], "consume") == 0) {
+        count = strtoull(argv[5], NULL, 10);
+        with_data = strcmp(argv[6], "all") == 0;
+        return consume(argv[2], argv[3], argv[4], argv[6], pull_all);
+    }
+    if (argc == 5 && strcmp(argv[1], "list") == 0)
+        return consume(argv[2], argv[3], argv[4], "all", list_all);
     if (argc == 5 && strcmp(argv[1], "extent") == 0)
-        return consume(argv[2], argv[3], argv[4], UINT64_MAX, "none");
+        return consume(argv[2], argv[3], argv[4], "none", print_extent);
     fprintf(stderr, "usage: see the head of peer.c\n");
     return 2;
 }
