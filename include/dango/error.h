@@ -38,7 +38,8 @@ extern "C" {
     X(CORRUPT, -13, "stored data are damaged")                                                                         \
     X(RANGE, -14, "value outside its allowed range")                                                                   \
     X(AGAIN, -15, "not now, try again")                                                                                \
-    X(INTERNAL, -16, "internal error")
+    X(INTERNAL, -16, "internal error")                                                                                 \
+    X(COMPLETE, -17, "it is complete, nothing can be added")
 
 enum dango_error_code {
 #define DANGO_ERROR_ENUM(name, value, text) DANGO_ERR_##name = (value),

@@ -51,6 +51,7 @@ enum {
     DIASPORA_DISCONNECTED = DANGO_ERR_DISCONNECTED, /* the server is gone */
     DIASPORA_UNSUPPORTED = DANGO_ERR_UNSUPPORTED,   /* not built in, or not possible with this driver */
     DIASPORA_CORRUPT = DANGO_ERR_CORRUPT,           /* stored events or data are damaged */
+    DIASPORA_COMPLETE = DANGO_ERR_COMPLETE,         /* the topic is marked complete: no more events */
 };
 
 #define DIASPORA_FOREVER (-1)
@@ -140,8 +141,16 @@ size_t diaspora_topic_num_partitions(const diaspora_topic *topic);
 const char *diaspora_topic_partition_info(const diaspora_topic *topic, size_t partition);
 
 /*
+ * Marks the topic as complete: what was pushed before is stored first, later events are refused with DIASPORA_COMPLETE,
+ * and consumers that have read everything get the end of the stream. For ever, and as durable as events. Marking it
+ * again is fine, and needed after a failure, which may leave some partitions marked and others not.
+ */
+int diaspora_topic_complete(diaspora_topic *topic, diaspora_error *err);
+
+/*
  * The saved positions of all consumers, as text to be freed with free(): a JSON array with one object per partition,
- *   {"first": ID, "end": ID, "producers": N, "consumers": N, "positions": {CONSUMER: {"position": ID, "connected": N}}}
+ *   {"first": ID, "end": ID, "complete": BOOL, "producers": N, "consumers": N,
+ *    "positions": {CONSUMER: {"position": ID, "connected": N}}}
  * `first` is the first event that is there, `end` the id of the next one to come, `position` the first event that the
  * consumer has not acknowledged; `producers`, `consumers` and `connected` count who is connected now. NULL on error.
  */

@@ -1,5 +1,5 @@
 /*
- * What operators do to topics: saved positions. Drivers do it for one partition; here it is done for all of them.
+ * What operators do to topics: saved positions, the end of the stream. Drivers do it for one partition; here it is done for all of them.
  *
  * Several partitions are changed one after the other: after a failure those before the one that the error names have been
  * changed. Doing it again is harmless.
@@ -45,6 +45,23 @@ char *diaspora_topic_positions(diaspora_topic *topic, diaspora_error *err)
     }
     json_object_put(list);
     return text;
+}
+
+/* ---- the end of the stream ---- */
+
+int diaspora_topic_complete(diaspora_topic *topic, diaspora_error *err)
+{
+    assert(topic);
+    if (!topic->ops->topic_complete)
+        return unsupported(topic, "mark topics as complete", err);
+    for (size_t i = 0; i < topic->partition_count; i++) {
+        int status = topic->ops->topic_complete(topic->handle, i, err);
+        if (status != 0) {
+            dango_error_prefix(err, "partition %zu", i);
+            return status;
+        }
+    }
+    return 0;
 }
 
 /* ---- moving positions ---- */

@@ -189,13 +189,16 @@ struct diaspora_driver_ops {
 
     /* For operators; may be NULL if the back-end knows nothing of the kind. All may block. */
 
-    /* {"first": ID, "end": ID, "producers": N, "consumers": N,
+    /* {"first": ID, "end": ID, "complete": BOOL, "producers": N, "consumers": N,
      *  "positions": {CONSUMER: {"position": ID, "connected": N}}} of a partition; one reference. */
     int (*topic_inspect)(void *topic, size_t partition, struct json_object **state, struct dango_error *err);
     /* Moves the saved position of a consumer name, also back; DANGO_ERR_BUSY while consumers of that name are there,
      * unless forced: then those get an error. */
     int (*topic_set_position)(void *topic, size_t partition, const struct diaspora_position_change *change,
                               struct dango_error *err);
+    /* Nothing is stored behind what is there: later batches fail with DANGO_ERR_COMPLETE, fetches behind the last event
+     * are answered by end_of_stream. Returns when that is durable; again: no effect. */
+    int (*topic_complete)(void *topic, size_t partition, struct dango_error *err);
 };
 
 /* Makes a driver known under its type name; the table must live as long as the process. Thread-safe. */

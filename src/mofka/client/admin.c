@@ -77,6 +77,7 @@ int mofka_topic_inspect(void *topic, size_t partition, struct json_object **stat
     *state = json_object_new_object();
     json_object_object_add(*state, "first", json_object_new_uint64(answer->first_id));
     json_object_object_add(*state, "end", json_object_new_uint64(answer->end));
+    json_object_object_add(*state, "complete", json_object_new_boolean((answer->flags & MOFKA_STATE_COMPLETE) != 0));
     json_object_object_add(*state, "producers", json_object_new_uint64(answer->producers));
     json_object_object_add(*state, "consumers", json_object_new_uint64(answer->consumers));
     json_object_object_add(*state, "positions", inspection.positions);
@@ -104,4 +105,17 @@ int mofka_topic_set_position(void *topic, size_t partition, const struct diaspor
     request.head.extra = (uint32_t)length;
     diaspora_segment parts[] = {{&request, sizeof request}, {(void *)(uintptr_t)change->consumer_name, length}};
     return mofka_call(&where->target, MOFKA_RPC_SET_POSITION, parts, 2, &answer, sizeof answer, err);
+}
+
+int mofka_topic_complete(void *topic, size_t partition, struct dango_error *err)
+{
+    struct mofka_topic_partition *where;
+    struct mofka_request_head request;
+    struct mofka_answer answer;
+    int code = mofka_topic_partition(topic, partition, &where, err);
+    if (code != 0)
+        return code;
+    mofka_request_head_init(&request, 0);
+    diaspora_segment part = {&request, sizeof request};
+    return mofka_call(&where->target, MOFKA_RPC_COMPLETE, &part, 1, &answer, sizeof answer, err);
 }

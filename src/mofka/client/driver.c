@@ -143,6 +143,7 @@ static const struct diaspora_driver_ops ops = {
     .source_close = mofka_source_close,
     .topic_inspect = mofka_topic_inspect,
     .topic_set_position = mofka_topic_set_position,
+    .topic_complete = mofka_topic_complete,
 };
 
 __attribute__((constructor)) static void register_driver(void)

@@ -58,6 +58,7 @@ int mofka_topic_partition(struct mofka_topic *topic, size_t i, struct mofka_topi
 int mofka_topic_inspect(void *topic, size_t partition, struct json_object **state, struct dango_error *err);
 int mofka_topic_set_position(void *topic, size_t partition, const struct diaspora_position_change *change,
                              struct dango_error *err);
+int mofka_topic_complete(void *topic, size_t partition, struct dango_error *err);
 
 /* memory.c */
 

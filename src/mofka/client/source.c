@@ -63,6 +63,7 @@ static int accept(struct mofka_source *source, struct call *call)
     if (code != 0)
         return code;
     fetch->needed = answer.needed;
+    fetch->end_of_stream = answer.flags & MOFKA_FRAMES_END;
     if (answer.lost > 0)
         return accept_damage(source, call, &answer);
     if (answer.size > fetch->buffer.size)

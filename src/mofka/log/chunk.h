@@ -55,6 +55,7 @@ struct mofka_chunk_report {
     uint64_t frames, events, next_id;
     uint64_t damaged_stretches, lost_events;
     uint64_t torn_offset, torn_bytes; /* 0 bytes: not torn */
+    bool end_of_stream;               /* its last frame is that mark */
 };
 
 /*

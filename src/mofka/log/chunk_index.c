@@ -55,6 +55,7 @@ static void count_item(struct mofka_chunk *chunk, enum mofka_scan_kind kind, con
     if (kind == MOFKA_SCAN_FRAME) {
         report->frames++;
         report->events += item->frame->count;
+        report->end_of_stream = item->frame->flags & MOFKA_FRAME_END_OF_STREAM;
         if (item->frame->count > 0)
             add_point(chunk, item->first_id, item->offset);
         if (chunk->producers)

@@ -42,6 +42,7 @@ struct mofka_log_report {
     uint64_t chunks, first_id, next_id;
     uint64_t torn_bytes;                     /* cut off the end */
     uint64_t damaged_stretches, lost_events; /* in the last chunk */
+    bool end_of_stream;                      /* it ends with that mark */
 };
 
 /* Makes the directory (with parents) and an empty log in it. DANGO_ERR_EXISTS when there is a partition already. */

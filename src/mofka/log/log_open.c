@@ -344,7 +344,8 @@ static int recover_last(struct mofka_log *log, struct mofka_log_report *report, 
                                         .next_id = found.next_id,
                                         .torn_bytes = found.torn_bytes,
                                         .damaged_stretches = found.damaged_stretches,
-                                        .lost_events = found.lost_events};
+                                        .lost_events = found.lost_events,
+                                        .end_of_stream = found.end_of_stream};
     return 0;
 }
 

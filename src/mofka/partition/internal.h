@@ -41,17 +41,23 @@ struct mofka_partition {
     struct mofka_partition_settings settings;
     const struct mofka_storage_ops *ops;
     atomic_uint_fast64_t next_id;
+    atomic_bool complete;              /* the end of the stream is stored; set after next_id has its last value */
     struct mofka_producers *producers; /* the storage's */
     pthread_mutex_t lock;              /* guards everything below and the streams */
     struct list_node pending;          /* receptions in the order of their reservation */
     struct list_node streams;          /* that are attached */
     uint64_t size;                     /* bytes committed */
+    bool ending;                       /* the end of the stream is reserved or stored */
+    struct mofka_stream ends;          /* that the marks of the end belong to */
 };
 
 /* For the constructors of the storages, which embed the structure. */
 void mofka_partition_init(struct mofka_partition *partition, const struct mofka_partition_settings *settings,
                           const struct mofka_storage_ops *ops);
 void mofka_partition_fini(struct mofka_partition *partition);
+
+/* A mark of the end is stored (code 0) or not. Without the lock. */
+void mofka_partition_ended(struct mofka_partition *partition, int code);
 
 /* The batch and what comes after it in this attempt of its stream has failed. Under the lock. */
 void mofka_reception_failed(struct mofka_reception *reception, int code);

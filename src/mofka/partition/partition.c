@@ -149,6 +149,8 @@ static int reserve_locked(struct mofka_partition *partition, struct mofka_recept
     stream->next_sequence = reception->sequence + 1;
     if (code > 0)
         return code;
+    if (partition->ending)
+        return dango_error_set(err, DANGO_ERR_COMPLETE, "the topic is complete: it takes no more events");
 
     uint64_t size = mofka_frame_extent(reception->records_size, reception->data_size);
     if (size == 0)
@@ -182,7 +184,9 @@ void mofka_partition_make_header(const struct mofka_partition *partition, const 
 {
     bool alive = reception->code == 0;
     *frame = (struct mofka_frame){
-        .flags = alive ? 0 : MOFKA_FRAME_DEAD,
+        .flags = !alive                     ? MOFKA_FRAME_DEAD
+                 : reception->end_of_stream ? MOFKA_FRAME_END_OF_STREAM
+                                            : 0,
         .producer = reception->stream->producer,
         .sequence = reception->sequence,
         .records_size = reception->records_size,
@@ -207,6 +211,8 @@ void mofka_partition_complete(struct mofka_partition *partition, bool grown, str
     for (struct list_node *node; (node = list_pop(finished));) {
         struct mofka_reception *done = container_of(node, struct mofka_reception, link);
         atomic_fetch_sub(&done->stream->pending, 1); /* what it became is known to whoever comes now */
+        if (done->end_of_stream)
+            mofka_partition_ended(partition, done->code);
         done->done(done, done->first_id, done->code);
     }
 }

@@ -8,6 +8,8 @@
  *     commit     with the outcome; batches are completed in the order of their reservation: only then are event ids
  *                given and becomes the batch visible to readers. A batch that failed leaves a hole without ids.
  *
+ * The end of the stream is a batch without events: what was reserved before it is stored first, later batches are refused.
+ *
  * What one producer sends (a stream) is numbered. A batch out of sequence is refused, and once one has failed all
  * later ones fail too, until the producer starts a new attempt: order within a stream holds whatever happens. A producer
  * that lost its connection comes with a new stream and sends again what it has no answer for; what is stored already is
@@ -120,6 +122,7 @@ struct mofka_reception {
     uint32_t attempt; /* ≥ 1; larger than before: a new start after a failure */
     uint32_t count;   /* events, ≥ 1 */
     uint64_t sequence;
+    bool end_of_stream;               /* set by dango_mofka_partition_end */
     uint64_t records_size, data_size; /* bytes */
     /* Called once after commit, without locks, possibly by the thread that commits another batch. code is 0 or the one
      * given to commit, or DANGO_ERR_CANCELED because an earlier batch of the stream failed, or why it could not be
@@ -146,6 +149,16 @@ int dango_mofka_partition_reserve(struct mofka_partition *partition, struct mofk
 
 /* The content is in place (code 0) or will not come (a negative code). */
 void dango_mofka_partition_commit(struct mofka_partition *partition, struct mofka_reception *reception, int code);
+
+/*
+ * Ends the stream. Needs only `done` in the reception, which is called, perhaps before this returns, when the mark is stored
+ * or could not be; with code 0 also when it was there before. Not called when this fails: DANGO_ERR_BUSY while somebody
+ * else is at it.
+ */
+int dango_mofka_partition_end(struct mofka_partition *partition, struct mofka_reception *reception,
+                              struct dango_error *err);
+/* Whether the mark is stored: next_id does not grow any more. */
+bool dango_mofka_partition_is_complete(const struct mofka_partition *partition);
 
 static inline unsigned char *mofka_reception_records(const struct mofka_reception *reception)
 {

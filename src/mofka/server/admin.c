@@ -1,5 +1,5 @@
 /*
- * What operators ask: the state of the partition with the saved positions, and moves of positions. Served by ULTs, because
+ * What operators ask: the state of the partition with the saved positions, moves of positions, and its end. Mostly served by ULTs, because
  * much may have to be looked at.
  *
  * A position is not moved under a consumer that uses it, unless that is forced: then the consumer is shut out first. From
@@ -31,7 +31,8 @@ static void answer_page(struct mofka_request *request, struct page *page, size_t
     page->answer = (struct mofka_inspect_answer){
         .first_id = dango_mofka_partition_first_id(provider->partition),
         .end = dango_mofka_partition_next_id(provider->partition),
-        .flags = more ? MOFKA_STATE_MORE : 0,
+        .flags = (more ? MOFKA_STATE_MORE : 0) |
+                 (dango_mofka_partition_is_complete(provider->partition) ? MOFKA_STATE_COMPLETE : 0),
         .count = (uint32_t)count,
     };
     mofka_sessions_count(provider, &page->answer.producers, &page->answer.consumers);
@@ -138,5 +139,33 @@ static void set_position(void *arg)
 void mofka_handle_set_position(struct mofka_request *request)
 {
     if (mofka_request_continue(request, set_position) != 0)
+        mofka_request_fail(request, &request->err);
+}
+
+/* ---- the end of the stream ---- */
+
+static void answer_ended(struct mofka_reception *reception, uint64_t first_id, int code)
+{
+    struct mofka_request *request = container_of(reception, struct mofka_request, reception);
+    (void)first_id;
+    if (code == 0) {
+        mofka_request_answer_done(request);
+        return;
+    }
+    if (reception->failure)
+        request->err = *reception->failure;
+    else
+        dango_error_set(&request->err, code, "the end of the stream could not be stored");
+    mofka_request_fail(request, &request->err);
+}
+
+void mofka_handle_complete(struct mofka_request *request)
+{
+    struct mofka_request_head head;
+    int code = dango_mofka_decode_request(&request->message, &head, sizeof head, &request->err);
+    request->reception.done = answer_ended;
+    if (code == 0)
+        code = dango_mofka_partition_end(request->provider->partition, &request->reception, &request->err);
+    if (code != 0)
         mofka_request_fail(request, &request->err);
 }

@@ -93,6 +93,14 @@ static int give_up_damage(struct mofka_request *request)
     return 1;
 }
 
+/* Everything has been delivered, and nothing will come. */
+static bool is_over(const struct mofka_request *request)
+{
+    const struct mofka_partition *partition = request->provider->partition;
+    return dango_mofka_partition_is_complete(partition) &&
+           request->session->reader.next_id >= dango_mofka_partition_next_id(partition);
+}
+
 /* Fills a fetch with data if they are wanted and the next event's fit, else without. */
 static int fill(struct mofka_request *request)
 {
@@ -103,6 +111,10 @@ static int fill(struct mofka_request *request)
         found = collect(request, false, &needed);
     if (found == 0 && needed > 0) {
         request->fetch_answer = (struct mofka_fetch_answer){.needed = needed};
+        return 1;
+    }
+    if (found == 0 && is_over(request)) {
+        request->fetch_answer = (struct mofka_fetch_answer){.flags = MOFKA_FRAMES_END};
         return 1;
     }
     return found < 0 ? give_up_damage(request) : found;

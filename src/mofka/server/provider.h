@@ -125,7 +125,7 @@ struct mofka_endpoint {
     hg_id_t id;
 };
 
-#define MOFKA_ENDPOINT_COUNT 10
+#define MOFKA_ENDPOINT_COUNT 11
 
 struct mofka_provider {
     struct mofka_provider_settings settings;
@@ -201,6 +201,7 @@ void mofka_handle_renew(struct mofka_request *request);
 void mofka_handle_close(struct mofka_request *request);
 void mofka_handle_inspect(struct mofka_request *request);
 void mofka_handle_set_position(struct mofka_request *request);
+void mofka_handle_complete(struct mofka_request *request);
 
 /* control.c: the id at which a subscription, or an operator, wants to start. */
 int mofka_start_position(struct mofka_provider *provider, enum diaspora_start start, uint64_t start_id,

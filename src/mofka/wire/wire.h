@@ -13,6 +13,7 @@
  *     mofka_close         –                                 –                                      a client goes
  *     mofka_inspect       consumer name to go on behind     state, a page of saved positions
  *     mofka_set_position  consumer name, where to           –                                      an operator's
+ *     mofka_complete      –                                 –; an operator's: nothing follows
  *
  * Every request of a session carries its token, a random number. Those that open one, and those of operators, have none. Every message starts
  * with a fixed structure below, little endian, copied as it is; what follows it is described beside it. Every answer
@@ -174,8 +175,9 @@ struct mofka_subscribe_answer {
  * may be unaligned.
  */
 enum {
-    MOFKA_FRAMES_INSIDE = 1,   /* the frames follow, else they were written to the room */
-    MOFKA_FRAMES_WITH_DATA = 2 /* the data follow the records of each frame, else they are left out */
+    MOFKA_FRAMES_INSIDE = 1,    /* the frames follow, else they were written to the room */
+    MOFKA_FRAMES_WITH_DATA = 2, /* the data follow the records of each frame, else they are left out */
+    MOFKA_FRAMES_END = 4        /* there is nothing more, and there will never be */
 };
 
 struct mofka_fetch_answer {
@@ -197,7 +199,7 @@ struct mofka_read_answer {
     uint64_t size;
 };
 
-enum { MOFKA_STATE_MORE = 1 };
+enum { MOFKA_STATE_MORE = 1, MOFKA_STATE_COMPLETE = 2 };
 
 /* Followed by `count` items, in the order of their names. */
 struct mofka_inspect_answer {
