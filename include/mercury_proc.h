@@ -33,6 +33,11 @@ HG_PUBLIC hg_return_t hg_proc_bytes(hg_proc_t proc, void *data, hg_size_t data_s
 HG_PUBLIC void *hg_proc_save_ptr(hg_proc_t proc, hg_size_t data_size);
 HG_PUBLIC hg_return_t hg_proc_restore_ptr(hg_proc_t proc, void *data, hg_size_t data_size);
 
+/* For serialisers of structures, when a field cannot be decoded: between the two the stream is one of HG_FREE, to give
+ * back what the fields before it have allocated. begin is false, and end must not be called, unless it was decoding. */
+HG_PUBLIC hg_bool_t hg_proc_undo_begin(hg_proc_t proc);
+HG_PUBLIC void hg_proc_undo_end(hg_proc_t proc, hg_return_t error);
+
 #define HG_PROC_DEFINE(type)                                                                                           \
     static HG_INLINE hg_return_t hg_proc_##type(hg_proc_t proc, void *data)                                            \
     {                                                                                                                  \

@@ -270,6 +270,24 @@ hg_return_t hg_proc_hg_const_string_t(hg_proc_t proc, void *data)
     return hg_proc_hg_string_t(proc, data);
 }
 
+/* ---- what was decoded before an error ---- */
+
+hg_bool_t hg_proc_undo_begin(hg_proc_t proc)
+{
+    if (proc->op != HG_DECODE)
+        return HG_FALSE;
+    proc->op = HG_FREE;
+    proc->ret = HG_SUCCESS;
+    return HG_TRUE;
+}
+
+void hg_proc_undo_end(hg_proc_t proc, hg_return_t error)
+{
+    assert(proc->op == HG_FREE && error != HG_SUCCESS);
+    proc->op = HG_DECODE;
+    proc->ret = error;
+}
+
 /* ---- bulk handles ---- */
 
 /* Small data that nobody may write to are embedded, if the message then still fits in one piece. */

@@ -132,6 +132,33 @@ static void test_existing_struct(void **state)
     HG_Destroy(received);
 }
 
+/* Writes the beginning of a shape, reads a whole one. */
+static hg_return_t half_shape_proc(hg_proc_t proc, void *data)
+{
+    shape_t *shape = (shape_t *)data;
+
+    if (hg_proc_get_op(proc) != HG_ENCODE)
+        return hg_proc_shape_t(proc, data);
+    hg_proc_hg_string_t(proc, &shape->name);
+    return hg_proc_point_t(proc, &shape->from);
+}
+
+/* What was decoded before the message ended is given back: who cannot decode does not free. */
+static void test_undone(void **state)
+{
+    char name[] = "half a shape";
+    shape_t in, out;
+
+    (void)state;
+    memset(&in, 0, sizeof in);
+    memset(&out, 0xee, sizeof out);
+    in.name = name;
+    assert_int_equal(carry(half_shape_proc, NULL, &in), HG_SUCCESS);
+    assert_int_equal(HG_Get_input(received, &out), HG_OVERFLOW);
+    assert_null(out.name);
+    HG_Destroy(received);
+}
+
 /* ---- a serialiser that reads more than was written, and ignores errors ---- */
 
 static hg_return_t greedy_proc(hg_proc_t proc, void *data)
@@ -221,6 +248,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_generated, setup, teardown),
         cmocka_unit_test_setup_teardown(test_existing_struct, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_undone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sticky, setup, teardown),
         cmocka_unit_test_setup_teardown(test_regions, setup, teardown),
     };
