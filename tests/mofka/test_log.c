@@ -3,6 +3,7 @@
  */
 #include "tests/mofka/log_model.h"
 
+#include "util/crc32c.h"
 #include "util/file.h"
 
 #include <errno.h>
@@ -362,6 +363,44 @@ static void failures_keep_what_was_there(void **state)
     free(frame);
 }
 
+/* Gives the header of a chunk another first id; with a correct checksum. */
+static void forge(struct fixture *f, const char *name, uint64_t id)
+{
+    char path[256];
+    size_t size;
+    snprintf(path, sizeof path, "%s/%s", f->directory, name);
+    char *bytes = dango_file_read(path, 1 << 20, &size, NULL);
+    assert_non_null(bytes);
+    struct mofka_chunk_header *header = (void *)bytes;
+    header->first_id = id;
+    header->crc = dango_crc32c(0, header, offsetof(struct mofka_chunk_header, crc));
+    assert_int_equal(dango_file_write(path, bytes, size, NULL), 0);
+    free(bytes);
+}
+
+/* Chunks of different copies of a log, put together by somebody. */
+static void no_event_is_delivered_twice(void **state)
+{
+    struct fixture *f = *state;
+    struct mofka_log_report report;
+    struct dango_error err;
+    uint64_t lost;
+    f->settings.max_chunk_size = 100000;
+    create(f);
+    append(f, 200, 100);
+    assert_int_equal(reopen(f, &report, &err), 0);
+    dango_mofka_log_close(f->log);
+    f->log = NULL;
+    forge(f, "chunk-000001.log", 100); /* in the middle of the one before */
+    assert_int_equal(reopen(f, &report, &err), 0);
+    read_all(f, 0, &lost); /* ids go on without a gap */
+    dango_mofka_log_close(f->log);
+    f->log = NULL;
+    forge(f, "chunk-000002.log", 50);
+    assert_int_equal(reopen(f, &report, &err), DANGO_ERR_CORRUPT);
+    assert_contains(err.text, "chunk-000002.log begins with event 50, the one before it with event 100");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +411,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_flipped_bit_costs_its_batch_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(damage_in_a_sealed_chunk_is_met_when_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(directories_know_whose_they_are, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_event_is_delivered_twice, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_missing_chunk_is_an_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failures_keep_what_was_there, set_up, tear_down),
     };

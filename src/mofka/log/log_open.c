@@ -284,6 +284,18 @@ static int check_sequence(const uint64_t *numbers, size_t count, struct dango_er
     return 0;
 }
 
+/* Look-up relies on chunks that ascend by the ids they begin with, as they do by their numbers. */
+static int check_order(const struct mofka_log *log, const struct mofka_chunk *next, struct dango_error *err)
+{
+    const struct mofka_chunk *last = log->num_chunks > 0 ? log->chunks[log->num_chunks - 1] : NULL;
+    if (!last || last->first_id <= next->first_id)
+        return 0;
+    return dango_error_set(err, DANGO_ERR_CORRUPT,
+                           "chunk-%06" PRIu64 ".log begins with event %" PRIu64
+                           ", the one before it with event %" PRIu64 ": put back the files that belong together",
+                           next->number, next->first_id, last->first_id);
+}
+
 /* Made, but killed before the first chunk; unless there have been consumers, then it had events. */
 static int begin_anew(struct mofka_log *log, struct dango_error *err)
 {
@@ -304,8 +316,13 @@ static int open_chunks(struct mofka_log *log, struct dango_error *err)
         struct mofka_chunk *chunk;
         bool last = i + 1 == count;
         status = mofka_chunk_open(log->directory, numbers[i], log->uuid, last, &chunk, err);
+        if (status < 0)
+            break;
+        status = check_order(log, chunk, err);
         if (status == 0)
             status = add_or_destroy(log, chunk, err);
+        else
+            mofka_chunk_destroy(chunk);
     }
     free(numbers);
     return status;

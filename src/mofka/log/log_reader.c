@@ -182,5 +182,7 @@ int dango_mofka_log_next(struct mofka_log_reader *reader, struct mofka_scan_item
             *item = (struct mofka_scan_item){.first_id = expected, .lost = reader->scan.next_id - expected};
             return 1;
         }
+        /* Chunks that overlap come from different copies: no id is delivered twice. */
+        reader->scan.next_id = expected;
     }
 }
