@@ -1,4 +1,4 @@
-# How a part of Dango is declared. Seven functions are all that a component's CMakeLists.txt needs:
+# How a part of Dango is declared. Eight functions are all that a component's CMakeLists.txt needs:
 #
 #   dango_component(NAME [USES lib…])            all .c/.S below the folder (except module/ and programs/) → part of libdango.so;
 #                                                also a static library dango_NAME for unit tests that look inside
@@ -8,6 +8,7 @@
 #   dango_test(NAME source… [LABEL l] [USES component…] [TIMEOUT s] [SERIAL] [TRANSPORTS tcp])
 #                                                a cmocka program over the static components (and what they use); it
 #                                                runs on na+sm, and as NAME-tcp … on what else is listed
+#   dango_fuzz(NAME source… [USES component…])   a fuzz target with the driver of tests/support/fuzz.h, as a test labelled fuzz
 #   dango_scenario(NAME file.py [LABEL l] [TIMEOUT s] [SERIAL])
 #                                                a pytest file that starts real processes (tests/scenario/support.py)
 #   dango_bench(NAME source… [USES component…])  → bin/bench/NAME, not run by ctest
@@ -33,6 +34,7 @@ set(CMAKE_CXX_STANDARD 17)
 set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)
 set(CMAKE_INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR};$ORIGIN/../lib;$ORIGIN")
 
+option(DANGO_LIBFUZZER "Also build the fuzz targets for libFuzzer (Clang; with DANGO_SANITIZE=address)" OFF)
 set(DANGO_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize= (address,undefined or thread)")
 option(DANGO_COVERAGE "Instrument for gcov" OFF)
 # pytest is the distribution's: another Python that comes first in PATH does not have it.
@@ -46,6 +48,9 @@ target_compile_options(dango_flags INTERFACE
 target_compile_definitions(dango_flags INTERFACE _GNU_SOURCE DANGO_VERSION="${PROJECT_VERSION}")
 target_include_directories(dango_flags INTERFACE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src)
 target_link_libraries(dango_flags INTERFACE Threads::Threads)
+if(DANGO_LIBFUZZER)
+    target_compile_options(dango_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 if(DANGO_SANITIZE)
     target_compile_options(dango_flags INTERFACE -fsanitize=${DANGO_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
     target_link_options(dango_flags INTERFACE -fsanitize=${DANGO_SANITIZE})
@@ -149,6 +154,21 @@ function(dango_test name)
         set_tests_properties(${name}-${transport} PROPERTIES LABELS "${A_LABEL}" TIMEOUT ${A_TIMEOUT}
             RUN_SERIAL ${A_SERIAL} ENVIRONMENT DANGO_TEST_PROTOCOL=${transport}://127.0.0.1)
     endforeach()
+endfunction()
+
+function(dango_fuzz name)
+    cmake_parse_arguments(A "" "" "USES" ${ARGN})
+    set(driver ${CMAKE_SOURCE_DIR}/tests/support/fuzz.c)
+    dango_test(${name} ${A_UNPARSED_ARGUMENTS} ${driver} LABEL fuzz TIMEOUT 300 USES ${A_USES})
+    if(DANGO_LIBFUZZER)
+        dango_split_uses(components libraries ${A_USES})
+        add_executable(fuzz-${name} ${A_UNPARSED_ARGUMENTS} ${driver})
+        target_include_directories(fuzz-${name} PRIVATE ${CMAKE_SOURCE_DIR})
+        target_compile_definitions(fuzz-${name} PRIVATE FUZZ_BY_LIBFUZZER)
+        target_link_libraries(fuzz-${name} PRIVATE dango_flags ${components} ${libraries} cmocka)
+        target_link_options(fuzz-${name} PRIVATE -fsanitize=fuzzer)
+        set_target_properties(fuzz-${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    endif()
 endfunction()
 
 # The time limits inside the scenarios grow with DANGO_TEST_SLOWNESS: sanitizers make everything slower.

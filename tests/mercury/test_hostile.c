@@ -310,6 +310,25 @@ static void test_hello(void **state)
     }
 }
 
+/* Hellos with some wrong bytes: refused, or taken as those of a peer that then says nothing. */
+static void test_hello_random(void **state)
+{
+    (void)state;
+    srandom(20260103);
+    for (int round = 0; round < 300; round++) {
+        struct attacker attacker;
+        attacker_open(&attacker);
+        int fds[3] = {attacker.ring_fd, attacker.page_fd, attacker.event_fd};
+        for (long n = random() % 4 + 1; n > 0; n--)
+            ((char *)&attacker.hello)[(size_t)random() % sizeof attacker.hello] = (char)random();
+        send_with_fds(attacker.sock, &attacker.hello, sizeof attacker.hello, fds,
+                      (size_t)(random() % 8 ? 3 : random() % 4));
+        attacker_close(&attacker);
+        if (round % 10 == 0)
+            check_alive();
+    }
+}
+
 static void write_tail(struct attacker *attacker, uint64_t tail)
 {
     atomic_store(&((struct sm_ring_control *)(void *)attacker->map)->tail, tail);
@@ -452,6 +471,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_socket, setup, teardown),
         cmocka_unit_test_setup_teardown(test_half_open, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hello, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hello_random, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ring_garbage, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ring_head, setup, teardown),
         cmocka_unit_test_setup_teardown(test_messages, setup, teardown),

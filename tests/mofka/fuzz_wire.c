@@ -1,198 +1,325 @@
 /*
- * The decoders of messages with random bytes and damaged messages. Messages are put at the very end of their memory, so
- * that a sanitizer sees every byte that is read too many.
+ * Any bytes as what a server answers to a client, and as a message to a server: every decoder of both directions. What a
+ * decoder accepts is touched to its last byte.
+ *
+ * Input: a byte that chooses, then the message.
  */
-#include "tests/support/test.h"
+#include "tests/support/fuzz.h"
 
+#include "diaspora/record.h"
+#include "mofka/client/frames.h"
 #include "mofka/partition/frame.h"
 #include "mofka/wire/wire.h"
-#include "tests/mofka/random.h"
+#include "util/crc32c.h"
 
-#define ROUNDS      200000
-#define MESSAGE_MAX 400
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
 
-static uint64_t seed = 5;
+#define RUNS_MAX   8
+#define EVENTS_MAX 1000
 
-static struct mofka_message message_of(unsigned char *bytes, size_t size)
+const unsigned fuzz_rounds = 400000;
+
+enum kind {
+    PRODUCE,
+    FETCH,
+    READ,
+    ATTACH,
+    SUBSCRIBE,
+    READ_ANSWER,
+    PRODUCE_ANSWER,
+    FETCH_ANSWER,
+    POSITIONS,
+    FRAMES,
+    RECORDS,
+    KINDS
+};
+
+static const uint8_t uuid[16] = {7};
+static volatile uint64_t total; /* keeps the reading */
+
+static void touch(const void *bytes, uint64_t size)
 {
-    return (struct mofka_message){.bytes = bytes, .size = size};
-}
-
-static uint64_t sum(const unsigned char *bytes, uint64_t size)
-{
-    uint64_t total = 0;
     for (uint64_t i = 0; bytes && i < size; i++)
-        total += bytes[i];
-    return total;
+        total += ((const unsigned char *)bytes)[i];
 }
 
-/* Everything that a decoder accepted is touched. */
-static uint64_t decode_all(const struct mofka_message *message)
+/* ---- requests ---- */
+
+static void decode_produce(const struct mofka_message *message)
 {
     struct mofka_produce produce;
-    struct mofka_fetch_request fetch;
-    struct mofka_read read;
-    struct mofka_read_answer read_answer;
-    struct mofka_fetch_answer fetch_answer;
-    struct mofka_attach_request attach;
-    struct dango_error err;
-    const unsigned char *flat, *statuses, *bytes;
-    char name[MOFKA_NAME_MAX + 1];
-    uint64_t total = 0;
-    if (dango_mofka_decode_produce(message, &produce, &err) == 0) {
-        total += sum(produce.records, produce.request.records_size) + sum(produce.data, produce.request.data_size);
-        total +=
-            sum(produce.records_flat, produce.request.records_flat) + sum(produce.data_flat, produce.request.data_flat);
-        assert_true(produce.records || produce.records_flat);
-        assert_true(produce.data || produce.data_flat);
-    }
-    if (dango_mofka_decode_fetch(message, &fetch, &flat, &err) == 0)
-        total += sum(flat, fetch.flat);
-    if (dango_mofka_decode_read(message, &read, &err) == 0) {
-        for (uint32_t i = 0; i < read.item_count; i++)
-            total += mofka_read_item(&read, i).event_id;
-        for (uint32_t i = 0; i < read.request.range_count; i++)
-            total += mofka_read_range(&read, i).size;
-        total += sum(read.flat, read.request.flat);
-    }
-    if (dango_mofka_decode_request(message, &attach, sizeof attach, &err) == 0 &&
-        dango_mofka_decode_name(message, sizeof attach, name, &err) == 0)
-        total += strlen(name);
-    if (dango_mofka_decode_answer(message, &fetch_answer, sizeof fetch_answer, &err) == 0)
-        total += fetch_answer.size;
-    if (dango_mofka_decode_read_answer(message, 3, 5, &read_answer, &statuses, &bytes, &err) == 0)
-        total += sum(statuses, 16) + sum(bytes, bytes ? 5 : 0);
-    return total;
+    if (dango_mofka_decode_produce(message, &produce, NULL) != 0)
+        return;
+    assert(produce.records || produce.records_flat);
+    assert(produce.data || produce.data_flat);
+    touch(produce.records, produce.request.records_size);
+    touch(produce.data, produce.request.data_size);
+    touch(produce.records_flat, produce.request.records_flat);
+    touch(produce.data_flat, produce.request.data_flat);
+    if (produce.records)
+        dango_diaspora_records_check(produce.records, (size_t)produce.request.records_size, produce.count,
+                                     produce.request.data_size, NULL);
 }
 
-static void decode_copy(const unsigned char *bytes, size_t size)
+static void decode_fetch(const struct mofka_message *message)
 {
-    unsigned char *copy = malloc(size ? size : 1);
-    memcpy(copy, bytes, size);
-    struct mofka_message message = message_of(copy, size);
-    decode_all(&message);
+    struct mofka_fetch_request fetch;
+    const unsigned char *flat;
+    if (dango_mofka_decode_fetch(message, &fetch, &flat, NULL) == 0)
+        touch(flat, fetch.flat);
+}
+
+static void decode_read(const struct mofka_message *message)
+{
+    struct mofka_read read;
+    if (dango_mofka_decode_read(message, &read, NULL) != 0)
+        return;
+    for (uint32_t i = 0; i < read.item_count; i++)
+        total += mofka_read_item(&read, i).event_id;
+    for (uint32_t i = 0; i < read.request.range_count; i++)
+        total += mofka_read_range(&read, i).size;
+    touch(read.flat, read.request.flat);
+}
+
+static void decode_named(const struct mofka_message *message, size_t size)
+{
+    union {
+        struct mofka_attach_request attach;
+        struct mofka_subscribe_request subscribe;
+    } request;
+    char name[MOFKA_NAME_MAX + 1];
+    assert(size <= sizeof request);
+    if (dango_mofka_decode_request(message, &request, size, NULL) == 0 &&
+        dango_mofka_decode_name(message, size, name, NULL) == 0)
+        assert(strlen(name) <= MOFKA_NAME_MAX);
+}
+
+/* ---- answers ---- */
+
+static void decode_read_answer(const struct mofka_message *message)
+{
+    struct mofka_read_answer answer;
+    const unsigned char *statuses, *bytes;
+    if (dango_mofka_decode_read_answer(message, 3, 5, &answer, &statuses, &bytes, NULL) != 0)
+        return;
+    touch(statuses, 16);
+    touch(bytes, bytes ? 5 : 0);
+}
+
+static void decode_answer(const struct mofka_message *message, size_t size)
+{
+    union {
+        struct mofka_produce_answer produce;
+        struct mofka_fetch_answer fetch;
+    } answer;
+    struct dango_error err;
+    assert(size <= sizeof answer);
+    if (dango_mofka_decode_answer(message, &answer, size, &err) != 0)
+        assert(err.code != 0 && strlen(err.text) < sizeof err.text);
+    else
+        touch(&answer, size);
+}
+
+static void decode_positions(const struct mofka_message *message)
+{
+    struct mofka_inspect_answer answer;
+    struct mofka_inspect_item item;
+    char name[MOFKA_NAME_MAX + 1];
+    size_t offset = sizeof answer;
+    if (dango_mofka_decode_answer(message, &answer, sizeof answer, NULL) != 0)
+        return;
+    for (uint32_t i = 0; i < answer.count; i++) {
+        if (dango_mofka_decode_inspect_item(message, &offset, &item, name, NULL) != 0)
+            return;
+        assert(strlen(name) <= MOFKA_NAME_MAX && offset <= message->size);
+    }
+}
+
+/* The headers of frames with correct checksums, so that what stands in them is looked at. */
+static void seal_frames(unsigned char *bytes, size_t size)
+{
+    struct mofka_frame frame;
+    for (size_t at = 0; size - at >= sizeof frame;) {
+        memcpy(&frame, bytes + at, sizeof frame);
+        frame.header_crc = dango_crc32c(0, &frame, offsetof(struct mofka_frame, header_crc));
+        memcpy(bytes + at, &frame, sizeof frame);
+        uint64_t extent = mofka_frame_size(&frame);
+        if (extent == 0 || extent > size - at)
+            return;
+        at += (size_t)extent;
+    }
+}
+
+static void decode_frames(const unsigned char *bytes, size_t size)
+{
+    struct diaspora_run runs[RUNS_MAX];
+    bool with_data = size > 0 && bytes[0] & 1;
+    size_t rest = size > 0 ? size - 1 : 0;
+    unsigned char *copy = malloc(rest ? rest : 1);
+    assert(copy);
+    memcpy(copy, bytes + (size > 0), rest);
+    if (size > 0 && bytes[0] & 2)
+        seal_frames(copy, rest);
+    struct diaspora_fetch fetch = {.buffer = {.base = (void *)copy, .size = rest},
+                                   .max_events = EVENTS_MAX,
+                                   .runs = runs,
+                                   .runs_capacity = RUNS_MAX};
+    uint64_t next_id = 5;
+    if (dango_mofka_frames_to_runs(&fetch, rest, with_data, uuid, &next_id, NULL) == 0) {
+        assert(fetch.run_count <= RUNS_MAX && next_id >= 5 && next_id <= 5 + EVENTS_MAX);
+        for (size_t i = 0; i < fetch.run_count; i++) {
+            touch(copy + runs[i].records_offset, runs[i].records_size);
+            touch(copy + runs[i].data_offset, with_data ? runs[i].data_size : 0);
+        }
+    }
     free(copy);
 }
 
-static void random_bytes_are_survived(void **state)
+static void decode_records(const unsigned char *bytes, size_t size)
 {
-    (void)state;
-    for (int round = 0; round < ROUNDS; round++) {
-        unsigned char bytes[MESSAGE_MAX];
-        size_t size = random_below(&seed, sizeof bytes + 1);
-        random_fill(&seed, bytes, size);
-        if (size >= 2 && random_below(&seed, 10) > 0)
-            memcpy(bytes, &(uint16_t){MOFKA_WIRE_VERSION}, 2);
-        decode_copy(bytes, size);
+    uint32_t count = size > 0 ? bytes[0] : 0;
+    size_t rest = size > 0 ? size - 1 : 0, at = 0;
+    const unsigned char *records = bytes + (size > 0);
+    uint64_t data = 0;
+    struct diaspora_record record;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t n = diaspora_record_get(records + at, rest - at, &record);
+        if (n == 0)
+            return;
+        touch(record.metadata, record.metadata_size + 1);
+        data += record.data_size;
+        at += n;
     }
+    bool sound = dango_diaspora_records_check(records, rest, count, data, NULL) == 0;
+    assert(!sound || at == rest);
 }
 
-/* A good message of each kind, with fields replaced by interesting numbers, and cut. */
-static size_t make_message(unsigned char *bytes)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0)
+        return 0;
+    const uint8_t *bytes = data + 1;
+    struct mofka_message message = {.bytes = bytes, .size = size - 1};
+    switch ((enum kind)(data[0] % KINDS)) {
+    case PRODUCE:
+        decode_produce(&message);
+        break;
+    case FETCH:
+        decode_fetch(&message);
+        break;
+    case READ:
+        decode_read(&message);
+        break;
+    case ATTACH:
+        decode_named(&message, sizeof(struct mofka_attach_request));
+        break;
+    case SUBSCRIBE:
+        decode_named(&message, sizeof(struct mofka_subscribe_request));
+        break;
+    case READ_ANSWER:
+        decode_read_answer(&message);
+        break;
+    case PRODUCE_ANSWER:
+        decode_answer(&message, sizeof(struct mofka_produce_answer));
+        break;
+    case FETCH_ANSWER:
+        decode_answer(&message, sizeof(struct mofka_fetch_answer));
+        break;
+    case POSITIONS:
+        decode_positions(&message);
+        break;
+    case FRAMES:
+        decode_frames(bytes, size - 1);
+        break;
+    default:
+        decode_records(bytes, size - 1);
+    }
+    return 0;
+}
+
+/* ---- good messages ---- */
+
+static void seed(enum kind kind, const void *head, size_t head_size, const void *tail, size_t tail_size)
+{
+    unsigned char bytes[1024] = {(unsigned char)kind};
+    assert(1 + head_size + tail_size <= sizeof bytes);
+    memcpy(bytes + 1, head, head_size);
+    memcpy(bytes + 1 + head_size, tail, tail_size);
+    fuzz_seed(bytes, 1 + head_size + tail_size);
+}
+
+static void seed_requests(void)
 {
     struct mofka_request_head head;
     mofka_request_head_init(&head, 9);
-    size_t tail = random_below(&seed, 64), size = 0;
-    switch (random_below(&seed, 4)) {
-    case 0: {
-        struct mofka_produce_request request = {.head = head, .attempt = 1, .records_size = tail};
-        request.head.extra = 1;
-        request.head.flags = MOFKA_RECORDS_INSIDE | MOFKA_DATA_INSIDE;
-        memcpy(bytes, &request, size = sizeof request);
-        break;
-    }
-    case 1: {
-        struct mofka_fetch_request request = {.head = head, .frames_max = 1, .flat = (uint32_t)tail};
-        request.head.extra = 1;
-        memcpy(bytes, &request, size = sizeof request);
-        break;
-    }
-    case 2: {
-        struct mofka_read_request request = {.head = head, .range_count = 1};
-        struct mofka_read_item item = {1, 1};
-        diaspora_range range = {0, 10};
-        request.head.extra = 1;
-        request.flat = (uint32_t)tail;
-        memcpy(bytes, &request, sizeof request);
-        memcpy(bytes + sizeof request, &item, sizeof item);
-        memcpy(bytes + sizeof request + sizeof item, &range, sizeof range);
-        size = sizeof request + sizeof item + sizeof range;
-        break;
-    }
-    default: {
-        struct mofka_read_answer answer = {.item_count = 3, .size = 5, .flags = MOFKA_BYTES_INSIDE};
-        memcpy(bytes, &answer, size = sizeof answer);
-        tail = 21;
-        break;
-    }
-    }
-    random_fill(&seed, bytes + size, tail);
-    return size + tail;
+    struct mofka_produce_request produce = {.head = head, .attempt = 1, .records_size = 9, .data_size = 3};
+    produce.head.extra = 1;
+    produce.head.flags = MOFKA_RECORDS_INSIDE | MOFKA_DATA_INSIDE;
+    seed(PRODUCE, &produce, sizeof produce,
+         "\x06\x03"
+         "event1\0abc",
+         12);
+    struct mofka_fetch_request fetch = {.head = head, .frames_max = 1, .flat = 16};
+    fetch.head.extra = 1;
+    seed(FETCH, &fetch, sizeof fetch, "0123456789abcdef", 16);
+    struct {
+        struct mofka_read_request request;
+        struct mofka_read_item item;
+        diaspora_range range;
+    } read = {{.head = head, .range_count = 1, .flat = 4}, {1, 1}, {0, 10}};
+    read.request.head.extra = 1;
+    seed(READ, &read, sizeof read, "flat", 4);
+    struct mofka_attach_request attach = {.head = head};
+    attach.head.extra = 5;
+    seed(ATTACH, &attach, sizeof attach, "topic", 5);
+    struct mofka_subscribe_request subscribe = {.head = head};
+    subscribe.head.extra = 6;
+    seed(SUBSCRIBE, &subscribe, sizeof subscribe, "viewer", 6);
 }
 
-static void damaged_messages_are_survived(void **state)
+static void seed_answers(void)
 {
-    (void)state;
-    static const uint32_t interesting[] = {0, 1, 3, 255, 256, 65535, 65536, 1u << 20, 0x7fffffff, 0xffffffff};
-    for (int round = 0; round < ROUNDS; round++) {
-        unsigned char bytes[MESSAGE_MAX];
-        size_t size = make_message(bytes);
-        for (size_t damage = random_below(&seed, 3); damage > 0; damage--) {
-            size_t where = random_below(&seed, size / 4) * 4;
-            if (where + 4 <= size)
-                memcpy(bytes + where, &interesting[random_below(&seed, 10)], 4);
-        }
-        if (random_below(&seed, 4) == 0)
-            size = random_below(&seed, size + 1);
-        decode_copy(bytes, size);
+    static const unsigned char statuses[21] = {0};
+    struct mofka_read_answer read = {.item_count = 3, .size = 5, .flags = MOFKA_BYTES_INSIDE};
+    seed(READ_ANSWER, &read, sizeof read, statuses, sizeof statuses);
+    struct mofka_produce_answer produce = {.first_id = 3};
+    seed(PRODUCE_ANSWER, &produce, sizeof produce, "", 0);
+    struct mofka_answer failed = {.code = DANGO_ERR_RANGE, .text_size = 12};
+    seed(PRODUCE_ANSWER, &failed, sizeof failed, "no such room", 12);
+    struct {
+        struct mofka_inspect_answer answer;
+        struct mofka_inspect_item item;
+    } positions = {{.end = 9, .count = 1}, {.position = 3, .name_size = 6}};
+    seed(POSITIONS, &positions, sizeof positions, "viewer", 6);
+    struct mofka_fetch_answer fetch = {.size = 4};
+    seed(FETCH_ANSWER, &fetch, sizeof fetch, "abcd", 4);
+}
+
+static void seed_frames(void)
+{
+    unsigned char bytes[512] = {3}, records[64];
+    size_t size = 1, n = 0;
+    n += diaspora_record_put(records + n, "meta", 4, 3);
+    n += diaspora_record_put(records + n, "{}", 2, 2);
+    for (uint64_t first = 5; first <= 7; first += 2) {
+        struct mofka_frame frame = {.first_id = first, .count = 2, .records_size = n, .data_size = 5};
+        memcpy(frame.partition, uuid, sizeof uuid);
+        dango_mofka_frame_seal(&frame);
+        memcpy(bytes + size, &frame, sizeof frame);
+        memcpy(bytes + size + sizeof frame, records, n);
+        memcpy(bytes + size + sizeof frame + n, "abcde", 5);
+        size += (size_t)mofka_frame_size(&frame);
     }
+    seed(FRAMES, bytes, size, "", 0);
+    bytes[0] = 2;
+    seed(RECORDS, bytes, 1, records, n);
 }
 
-static void good_messages_are_understood(void **state)
+void fuzz_corpus(void)
 {
-    (void)state;
-    unsigned char bytes[sizeof(struct mofka_produce_request) + 10];
-    struct mofka_produce_request request = {.attempt = 1, .records_size = 7, .data_size = 3};
-    mofka_request_head_init(&request.head, 42);
-    request.head.extra = 2;
-    request.head.flags = MOFKA_RECORDS_INSIDE | MOFKA_DATA_INSIDE;
-    memcpy(bytes, &request, sizeof request);
-    memcpy(bytes + sizeof request, "recordsdat", 10);
-    struct mofka_message message = message_of(bytes, sizeof bytes);
-    struct mofka_produce produce;
-    assert_int_equal(dango_mofka_decode_produce(&message, &produce, NULL), 0);
-    assert_int_equal(produce.count, 2);
-    assert_memory_equal(produce.records, "records", 7);
-    assert_memory_equal(produce.data, "dat", 3);
-
-    struct dango_error err;
-    request.head.version = MOFKA_WIRE_VERSION + 1;
-    memcpy(bytes, &request, sizeof request);
-    assert_int_equal(dango_mofka_decode_produce(&message, &produce, &err), DANGO_ERR_UNSUPPORTED);
-    assert_string_equal(err.text, "the client speaks version 3 of the protocol, this server version 2");
-}
-
-static void errors_travel_with_their_text(void **state)
-{
-    (void)state;
-    unsigned char bytes[64];
-    struct mofka_answer answer = {.code = DANGO_ERR_RANGE, .text_size = 12};
-    memcpy(bytes, &answer, sizeof answer);
-    memcpy(bytes + sizeof answer, "no such room", 12);
-    struct mofka_message message = message_of(bytes, sizeof answer + 12);
-    struct mofka_attach_answer attach;
-    struct dango_error err;
-    assert_int_equal(dango_mofka_decode_answer(&message, &attach, sizeof attach, &err), DANGO_ERR_RANGE);
-    assert_string_equal(err.text, "no such room");
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_messages_are_understood),
-        cmocka_unit_test(errors_travel_with_their_text),
-        cmocka_unit_test(random_bytes_are_survived),
-        cmocka_unit_test(damaged_messages_are_survived),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    seed_requests();
+    seed_answers();
+    seed_frames();
 }
