@@ -7,7 +7,8 @@
  * vary 20-fold from minute to minute: only the ratios mean something. More than 1 is possible, because batches that come
  * while one is synced share the next sync.
  *
- * Every figure has a server of its own, whose files are gone before the next.
+ * Every figure has a server of its own, whose files are gone before the next. The I/O controller has two execution streams
+ * of its own, unless the figure or --controller NAME says otherwise.
  */
 #include "bench/support/process.h"
 #include "bench/support/reference.h"
@@ -33,18 +34,19 @@ static const char *const data_names[] = {"64 B", "64 B + 1 KiB", "64 B + 64 KiB"
 static const int batch_sizes[] = {1, 128, 1024};
 
 static char *data;
-static const char *partition_options = "";
+static const char *partition_options = "", *controller = "io_pool";
 
 /* A server, a connection and a topic with a partition in files. */
-static diaspora_topic *open_topic(const char *sync)
+static diaspora_topic *open_topic(const char *sync, const char *io_controller)
 {
     char config[sizeof BENCH_SERVER_CONFIG], options[512];
     snprintf(config, sizeof config, BENCH_SERVER_CONFIG, "");
     bench_server_start(config);
     bench_connect(bench_server_group_file());
     snprintf(options, sizeof options,
-             "{\"num_partitions\":1,\"config\":{\"type\":\"default\",\"partition\":{\"path\":\"%s\",\"sync\":%s%s}}}",
-             bench_server_directory(), sync, partition_options);
+             "{\"num_partitions\":1,\"config\":{\"type\":\"default\",\"partition\":{\"path\":\"%s\",\"sync\":%s%s}},"
+             "\"dependencies\":{\"io_controller\":\"%s\"}}",
+             bench_server_directory(), sync, partition_options, io_controller);
     return bench_topic(options);
 }
 
@@ -87,7 +89,7 @@ static void measure_produce(const struct bench_options *options, int batch_size,
     load.count = batches * batch_size;
     snprintf(producer, sizeof producer, "{\"batch_size\":%d,\"window\":%d,\"max_num_batches\":%d}", batch_size,
              batch_size == 1 ? 32 : 4, batch_size == 1 ? 32 : 2);
-    load.topic = open_topic(sync ? "true" : "false");
+    load.topic = open_topic(sync ? "true" : "false", controller);
     struct appending reference = {
         .append = {.directory = bench_server_directory(),
                    .size = event * (size_t)batch_size,
@@ -108,7 +110,7 @@ static void measure_consume(const struct bench_options *options, size_t which, c
 {
     static const int counts[] = {1000000, 200000, 4000, 256};
     char what[128];
-    struct bench_load load = {.topic = open_topic("false"),
+    struct bench_load load = {.topic = open_topic("false", controller),
                               .options = "{\"batch_size\":128}",
                               .count = bench_count(options, counts[which]),
                               .data_size = data_sizes[which],
@@ -142,15 +144,17 @@ static double push_one(void *arg)
     return (double)(dango_clock_ns() - start) / single->count;
 }
 
-static void measure_latency(const struct bench_options *options)
+static void measure_latency(const struct bench_options *options, const char *io_controller)
 {
+    char what[128];
     diaspora_error err = DIASPORA_ERROR_INIT;
-    diaspora_topic *topic = open_topic("true");
+    diaspora_topic *topic = open_topic("true", io_controller);
     struct single single = {diaspora_producer_open(topic, "{\"batch_size\":1}", &err), bench_count(options, SYNCS_MAX)};
     bench_check(single.producer ? 0 : -1, &err);
     struct bench_append append = {bench_server_directory(), BENCH_METADATA, single.count, 1};
     struct bench_pair pair = bench_run_paired(push_one, &single, bench_append, &append, options->rounds);
-    bench_print_pair(options, "one acknowledged event, synced", &pair, "ns", "append + fdatasync", "<= 1.2 x");
+    snprintf(what, sizeof what, "one acknowledged event, synced, %s", io_controller);
+    bench_print_pair(options, what, &pair, "ns", "append + fdatasync", "<= 1.2 x");
     diaspora_producer_close(single.producer);
     close_topic(topic);
 }
@@ -167,16 +171,15 @@ static const char *target_of(int batch_size, size_t which, bool sync)
 
 int main(int argc, char **argv)
 {
-    /* --partition ',"option":value…' measures partitions with further options. */
-    if (argc > 2 && strcmp(argv[1], "--partition") == 0) {
-        partition_options = argv[2];
-        argv += 2;
-        argc -= 2;
-    }
+    /* Further options of the partition, with a comma in front; and which of the controllers of server.h writes. */
+    partition_options = bench_take_option(&argc, argv, "--partition", partition_options);
+    controller = bench_take_option(&argc, argv, "--controller", controller);
     struct bench_options options = bench_start(argc, argv, "partitions in files");
     data = calloc(1, 1 << 20);
     bench_require(data != NULL, "calloc");
-    measure_latency(&options);
+    measure_latency(&options, "io");
+    measure_latency(&options, "io_pool");
+    measure_latency(&options, "io_uring");
     for (int sync = 1; sync >= 0; sync--) {
         for (size_t which = 0; which < sizeof data_sizes / sizeof *data_sizes; which++) {
             for (size_t i = 0; i < sizeof batch_sizes / sizeof *batch_sizes; i++)

@@ -78,24 +78,10 @@ static void measure_latency(const struct bench_options *options)
                 bench_run(bench_futex_ping, &ping, options->rounds), "ns", NULL);
 }
 
-/* Takes `option` and its value out of the command line; `otherwise` when it is not there. */
-static const char *take_option(int *argc, char **argv, const char *option, const char *otherwise)
-{
-    for (int i = 1; i + 1 < *argc; i++) {
-        if (strcmp(argv[i], option) != 0)
-            continue;
-        const char *value = argv[i + 1];
-        memmove(argv + i, argv + i + 2, (size_t)(*argc - i - 1) * sizeof *argv);
-        *argc -= 2;
-        return value;
-    }
-    return otherwise;
-}
-
 int main(int argc, char **argv)
 {
-    const char *group_file = take_option(&argc, argv, "--group-file", NULL);
-    topic_options = take_option(&argc, argv, "--topic", topic_options);
+    const char *group_file = bench_take_option(&argc, argv, "--group-file", NULL);
+    topic_options = bench_take_option(&argc, argv, "--topic", topic_options);
     struct bench_options options = bench_start(argc, argv, "stream");
     char config[sizeof BENCH_SERVER_CONFIG], *data = calloc(1, 1 << 20);
     bench_require(data != NULL, "calloc");

@@ -41,6 +41,19 @@ struct bench_options bench_start(int argc, char **argv, const char *what)
     return options;
 }
 
+const char *bench_take_option(int *argc, char **argv, const char *option, const char *otherwise)
+{
+    for (int i = 1; i + 1 < *argc; i++) {
+        if (strcmp(argv[i], option) != 0)
+            continue;
+        const char *value = argv[i + 1];
+        memmove(argv + i, argv + i + 2, (size_t)(*argc - i - 1) * sizeof *argv);
+        *argc -= 2;
+        return value;
+    }
+    return otherwise;
+}
+
 int bench_count(const struct bench_options *options, int count)
 {
     int quick = count / 100 > 0 ? count / 100 : 1;

@@ -17,6 +17,10 @@ struct bench_options {
     bool json;  /* --json */
 };
 
+/* Takes an option of the program's own and its value out of the command line, before bench_start; `otherwise` when it is
+ * not there. */
+const char *bench_take_option(int *argc, char **argv, const char *option, const char *otherwise);
+
 /* Reads the command line; ends the program on --help or on a mistake. Prints the heading. */
 struct bench_options bench_start(int argc, char **argv, const char *what);
 

@@ -8,16 +8,28 @@
 
 #include <stdint.h>
 
-/* Group, master database and I/O controller. To be filled in: further providers, each with a comma in front. */
+/*
+ * Group, master database and three I/O controllers: `io` runs where everything else does, `io_pool` in two streams of its
+ * own, `io_uring` in the kernel. To be filled in: further providers, each with a comma in front.
+ */
 #define BENCH_SERVER_CONFIG                                                                                            \
     "{\"libraries\":[\"libflock-bedrock-module.so\",\"libyokan-bedrock-module.so\","                                   \
     "\"libabt-io-bedrock-module.so\",\"libmofka-bedrock-module.so\"],"                                                 \
+    "\"margo\":{\"argobots\":{"                                                                                        \
+    "\"pools\":[{\"name\":\"__primary__\",\"kind\":\"fifo_wait\"},{\"name\":\"io_pool\",\"kind\":\"fifo_wait\"}],"     \
+    "\"xstreams\":["                                                                                                   \
+    "{\"name\":\"__primary__\",\"scheduler\":{\"type\":\"basic_wait\",\"pools\":[\"__primary__\"]}},"                  \
+    "{\"name\":\"io_es_0\",\"scheduler\":{\"type\":\"basic_wait\",\"pools\":[\"io_pool\"]}},"                          \
+    "{\"name\":\"io_es_1\",\"scheduler\":{\"type\":\"basic_wait\",\"pools\":[\"io_pool\"]}}]}},"                       \
     "\"providers\":["                                                                                                  \
     "{\"name\":\"group\",\"type\":\"flock\",\"provider_id\":1,"                                                        \
     "\"config\":{\"bootstrap\":\"self\",\"file\":\"mofka.json\",\"group\":{\"type\":\"static\"}}},"                    \
     "{\"name\":\"master\",\"type\":\"yokan\",\"provider_id\":2,\"tags\":[\"mofka:master\"],"                           \
     "\"config\":{\"database\":{\"type\":\"map\"}}},"                                                                   \
-    "{\"name\":\"io\",\"type\":\"abt_io\",\"provider_id\":3,\"dependencies\":{\"pool\":\"__primary__\"}}%s]}"
+    "{\"name\":\"io\",\"type\":\"abt_io\",\"provider_id\":3,\"dependencies\":{\"pool\":\"__primary__\"}},"             \
+    "{\"name\":\"io_pool\",\"type\":\"abt_io\",\"provider_id\":5,\"dependencies\":{\"pool\":\"io_pool\"}},"            \
+    "{\"name\":\"io_uring\",\"type\":\"abt_io\",\"provider_id\":6,\"config\":{\"num_urings\":1},"                      \
+    "\"dependencies\":{\"pool\":\"__primary__\"}}%s]}"
 
 /* Starts it, waits for its group file, and returns how long that took, in nanoseconds. */
 int64_t bench_server_start(const char *config);
