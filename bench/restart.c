@@ -20,7 +20,7 @@
 enum { EVENTS = 10990000, BATCH = 1024, METADATA = 64, CHUNK_BYTES = 64 << 20, CHUNK_EVENTS = 1000000, MAPPINGS = 64 };
 
 struct store {
-    char base[64], directory[192], uuid_text[UUID_STR_LEN];
+    char base[256], directory[384], uuid_text[UUID_STR_LEN];
     uint8_t uuid[16];
     int64_t events;
 };
@@ -140,10 +140,10 @@ static double server_memory(void *arg)
 static void measure(const struct bench_options *options, int64_t events, const char *target)
 {
     struct store store = {.events = events};
-    char what[128], command[128];
+    char what[128], command[300];
     uuid_generate(store.uuid);
     uuid_unparse_lower(store.uuid, store.uuid_text);
-    snprintf(store.base, sizeof store.base, "/tmp/dango-bench-restart-XXXXXX");
+    snprintf(store.base, sizeof store.base, "%s/dango-bench-restart-XXXXXX", bench_temporary());
     bench_require(mkdtemp(store.base) != NULL, store.base);
     snprintf(store.directory, sizeof store.directory, "%s/restart-%s", store.base, store.uuid_text);
     fill(&store);

@@ -34,7 +34,7 @@ static const char *const data_names[] = {"64 B", "64 B + 1 KiB", "64 B + 64 KiB"
 static const int batch_sizes[] = {1, 128, 1024};
 
 static char *data;
-static const char *partition_options = "", *controller = "io_pool";
+static const char *partition_options = "", *controller = "io_pool", *only = "";
 
 /* A server, a connection and a topic with a partition in files. */
 static diaspora_topic *open_topic(const char *sync, const char *io_controller)
@@ -81,6 +81,10 @@ static void measure_produce(const struct bench_options *options, int batch_size,
                             const char *target)
 {
     char what[128], producer[128];
+    snprintf(what, sizeof what, "produce %s, batches of %d, %s", data_names[which], batch_size,
+             sync ? "synced" : "unsynced");
+    if (!strstr(what, only))
+        return;
     size_t event = BENCH_METADATA + data_sizes[which];
     struct bench_load load = {.options = producer, .data_size = data_sizes[which], .data = data};
     int batches = smaller((int)(BYTES_PER_ROUND / event), EVENTS_MAX) / batch_size;
@@ -100,8 +104,6 @@ static void measure_produce(const struct bench_options *options, int batch_size,
     };
     int rounds = event * (size_t)load.count > BYTES_MANY ? 1 : options->rounds;
     struct bench_pair pair = bench_run_paired(bench_produce, &load, append_batches, &reference, rounds);
-    snprintf(what, sizeof what, "produce %s, batches of %d, %s", data_names[which], batch_size,
-             sync ? "synced" : "unsynced");
     bench_print_pair(options, what, &pair, bench_load_unit(&load), sync ? "append + fdatasync" : "append", target);
     close_topic(load.topic);
 }
@@ -110,6 +112,9 @@ static void measure_consume(const struct bench_options *options, size_t which, c
 {
     static const int counts[] = {1000000, 200000, 4000, 256};
     char what[128];
+    snprintf(what, sizeof what, "consume %s", data_names[which]);
+    if (!strstr(what, only))
+        return;
     struct bench_load load = {.topic = open_topic("false", controller),
                               .options = "{\"batch_size\":128}",
                               .count = bench_count(options, counts[which]),
@@ -118,7 +123,6 @@ static void measure_consume(const struct bench_options *options, size_t which, c
     bench_produce(&load);
     load.options = "{\"name\":\"c\",\"from\":\"first\",\"data\":\"all\"}";
     struct bench_pair pair = bench_run_paired(bench_consume, &load, bench_copy_events, &load, options->rounds);
-    snprintf(what, sizeof what, "consume %s", data_names[which]);
     bench_print_pair(options, what, &pair, bench_load_unit(&load), "copy", target);
     close_topic(load.topic);
 }
@@ -147,13 +151,15 @@ static double push_one(void *arg)
 static void measure_latency(const struct bench_options *options, const char *io_controller)
 {
     char what[128];
+    snprintf(what, sizeof what, "one acknowledged event, synced, %s", io_controller);
+    if (!strstr(what, only))
+        return;
     diaspora_error err = DIASPORA_ERROR_INIT;
     diaspora_topic *topic = open_topic("true", io_controller);
     struct single single = {diaspora_producer_open(topic, "{\"batch_size\":1}", &err), bench_count(options, SYNCS_MAX)};
     bench_check(single.producer ? 0 : -1, &err);
     struct bench_append append = {bench_server_directory(), BENCH_METADATA, single.count, 1};
     struct bench_pair pair = bench_run_paired(push_one, &single, bench_append, &append, options->rounds);
-    snprintf(what, sizeof what, "one acknowledged event, synced, %s", io_controller);
     bench_print_pair(options, what, &pair, "ns", "append + fdatasync", "<= 1.2 x");
     diaspora_producer_close(single.producer);
     close_topic(topic);
@@ -171,8 +177,10 @@ static const char *target_of(int batch_size, size_t which, bool sync)
 
 int main(int argc, char **argv)
 {
-    /* Further options of the partition, with a comma in front; and which of the controllers of server.h writes. */
+    /* Further options of the partition, with a comma in front; which of the controllers of server.h writes; and a part of the names
+     * of the figures that are wanted. */
     partition_options = bench_take_option(&argc, argv, "--partition", partition_options);
+    only = bench_take_option(&argc, argv, "--only", only);
     controller = bench_take_option(&argc, argv, "--controller", controller);
     struct bench_options options = bench_start(argc, argv, "partitions in files");
     data = calloc(1, 1 << 20);

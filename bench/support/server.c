@@ -17,12 +17,12 @@
 
 static struct {
     pid_t pid;
-    char directory[64], group_file[PATH_MAX];
+    char directory[256], group_file[PATH_MAX];
 } server;
 
 void bench_server_stop(void)
 {
-    char command[128];
+    char command[300];
     if (server.pid <= 0)
         return;
     kill(server.pid, SIGTERM);
@@ -57,7 +57,7 @@ static void find_program(char program[PATH_MAX + 32])
 static void make_directory(const char *config)
 {
     char path[PATH_MAX];
-    snprintf(server.directory, sizeof server.directory, "/tmp/dango-bench-XXXXXX");
+    snprintf(server.directory, sizeof server.directory, "%s/dango-bench-XXXXXX", bench_temporary());
     bench_require(mkdtemp(server.directory) != NULL, server.directory);
     snprintf(path, sizeof path, "%s/config.json", server.directory);
     FILE *file = fopen(path, "w");
@@ -88,6 +88,12 @@ int64_t bench_server_start(const char *config)
         usleep(200);
     }
     return dango_clock_ns() - start;
+}
+
+const char *bench_temporary(void)
+{
+    const char *directory = getenv("TMPDIR");
+    return directory ? directory : "/tmp";
 }
 
 const char *bench_server_directory(void)

@@ -1,5 +1,6 @@
 /*
  * A bedrock for benchmarks: started from the same build tree with a configuration, in a temporary directory of its own
+ * (below TMPDIR or /tmp)
  * that goes when the server goes. One at a time. A failure ends the program with a message; so does, for the server, the
  * end of the program.
  */
@@ -36,6 +37,8 @@ int64_t bench_server_start(const char *config);
 /* Ends it in order, and takes its directory away. */
 void bench_server_stop(void);
 
+/* TMPDIR, or /tmp. */
+const char *bench_temporary(void);
 const char *bench_server_directory(void);
 const char *bench_server_group_file(void);
 /* Resident memory of the server that no file backs, in bytes. */

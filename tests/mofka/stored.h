@@ -23,8 +23,9 @@ struct stored_fixture {
     unsigned writes, syncs, grown;
     unsigned fail_write, fail_sync; /* the number of the one that fails; 0: none */
     void (*during_sync)(void);      /* called once */
-    void (*body)(void *argument);   /* the writer that is to run */
+    void (*body)(void *argument);   /* the writer or helper that is to run */
     void *argument;
+    uint64_t help_bytes;
 };
 
 static inline ssize_t stored_pwritev(void *arg, int fd, const struct iovec *iov, int count, off_t offset)
@@ -77,8 +78,12 @@ static inline void stored_open(struct stored_fixture *fixture)
 {
     struct dango_error err = {0};
     struct mofka_partition_settings settings = {.uuid = {9}, .grown = stored_grown, .arg = fixture};
-    struct mofka_stored_settings stored = {
-        .topic = "t", .options = &fixture->options, .io = &fixture->io, .run = stored_defer, .run_arg = fixture};
+    struct mofka_stored_settings stored = {.topic = "t",
+                                           .options = &fixture->options,
+                                           .io = &fixture->io,
+                                           .run = stored_defer,
+                                           .run_arg = fixture,
+                                           .help_bytes = fixture->help_bytes};
     fixture->io = (struct mofka_log_io){stored_pwritev, stored_fdatasync, fixture};
     fixture->grown = 0;
     dango_mofka_partition_open(&settings, &stored, &fixture->partition, &fixture->report, &err);

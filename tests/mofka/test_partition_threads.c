@@ -113,7 +113,7 @@ static void *consume(void *arg)
     return NULL;
 }
 
-/* A writer runs in a thread of its own; there is never more than one. */
+/* Writer and helper run in threads of their own. */
 static atomic_uint writers_started, writers_ended;
 
 struct task {
@@ -186,9 +186,8 @@ static void in_memory(void **state)
     readers_follow_writers();
 }
 
-static void in_files(void **state)
+static void in_files_with(uint64_t help_bytes)
 {
-    (void)state;
     char path[] = "/tmp/dango-threads-XXXXXX", command[64];
     assert_non_null(mkdtemp(path));
     struct mofka_pool_options pool = {.num_tiers = 3, .num_buffers = 2, .first_size = 64, .size_multiple = 2};
@@ -199,13 +198,27 @@ static void in_files(void **state)
                                             .fd_cache_capacity = 2,
                                             .producers = {pool, pool}};
     struct mofka_log_io io = {mofka_log_system_io.pwritev, quick_fdatasync, NULL};
-    struct mofka_stored_settings stored = {.topic = "t", .options = &options, .io = &io, .run = run_in_thread};
+    struct mofka_stored_settings stored = {
+        .topic = "t", .options = &options, .io = &io, .run = run_in_thread, .help_bytes = help_bytes};
     struct mofka_partition_settings settings = {.uuid = {9}};
     struct mofka_log_report report;
     assert_int_equal(dango_mofka_partition_open(&settings, &stored, &partition, &report, NULL), 0);
     readers_follow_writers();
     snprintf(command, sizeof command, "rm -rf %s", path);
     assert_int_equal(system(command), 0);
+}
+
+static void in_files(void **state)
+{
+    (void)state;
+    in_files_with(0);
+}
+
+/* Whatever comes during a sync is appended by a helper. */
+static void in_files_with_helpers(void **state)
+{
+    (void)state;
+    in_files_with(1);
 }
 
 /* ---- positions ---- */
@@ -280,6 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_memory),
         cmocka_unit_test(in_files),
+        cmocka_unit_test(in_files_with_helpers),
         cmocka_unit_test(positions_are_saved_from_many_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,7 @@
  * chunk, and afterwards until the log needs the place (fd_cache_capacity). What lies before `size` is whole frames, or
  * damage that was there when the log was opened; readers load `size` with acquire order and never look behind it.
  *
- * Threads: append, sync, seal by one writer at a time; everything else from any thread.
+ * Threads: append and seal by one writer at a time; everything else from any thread.
  */
 #ifndef DANGO_MOFKA_CHUNK_H
 #define DANGO_MOFKA_CHUNK_H
@@ -35,8 +35,8 @@ struct mofka_chunk {
     atomic_size_t size; /* bytes readers may look at, header included */
     atomic_bool sealed;
     int fd;               /* open chunk: for writing; sealed: -1 */
-    size_t end;           /* open chunk: where the next frame goes; the writer's */
-    uint64_t events;      /* open chunk: events in it; the writer's */
+    size_t end;           /* open chunk: where the next frame goes; the appender's */
+    uint64_t events;      /* open chunk: events in it; the appender's */
     pthread_mutex_t lock; /* guards the index and the mapping */
     struct mofka_index_point *points;
     size_t num_points, points_capacity;
@@ -88,8 +88,8 @@ int mofka_chunk_append(struct mofka_chunk *chunk, const struct mofka_log_io *io,
                        size_t count, bool *broken, struct dango_error *err);
 /* Indexes the frame at `offset`, whose first event is `id`. */
 void mofka_chunk_note(struct mofka_chunk *chunk, uint64_t id, uint64_t offset);
-/* Lets readers see everything appended so far. */
-void mofka_chunk_publish(struct mofka_chunk *chunk);
+/* Lets readers see what lies before `end`. */
+void mofka_chunk_publish(struct mofka_chunk *chunk, size_t end);
 
 /* Writes the index file and closes the chunk for writing; the log file must have been synced. Without an index the chunk
  * is sealed all the same: it will be made when needed. */

@@ -37,9 +37,9 @@ static void add_point(struct mofka_chunk *chunk, uint64_t id, uint64_t offset)
     chunk->points[chunk->num_points++] = (struct mofka_index_point){id, offset};
 }
 
-void mofka_chunk_publish(struct mofka_chunk *chunk)
+void mofka_chunk_publish(struct mofka_chunk *chunk, size_t end)
 {
-    atomic_store_explicit(&chunk->size, chunk->end, memory_order_release);
+    atomic_store_explicit(&chunk->size, end, memory_order_release);
 }
 
 void mofka_chunk_note(struct mofka_chunk *chunk, uint64_t id, uint64_t offset)

@@ -18,10 +18,13 @@ struct mofka_log {
     char *path;       /* of the directory, as in the settings: for messages */
     int directory;    /* descriptor */
     int lock_fd;      /* of partition.json, locked */
-    uint64_t next_id; /* the writer's */
+    uint64_t next_id; /* the appender's */
     struct mofka_producers *producers;
-    bool failed; /* the writer's: no more writing, because of `failure` */
+    pthread_mutex_t state_lock; /* guards the next four; a leaf, never held during I/O */
+    bool failed;                /* no more writing, because of `failure` */
     struct dango_error failure;
+    struct mofka_chunk *syncing; /* a sync of it up to sync_end has been begun; NULL: none */
+    size_t sync_end;
     pthread_mutex_t lock;        /* guards the rest; taken before a chunk's */
     struct mofka_chunk **chunks; /* ascending; at least one; the last is open */
     size_t num_chunks;

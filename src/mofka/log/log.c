@@ -40,6 +40,7 @@ void dango_mofka_log_close(struct mofka_log *log)
     if (log->directory >= 0)
         close(log->directory);
     pthread_mutex_destroy(&log->lock);
+    pthread_mutex_destroy(&log->state_lock);
     free(log->path);
     free(log);
 }
@@ -62,19 +63,27 @@ static struct mofka_chunk *last_chunk(struct mofka_log *log)
     return log->chunks[log->num_chunks - 1];
 }
 
-static int refuse(struct mofka_log *log, struct dango_error *err)
+/* Whether the log takes no more: an error that says why, or 0. */
+static int check_healthy(struct mofka_log *log, struct dango_error *err)
 {
-    return dango_error_set(
-        err, DANGO_ERR_IO,
-        "the partition is read-only and takes no more events: an earlier write or sync failed (%s); restart "
-        "the server when the medium is in order",
-        log->failure.text);
+    int code = 0;
+    pthread_mutex_lock(&log->state_lock);
+    if (log->failed)
+        code = dango_error_set(
+            err, DANGO_ERR_IO,
+            "the partition is read-only and takes no more events: an earlier write or sync failed (%s); restart "
+            "the server when the medium is in order",
+            log->failure.text);
+    pthread_mutex_unlock(&log->state_lock);
+    return code;
 }
 
 static void fail(struct mofka_log *log, const struct dango_error *err)
 {
+    pthread_mutex_lock(&log->state_lock);
     log->failed = true;
     log->failure = *err;
+    pthread_mutex_unlock(&log->state_lock);
     log_critical("mofka-log", "%s; the partition is read-only until the server is restarted", err->text);
 }
 
@@ -95,9 +104,19 @@ static void save_producers(struct mofka_log *log, uint64_t number)
         log_warning("mofka-log", "partition %s-…: cannot save the table of producers: %s", log->topic, err.text);
 }
 
+static bool sync_is_begun(struct mofka_log *log)
+{
+    pthread_mutex_lock(&log->state_lock);
+    bool begun = log->syncing != NULL;
+    pthread_mutex_unlock(&log->state_lock);
+    return begun;
+}
+
 static int rotate(struct mofka_log *log, struct dango_error *err)
 {
     struct mofka_chunk *full = last_chunk(log), *fresh;
+    if (sync_is_begun(log))
+        return dango_error_set(err, DANGO_ERR_AGAIN, "a new chunk has to wait for the end of a sync");
     /* A sealed chunk is never verified again, so it must be on the medium before the next one exists. */
     if (dango_mofka_log_sync(log, err) < 0)
         return err->code;
@@ -109,7 +128,6 @@ static int rotate(struct mofka_log *log, struct dango_error *err)
             fail(log, err);
         return err->code;
     }
-    mofka_chunk_publish(full);
     mofka_chunk_seal(full, log->directory, log->uuid, log->next_id);
     if (mofka_log_add_chunk(log, fresh) == 0)
         return 0;
@@ -166,8 +184,8 @@ int dango_mofka_log_append(struct mofka_log *log, struct mofka_frame *const *fra
     struct dango_error local;
     err = err ? err : &local;
     *appended = 0;
-    if (log->failed)
-        return refuse(log, err);
+    if (check_healthy(log, err) < 0)
+        return err->code;
     while (*appended < count) {
         ssize_t group = next_group(log, frames + *appended, count - *appended, err);
         if (group < 0 || append_group(log, frames + *appended, (size_t)group, err) < 0)
@@ -177,18 +195,41 @@ int dango_mofka_log_append(struct mofka_log *log, struct mofka_frame *const *fra
     return 0;
 }
 
+void dango_mofka_log_begin_sync(struct mofka_log *log)
+{
+    pthread_mutex_lock(&log->state_lock);
+    assert(!log->syncing);
+    log->syncing = last_chunk(log);
+    log->sync_end = log->syncing->end;
+    pthread_mutex_unlock(&log->state_lock);
+}
+
+/* What had been begun has ended. */
+static void end_sync(struct mofka_log *log)
+{
+    pthread_mutex_lock(&log->state_lock);
+    log->syncing = NULL;
+    pthread_mutex_unlock(&log->state_lock);
+}
+
 int dango_mofka_log_sync(struct mofka_log *log, struct dango_error *err)
 {
     struct dango_error local;
     err = err ? err : &local;
-    if (log->failed)
-        return refuse(log, err);
-    int status = log->io->fdatasync(log->io->arg, last_chunk(log)->fd);
-    if (status == 0)
-        return 0;
-    dango_file_error(err, -status, "%s: chunk %" PRIu64 ": cannot sync", log->path, last_chunk(log)->number);
-    fail(log, err);
-    return err->code;
+    if (!sync_is_begun(log))
+        dango_mofka_log_begin_sync(log);
+    struct mofka_chunk *chunk = log->syncing;
+    int code = check_healthy(log, err);
+    int status = code == 0 ? log->io->fdatasync(log->io->arg, chunk->fd) : 0;
+    if (status != 0) {
+        dango_file_error(err, -status, "%s: chunk %" PRIu64 ": cannot sync", log->path, chunk->number);
+        code = err->code;
+        fail(log, err);
+    }
+    if (code == 0)
+        mofka_chunk_publish(chunk, log->sync_end);
+    end_sync(log);
+    return code;
 }
 
 struct mofka_producers *dango_mofka_log_producers(const struct mofka_log *log)
@@ -203,5 +244,6 @@ int dango_mofka_log_directory(const struct mofka_log *log)
 
 void dango_mofka_log_publish(struct mofka_log *log)
 {
-    mofka_chunk_publish(last_chunk(log));
+    struct mofka_chunk *chunk = last_chunk(log);
+    mofka_chunk_publish(chunk, chunk->end);
 }

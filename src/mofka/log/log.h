@@ -1,11 +1,16 @@
 /*
  * A log: the files of one partition (format.h), opened by one process at a time.
  *
- * Writing: one writer appends groups of frames and syncs; what has been appended becomes visible to readers, and may be
- * acknowledged to producers, with publish. The caller decides whether a sync comes in between. The log changes to a new
- * chunk when the open one has reached its limits; the old one is then synced and sealed.
+ * Writing: one writer appends groups of frames. What has been appended becomes visible to readers, and may be acknowledged
+ * to producers, with sync, or with publish if it need not be safe. The log changes to a new chunk when the open one has
+ * reached its limits; the old one is then synced and sealed.
  *
- *   append fails       the file is cut back to where it was: nothing of the group is there, later groups may succeed
+ * While a sync runs, more can be appended; the next sync covers it. begin_sync is the border: what was appended before it
+ * is safe when the sync has ended. As long as one is begun the log does not change to a new chunk: the one being synced
+ * must not be closed, and two syncs of a file may not run at the same time, because the kernel tells of an error only once.
+ *
+ *   append fails       the file is cut back to where it was: nothing of the group is there, later groups may succeed. What
+ *                      lies before it is left alone, so a sync that runs may go on
  *   cutting back fails or sync fails
  *                      what is on the medium is unknown from here on: the log refuses to write until it is opened again
  *
@@ -14,8 +19,9 @@
  *
  * Reading: a reader pins the chunk it is in and walks its frames in mapped memory.
  *
- * Threads: append, sync, publish: one at a time. Readers: any number, each used by one thread at a time, concurrent with
- * the writer. All functions may block on file I/O.
+ * Threads: append, begin_sync, publish: one at a time. Sync: one at a time; beside append only if it was begun before that.
+ * Readers: any number, each used by one thread at a time, concurrent with the writer. All functions may block on file I/O,
+ * but begin_sync and publish.
  */
 #ifndef DANGO_MOFKA_LOG_H
 #define DANGO_MOFKA_LOG_H
@@ -66,11 +72,16 @@ uint64_t dango_mofka_log_next_id(struct mofka_log *log);
 
 /*
  * Frames with ids from next_id on, sealed and signed, each followed in memory by its content and padding. On failure
- * the first *appended of them are in the log all the same: a group may lie across a change of chunks.
+ * the first *appended of them are in the log all the same: a group may lie across a change of chunks. DANGO_ERR_AGAIN: the
+ * others need a new chunk, after the sync that has been begun.
  */
 int dango_mofka_log_append(struct mofka_log *log, struct mofka_frame *const *frames, size_t count, size_t *appended,
                            struct dango_error *err);
+/* From here on append may run beside sync. */
+void dango_mofka_log_begin_sync(struct mofka_log *log);
+/* Puts what was there at begin_sync (if that was not called: now) on the medium and shows it to readers. */
 int dango_mofka_log_sync(struct mofka_log *log, struct dango_error *err);
+/* Shows everything appended to readers. */
 void dango_mofka_log_publish(struct mofka_log *log);
 
 /* ---- reading ---- */

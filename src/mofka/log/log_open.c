@@ -152,6 +152,7 @@ static struct mofka_log *log_new(const struct mofka_log_settings *settings, stru
     log->directory = log->lock_fd = -1;
     log->path = path;
     pthread_mutex_init(&log->lock, NULL);
+    pthread_mutex_init(&log->state_lock, NULL);
     list_init(&log->idle);
     if (dango_mofka_producers_create(&log->producers, err) == 0)
         return log;

@@ -19,7 +19,7 @@
  *
  * Events are kept in one of two storages: in memory, for the life of the object, or in a log on a medium (mofka/log). In
  * a log, a batch is complete when it has been written and, with `sync`, is safe; batches that come while others are being
- * written are written together next (group commit). What is read lies in mapped chunks, which readers hold.
+ * synced are synced together next (group commit). What is read lies in mapped chunks, which readers hold.
  *
  * Threads: all functions may be called from any thread. In memory none blocks except for a mutex held for short stretches
  * of memory work; readers of a log may wait for the medium. One reader is used by one thread at a time.
@@ -57,9 +57,10 @@ struct mofka_stored_settings {
     const struct mofka_default_options *options; /* borrowed during the call */
     const struct mofka_log_io *io;               /* borrowed for the life of the partition */
     bool must_exist;                             /* fail when there is no such log, instead of making one */
-    /* Calls body(argument) soon, somewhere where it may block; body must have returned before destroy. */
+    /* Calls body(argument) soon, somewhere where it may block; body must have returned before destroy. Two at a time. */
     int (*run)(void *arg, void (*body)(void *argument), void *argument);
     void *run_arg;
+    uint64_t help_bytes; /* batches of that size together are appended while a sync runs; 0: default */
 };
 
 /*

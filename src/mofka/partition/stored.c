@@ -2,12 +2,15 @@
  * Events in a log: batches are received into buffers, written in groups, and read from the mapped files.
  *
  * The writing half. When the turn of a batch has come it is put on the list of committed ones, and if nobody writes, a
- * writer is started; it ends when the list is empty. The writer takes all that is there as one group: ids, append, sync
- * (if wanted), publish; then the producers are answered. While it waits for the medium the next group gathers.
+ * writer is started; it ends when there is nothing to do. The writer takes what is there as one group: ids, append; if it is
+ * to be synced, sync; then the producers are answered. While the writer waits for the sync the next group gathers. When
+ * that is large a helper appends it meanwhile, so that the next sync can begin at once; a small one costs less to append
+ * than the helper. When the sync has ended before the helper, the writer leaves, and the helper goes on as the writer: the
+ * log is never appended to by two, and no sync begins while one appends.
  *
- * Ids are given when a group is written and become known when it is safe. If writing fails, the group's batches (or those
+ * Ids are given when a group is appended and become known when it is safe. If writing fails, the group's batches (or those
  * behind the part that was written) fail, with everything that the same producers have sent after them, and the ids are
- * given to others. After a failed sync the log refuses everything, and says so.
+ * given to others. After a failed sync the log refuses everything, and says so: what was appended meanwhile fails, too.
  *
  * The reading half is a mofka_log_reader, which verifies each frame once when it comes to it. What lies behind next_id is
  * not shown, even if the log shows it already (a full chunk becomes visible as a whole, before its group is complete).
@@ -27,15 +30,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Batches that are written together at most. */
+/* Batches that are appended together at most. */
 #define GROUP_MAX 256
 
-/* What a writer writes at a time. */
+/* Bytes that are worth a helper while a sync runs, unless the settings say otherwise. */
+#define HELP_BYTES (UINT64_C(128) << 10)
+
+/* What is appended at a time. */
 struct group {
     size_t count;
     struct mofka_reception *receptions[GROUP_MAX];
     struct mofka_frame *frames[GROUP_MAX];
-    struct list_node finished; /* those that are complete, in order */
+    struct list_node failed; /* those that are complete, because they were not stored */
 };
 
 struct stored_partition {
@@ -43,11 +49,19 @@ struct stored_partition {
     struct mofka_log *log;
     struct mofka_buffers *buffers;
     bool sync;
+    uint64_t help_bytes;
     int (*run)(void *arg, void (*body)(void *argument), void *argument);
     void *run_arg;
-    struct list_node committed; /* receptions to be written, in order; guarded by the lock */
-    bool writing;               /* a writer runs or is about to; guarded by the lock */
-    struct group group;         /* the writer's */
+    struct group group; /* of whoever appends */
+    /* guarded by the lock: */
+    struct list_node committed; /* receptions to be appended, in order */
+    uint64_t committed_size;    /* bytes of their frames */
+    struct list_node appended;  /* receptions in the log that are not answered, in order */
+    bool writing;               /* a writer exists or is about to */
+    bool syncing;               /* the writer is: there may be a helper */
+    bool helping;               /* a helper exists or is about to */
+    bool handed_over;           /* the writer has left; the helper is the writer when it has ended */
+    bool full;                  /* the helper waits for a new chunk */
 };
 
 static struct stored_partition *stored(struct mofka_partition *partition)
@@ -97,36 +111,33 @@ static bool finish(struct mofka_partition *base, struct mofka_reception *recepti
         return true;
     }
     list_append(&partition->committed, &reception->link);
+    partition->committed_size += mofka_frame_size(frame_of(reception));
     return false;
 }
 
-/* ---- writing ---- */
+/* ---- appending ---- */
 
-/* Takes what has been committed, but not the batches behind one that failed; false, and no writer any more, when there is
- * nothing. */
-static bool take_group(struct stored_partition *partition, struct group *group)
+/* Takes what has been committed, but not the batches behind one that failed. */
+static void take_group(struct stored_partition *partition, struct group *group)
 {
     group->count = 0;
-    list_init(&group->finished);
+    list_init(&group->failed);
     pthread_mutex_lock(&partition->base.lock);
     while (group->count < GROUP_MAX) {
         struct list_node *node = list_pop(&partition->committed);
         if (!node)
             break;
         struct mofka_reception *reception = container_of(node, struct mofka_reception, link);
+        partition->committed_size -= mofka_frame_size(frame_of(reception));
         if (reception->attempt <= reception->stream->failed_attempt) {
             reception->code = DANGO_ERR_CANCELED;
-            list_append(&group->finished, &reception->link);
+            list_append(&group->failed, &reception->link);
         } else {
             group->frames[group->count] = frame_of(reception);
             group->receptions[group->count++] = reception;
         }
     }
-    bool any = group->count > 0 || !list_empty(&group->finished);
-    if (!any)
-        partition->writing = false;
     pthread_mutex_unlock(&partition->base.lock);
-    return any;
 }
 
 static void number_group(struct stored_partition *partition, struct group *group)
@@ -140,73 +151,190 @@ static void number_group(struct stored_partition *partition, struct group *group
     }
 }
 
-/* Makes the group part of the log: how many of its batches are; the others failed with *err. */
-static size_t write_group(struct stored_partition *partition, struct group *group, struct dango_error *err)
+/* Gives those from `first` on back: they have to wait for a new chunk. The lock is held. */
+static void put_back(struct stored_partition *partition, struct group *group, size_t first)
 {
-    size_t written = 0;
-    struct dango_error sync_err;
-    int code = dango_mofka_log_append(partition->log, group->frames, group->count, &written, err);
-    assert(code < 0 || written == group->count);
-    (void)code;
-    if (written > 0 && partition->sync && dango_mofka_log_sync(partition->log, &sync_err) < 0) {
-        *err = sync_err;
-        return 0;
+    for (size_t i = group->count; i-- > first;) {
+        list_prepend(&partition->committed, &group->receptions[i]->link);
+        partition->committed_size += mofka_frame_size(group->frames[i]);
     }
-    if (written > 0)
-        dango_mofka_log_publish(partition->log);
-    return written;
+    partition->full = true;
 }
 
-/* Tells the outcome: the first `written` batches are stored, the others failed with *err. */
-static void settle_group(struct stored_partition *partition, struct group *group, size_t written,
-                         const struct dango_error *err)
+/* The first `appended` batches are in the log; the others failed with *err, or cannot be appended now. */
+static void sort_group(struct stored_partition *partition, struct group *group, size_t appended,
+                       const struct dango_error *err)
 {
     pthread_mutex_lock(&partition->base.lock);
-    for (size_t i = 0; i < group->count; i++) {
-        struct mofka_reception *reception = group->receptions[i];
-        if (i < written) {
-            partition->base.size += mofka_frame_size(group->frames[i]);
-            atomic_store_explicit(&partition->base.next_id, reception->first_id + reception->count,
-                                  memory_order_release);
-        } else {
-            mofka_reception_failed(reception, err->code);
-            reception->failure = err;
+    for (size_t i = 0; i < appended; i++)
+        list_append(&partition->appended, &group->receptions[i]->link);
+    if (err->code == DANGO_ERR_AGAIN) {
+        put_back(partition, group, appended);
+    } else {
+        for (size_t i = appended; i < group->count; i++) {
+            mofka_reception_failed(group->receptions[i], err->code);
+            group->receptions[i]->failure = err;
+            list_append(&group->failed, &group->receptions[i]->link);
         }
-        list_append(&group->finished, &reception->link);
     }
     pthread_mutex_unlock(&partition->base.lock);
-    list_for_each (node, &group->finished) {
+}
+
+/* Answers receptions that are off all lists. */
+static void answer(struct stored_partition *partition, bool grown, struct list_node *receptions)
+{
+    list_for_each (node, receptions) {
         drop_buffer(partition, container_of(node, struct mofka_reception, link));
     }
-    mofka_partition_complete(&partition->base, written > 0, &group->finished);
+    mofka_partition_complete(&partition->base, grown, receptions);
+}
+
+/* Makes one group part of the log; answers those that failed. */
+static void append_group(struct stored_partition *partition)
+{
+    struct group *group = &partition->group;
+    struct dango_error err = {0};
+    size_t appended = 0;
+    take_group(partition, group);
+    if (group->count > 0) {
+        number_group(partition, group);
+        int code = dango_mofka_log_append(partition->log, group->frames, group->count, &appended, &err);
+        assert(code < 0 || appended == group->count);
+        (void)code;
+        sort_group(partition, group, appended, &err);
+    }
+    answer(partition, false, &group->failed);
+}
+
+/* Whether somebody should append beside the sync that runs; if so, that is settled. The lock is held. */
+static bool needs_helper(struct stored_partition *partition)
+{
+    if (!partition->syncing || partition->helping || partition->full ||
+        partition->committed_size < partition->help_bytes)
+        return false;
+    partition->helping = true;
+    return true;
+}
+
+static void write_committed(void *arg);
+
+static void help(void *arg)
+{
+    struct stored_partition *partition = arg;
+    bool more = true, mine = false;
+    while (more) {
+        append_group(partition);
+        pthread_mutex_lock(&partition->base.lock);
+        more = partition->syncing && !partition->full && partition->committed_size >= partition->help_bytes;
+        if (!more) {
+            partition->helping = false;
+            mine = partition->handed_over;
+            partition->handed_over = false;
+        }
+        pthread_mutex_unlock(&partition->base.lock);
+    }
+    if (mine)
+        write_committed(partition);
+}
+
+/* ---- making it safe ---- */
+
+/* Everything appended is to be safe or only visible: what it is. */
+static void begin(struct stored_partition *partition, struct list_node *receptions)
+{
+    list_init(receptions);
+    pthread_mutex_lock(&partition->base.lock);
+    for (struct list_node *node; (node = list_pop(&partition->appended));)
+        list_append(receptions, node);
+    bool help_now = false;
+    if (partition->sync && !list_empty(receptions)) {
+        dango_mofka_log_begin_sync(partition->log);
+        partition->syncing = true;
+        help_now = needs_helper(partition);
+    }
+    pthread_mutex_unlock(&partition->base.lock);
+    if (help_now && partition->run(partition->run_arg, help, partition) != 0) {
+        pthread_mutex_lock(&partition->base.lock);
+        partition->helping = false; /* no memory for a thread: they wait */
+        pthread_mutex_unlock(&partition->base.lock);
+    }
+}
+
+/* Tells the outcome of the sync: failed with *err, unless err is NULL. */
+static void settle(struct stored_partition *partition, struct list_node *receptions, const struct dango_error *err)
+{
+    pthread_mutex_lock(&partition->base.lock);
+    partition->syncing = partition->full = false;
+    list_for_each (node, receptions) {
+        struct mofka_reception *reception = container_of(node, struct mofka_reception, link);
+        if (err) {
+            mofka_reception_failed(reception, err->code);
+            reception->failure = err;
+            continue;
+        }
+        partition->base.size += mofka_frame_size(frame_of(reception));
+        atomic_store_explicit(&partition->base.next_id, reception->first_id + reception->count, memory_order_release);
+    }
+    pthread_mutex_unlock(&partition->base.lock);
+    answer(partition, !err, receptions);
+}
+
+static void finish_appended(struct stored_partition *partition)
+{
+    struct list_node receptions;
+    struct dango_error err;
+    int code = 0;
+    begin(partition, &receptions);
+    if (list_empty(&receptions))
+        return;
+    if (partition->sync)
+        code = dango_mofka_log_sync(partition->log, &err);
+    else
+        dango_mofka_log_publish(partition->log);
+    settle(partition, &receptions, code < 0 ? &err : NULL);
+}
+
+/* ---- the writer ---- */
+
+/* Whether the writer has to go on; otherwise it is none any more. */
+static bool goes_on(struct stored_partition *partition)
+{
+    pthread_mutex_lock(&partition->base.lock);
+    bool more = false;
+    if (partition->helping)
+        partition->handed_over = true;
+    else
+        more = partition->writing = !list_empty(&partition->committed) || !list_empty(&partition->appended);
+    pthread_mutex_unlock(&partition->base.lock);
+    return more;
 }
 
 static void write_committed(void *arg)
 {
     struct stored_partition *partition = arg;
-    struct group *group = &partition->group;
-    while (take_group(partition, group)) {
-        struct dango_error err = {0};
-        number_group(partition, group);
-        size_t written = group->count > 0 ? write_group(partition, group, &err) : 0;
-        settle_group(partition, group, written, &err);
-    }
+    do {
+        append_group(partition);
+        finish_appended(partition);
+    } while (goes_on(partition));
 }
 
 static bool needs_writer(struct mofka_partition *base)
 {
     struct stored_partition *partition = stored(base);
-    if (partition->writing || list_empty(&partition->committed))
-        return false;
-    partition->writing = true;
-    return true;
+    if (partition->writing)
+        return needs_helper(partition);
+    return partition->writing = !list_empty(&partition->committed);
 }
 
 static void start_writer(struct mofka_partition *base)
 {
     struct stored_partition *partition = stored(base);
-    if (partition->run(partition->run_arg, write_committed, partition) != 0)
-        write_committed(partition); /* no memory for a thread: this one has to do it */
+    pthread_mutex_lock(&base->lock);
+    /* There is no helper before the writer has been started, and no new writer as long as there is a helper. */
+    void (*body)(void *argument) = partition->helping ? help : write_committed;
+    pthread_mutex_unlock(&base->lock);
+    if (partition->run(partition->run_arg, body, partition) != 0)
+        body(partition); /* no memory for a thread: this one has to do it */
 }
 
 /* ---- reading ---- */
@@ -273,7 +401,8 @@ static void fini(struct mofka_reader *reader)
 static void destroy(struct mofka_partition *base)
 {
     struct stored_partition *partition = stored(base);
-    assert(!partition->writing && list_empty(&partition->committed));
+    assert(!partition->writing && !partition->helping);
+    assert(list_empty(&partition->committed) && list_empty(&partition->appended));
     mofka_partition_fini(base);
     mofka_buffers_destroy(partition->buffers);
     dango_mofka_log_close(partition->log);
@@ -336,7 +465,9 @@ int dango_mofka_partition_open(const struct mofka_partition_settings *settings,
                                                 &stored_settings->options->producers.data};
     mofka_partition_init(&new->base, settings, &stored_ops);
     list_init(&new->committed);
+    list_init(&new->appended);
     new->sync = stored_settings->options->sync;
+    new->help_bytes = stored_settings->help_bytes ? stored_settings->help_bytes : HELP_BYTES;
     new->run = stored_settings->run;
     new->run_arg = stored_settings->run_arg;
     int code = open_log(new, stored_settings, report, err);
