@@ -26,6 +26,8 @@ struct stored_fixture {
     void (*body)(void *argument);   /* the writer or helper that is to run */
     void *argument;
     uint64_t help_bytes;
+    int64_t slept_ms;           /* by the writer, in all */
+    void (*during_sleep)(void); /* called once */
 };
 
 static inline ssize_t stored_pwritev(void *arg, int fd, const struct iovec *iov, int count, off_t offset)
@@ -60,6 +62,23 @@ static inline int stored_defer(void *arg, void (*body)(void *argument), void *ar
     return 0;
 }
 
+static inline void stored_sleep(void *arg, int64_t timeout_ms)
+{
+    struct stored_fixture *fixture = arg;
+    void (*during_sleep)(void) = fixture->during_sleep;
+    fixture->during_sleep = NULL;
+    fixture->slept_ms += timeout_ms;
+    if (during_sleep)
+        during_sleep();
+}
+
+/* Changes the option `sync` to that JSON text; before the partition is opened. */
+static inline void stored_set_sync(struct stored_fixture *fixture, const char *text)
+{
+    json_object_put(fixture->options.sync);
+    fixture->options.sync = json_tokener_parse(text);
+}
+
 static inline void stored_grown(void *arg)
 {
     ((struct stored_fixture *)arg)->grown++;
@@ -82,6 +101,7 @@ static inline void stored_open(struct stored_fixture *fixture)
                                            .options = &fixture->options,
                                            .io = &fixture->io,
                                            .run = stored_defer,
+                                           .sleep = stored_sleep,
                                            .run_arg = fixture,
                                            .help_bytes = fixture->help_bytes};
     fixture->io = (struct mofka_log_io){stored_pwritev, stored_fdatasync, fixture};

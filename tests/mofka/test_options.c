@@ -56,6 +56,8 @@ static void mistakes_are_explained(void **state)
         {"{\"config\": {\"type\": \"default\"}, \"path\": \"/x\","
          " \"consumers\": {\"desc_buffer_pool\": {\"size_multiple\": 1}}}",
          "topic.config.partition.consumers.desc_buffer_pool.size_multiple"},
+        {"{\"config\": {\"type\": \"default\"}, \"path\": \"/x\", \"sync\": 2000}",
+         "topic.config.partition: sync: 2000 is not between 0 and 1000 ms"},
         {"{\"config\": {\"type\": \"legacy\"}, \"fd_cache_capacity\": 64}", "unknown field \"fd_cache_capacity\""},
         {"{\"config\": {\"type\": \"memori\"}}", "did you mean \"memory\""},
         {"{\"config\": {\"type\": 7}}", "topic.config.type"},

@@ -194,7 +194,6 @@ static void in_files_with(uint64_t help_bytes)
     struct mofka_default_options options = {.path = path,
                                             .max_chunk_size = 30000,
                                             .max_events_per_chunk = 1000,
-                                            .sync = true,
                                             .fd_cache_capacity = 2,
                                             .producers = {pool, pool}};
     struct mofka_log_io io = {mofka_log_system_io.pwritev, quick_fdatasync, NULL};

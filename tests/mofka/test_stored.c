@@ -92,7 +92,7 @@ static void without_sync_nothing_is_synced(void **state)
 {
     (void)state;
     stored_close(&fixture);
-    fixture.options.sync = false;
+    stored_set_sync(&fixture, "false");
     stored_open(&fixture);
     struct test_batch batch;
     send(&batch, 0, 1, 1);

@@ -198,6 +198,30 @@ static void small_groups_wait_for_the_writer(void **state)
     expect_stored(&third, 4);
 }
 
+static void send_third(void)
+{
+    send(&third, 2);
+}
+
+static void with_an_interval_batches_gather_for_the_next_sync(void **state)
+{
+    (void)state;
+    stored_set_sync(&fixture, "1000");
+    stored_close(&fixture);
+    stored_open(&fixture);
+    send(&first, 0);
+    stored_run(&fixture); /* nothing was synced recently: at once */
+    expect_stored(&first, 0);
+    assert_int_equal(fixture.slept_ms, 0);
+    send(&second, 1);
+    fixture.during_sleep = send_third;
+    stored_run(&fixture);
+    assert_in_range(fixture.slept_ms, 1, 1001);
+    assert_int_equal(fixture.syncs, 2);
+    expect_stored(&second, 2);
+    expect_stored(&third, 4);
+}
+
 #define OVERLAP_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -209,6 +233,7 @@ int main(void)
         OVERLAP_TEST(a_sync_that_fails_takes_what_was_appended_meanwhile_with_it),
         OVERLAP_TEST(a_new_chunk_waits_for_the_sync_of_the_old_one),
         OVERLAP_TEST(small_groups_wait_for_the_writer),
+        OVERLAP_TEST(with_an_interval_batches_gather_for_the_next_sync),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,9 +3,15 @@
  *
  * The buffer pools are those of the original, which has separate buffers for metadata and data and copies both ways. Here
  * a batch has one buffer on its way in, whose size is that of both together, so the classes of the two producer pools are
- * one pool; and consumers are served from the mapped files, without a buffer.
+ * one pool; and consumers are served from the mapped files, without a buffer. For the same reason there is no write cache:
+ * what has just been written lies in the page cache, mapped, and is sent from there without a copy. A second copy would
+ * only take memory.
  */
 #include "mofka/partition/options.h"
+
+#include <json-c/json.h>
+
+#include <inttypes.h>
 
 #define TIERS_MAX   32
 #define BUFFERS_MAX 65536
@@ -45,6 +51,23 @@ static const struct dango_option consumer_options[] = {
     DANGO_OPTION_END,
 };
 
+static const struct dango_option write_cache_options[] = {
+    DANGO_OPTION_BOOL("enabled", struct mofka_write_cache_options, enabled, true,
+                      "without effect: recent events are served from the page cache, which has them anyway"),
+    DANGO_OPTION_INT("max_batches", struct mofka_write_cache_options, max_batches, 16, 0, INT64_MAX, "without effect"),
+    DANGO_OPTION_INT("max_memory_bytes", struct mofka_write_cache_options, max_memory_bytes, 67108864, 0, INT64_MAX,
+                     "without effect"),
+    DANGO_OPTION_END,
+};
+
+static const struct dango_option bulk_cache_options[] = {
+    DANGO_OPTION_BOOL("enabled", struct mofka_bulk_cache_options, enabled, true,
+                      "without effect: superseded by the buffer pools of producers"),
+    DANGO_OPTION_INT("initial_buffer_size", struct mofka_bulk_cache_options, initial_buffer_size, 0, 0, INT64_MAX,
+                     "without effect"),
+    DANGO_OPTION_END,
+};
+
 const struct dango_option dango_mofka_default_options[] = {
     DANGO_OPTION_STRING_REQUIRED("path", struct mofka_default_options, path,
                                  "directory under which the partition's own, <topic>-<uuid>, is made"),
@@ -52,11 +75,36 @@ const struct dango_option dango_mofka_default_options[] = {
                      "bytes after which the next chunk file is begun"),
     DANGO_OPTION_INT("max_events_per_chunk", struct mofka_default_options, max_events_per_chunk, 1000000, 1, INT64_MAX,
                      "events after which the next chunk file is begun"),
-    DANGO_OPTION_BOOL("sync", struct mofka_default_options, sync, true,
-                      "whether a batch must be on the medium before its producer is answered"),
+    DANGO_OPTION_JSON("sync", struct mofka_default_options, sync, DANGO_JSON_BOOL | DANGO_JSON_INT, "true",
+                      "whether a batch must be on the medium before its producer is answered; a number: it must, but "
+                      "syncs are at least that many milliseconds apart (at most 1000), so that more batches share one"),
     DANGO_OPTION_INT("fd_cache_capacity", struct mofka_default_options, fd_cache_capacity, 64, 1, 65536,
                      "chunk files kept mapped for reading while nobody reads them"),
     DANGO_OPTION_OBJECT("producers", struct mofka_default_options, producers, producer_options, "the way in"),
     DANGO_OPTION_OBJECT("consumers", struct mofka_default_options, consumers, consumer_options, "the way out"),
+    DANGO_OPTION_OBJECT("write_cache", struct mofka_default_options, write_cache, write_cache_options,
+                        "without effect: recent events are served from the page cache, which has them anyway"),
+    DANGO_OPTION_OBJECT("bulk_cache", struct mofka_default_options, bulk_cache, bulk_cache_options,
+                        "without effect: superseded by producers and consumers"),
     DANGO_OPTION_END,
 };
+
+int dango_mofka_sync_interval(struct json_object *sync, int64_t *interval_ms, struct dango_error *err)
+{
+    *interval_ms = 0;
+    if (json_object_is_type(sync, json_type_int)) {
+        *interval_ms = json_object_get_int64(sync);
+        if (*interval_ms < 0 || *interval_ms > MOFKA_SYNC_INTERVAL_MAX_MS)
+            return dango_error_set(err, DANGO_ERR_RANGE, "sync: %" PRId64 " is not between 0 and %d ms", *interval_ms,
+                                   MOFKA_SYNC_INTERVAL_MAX_MS);
+    } else if (sync && !json_object_get_boolean(sync)) {
+        *interval_ms = MOFKA_SYNC_NEVER;
+    }
+    return 0;
+}
+
+int dango_mofka_default_options_check(const void *options, struct dango_error *err)
+{
+    int64_t interval_ms;
+    return dango_mofka_sync_interval(((const struct mofka_default_options *)options)->sync, &interval_ms, err);
+}

@@ -20,14 +20,39 @@ struct mofka_consumers_options {
     struct mofka_pool_options metadata, descriptors;
 };
 
+struct mofka_write_cache_options {
+    bool enabled;
+    int64_t max_batches, max_memory_bytes;
+};
+
+struct mofka_bulk_cache_options {
+    bool enabled;
+    int64_t initial_buffer_size;
+};
+
 struct mofka_default_options {
     char *path;
     int64_t max_chunk_size, max_events_per_chunk;
-    bool sync;
+    struct json_object *sync; /* as dango_mofka_sync_interval understands it */
     int64_t fd_cache_capacity;
     struct mofka_producers_options producers;
     struct mofka_consumers_options consumers;
+    struct mofka_write_cache_options write_cache;
+    struct mofka_bulk_cache_options bulk_cache;
 };
+
+/* Longest interval between syncs: producers wait for an answer meanwhile, and so does the end of the server. */
+#define MOFKA_SYNC_INTERVAL_MAX_MS 1000
+
+/* What never to sync is. */
+#define MOFKA_SYNC_NEVER (-1)
+
+/* The meaning of `sync`: least milliseconds from sync to sync, 0 when there is no limit (also for NULL), or
+ * MOFKA_SYNC_NEVER. */
+int dango_mofka_sync_interval(struct json_object *sync, int64_t *interval_ms, struct dango_error *err);
+
+/* What the option table cannot say about values of a struct mofka_default_options. */
+int dango_mofka_default_options_check(const void *options, struct dango_error *err);
 
 extern const struct dango_option dango_mofka_default_options[];
 

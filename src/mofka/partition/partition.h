@@ -59,6 +59,7 @@ struct mofka_stored_settings {
     bool must_exist;                             /* fail when there is no such log, instead of making one */
     /* Calls body(argument) soon, somewhere where it may block; body must have returned before destroy. Two at a time. */
     int (*run)(void *arg, void (*body)(void *argument), void *argument);
+    void (*sleep)(void *arg, int64_t timeout_ms); /* blocks what `run` runs; may be NULL when `sync` is no interval */
     void *run_arg;
     uint64_t help_bytes; /* batches of that size together are appended while a sync runs; 0: default */
 };

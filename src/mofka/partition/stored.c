@@ -49,8 +49,11 @@ struct stored_partition {
     struct mofka_log *log;
     struct mofka_buffers *buffers;
     bool sync;
+    int64_t interval_ms;  /* from sync to sync, at least */
+    int64_t next_sync_ns; /* the writer's: not before */
     uint64_t help_bytes;
     int (*run)(void *arg, void (*body)(void *argument), void *argument);
+    void (*sleep)(void *arg, int64_t timeout_ms);
     void *run_arg;
     struct group group; /* of whoever appends */
     /* guarded by the lock: */
@@ -309,11 +312,35 @@ static bool goes_on(struct stored_partition *partition)
     return more;
 }
 
+static bool is_waiting(struct stored_partition *partition)
+{
+    pthread_mutex_lock(&partition->base.lock);
+    bool waiting = !list_empty(&partition->committed);
+    pthread_mutex_unlock(&partition->base.lock);
+    return waiting;
+}
+
+/* With an interval: lets more batches gather until the next sync may be. */
+static void await_interval(struct stored_partition *partition)
+{
+    int64_t now_ns = dango_clock_ns();
+    if (partition->next_sync_ns > now_ns) {
+        partition->sleep(partition->run_arg, (partition->next_sync_ns - now_ns) / 1000000 + 1);
+        now_ns = dango_clock_ns();
+    }
+    partition->next_sync_ns = now_ns + partition->interval_ms * 1000000;
+}
+
 static void write_committed(void *arg)
 {
     struct stored_partition *partition = arg;
     do {
-        append_group(partition);
+        if (partition->interval_ms > 0)
+            await_interval(partition);
+        /* The next sync is for all who wait for one. There is an end to that: producers wait for answers. */
+        do
+            append_group(partition);
+        while (partition->sync && is_waiting(partition));
         finish_appended(partition);
     } while (goes_on(partition));
 }
@@ -466,11 +493,15 @@ int dango_mofka_partition_open(const struct mofka_partition_settings *settings,
     mofka_partition_init(&new->base, settings, &stored_ops);
     list_init(&new->committed);
     list_init(&new->appended);
-    new->sync = stored_settings->options->sync;
     new->help_bytes = stored_settings->help_bytes ? stored_settings->help_bytes : HELP_BYTES;
     new->run = stored_settings->run;
+    new->sleep = stored_settings->sleep;
     new->run_arg = stored_settings->run_arg;
-    int code = open_log(new, stored_settings, report, err);
+    int code = dango_mofka_sync_interval(stored_settings->options->sync, &new->interval_ms, err);
+    new->sync = new->interval_ms != MOFKA_SYNC_NEVER;
+    assert(new->interval_ms <= 0 || stored_settings->sleep);
+    if (code == 0)
+        code = open_log(new, stored_settings, report, err);
     if (code == 0)
         code = mofka_buffers_create(pools, 2, settings->registrar, &new->buffers, err);
     if (code != 0) {

@@ -26,10 +26,10 @@ static const char *const default_dependencies[] = {"pool", "io_controller", NULL
 static const char *const legacy_dependencies[] = {"pool", "metadata", "data", NULL};
 
 static const struct mofka_partition_type types[] = {
-    {"memory", memory_options, 1, memory_dependencies, "events in the memory of the server; they end with it"},
-    {"default", dango_mofka_default_options, sizeof(struct mofka_default_options), default_dependencies,
-     "events in files, which survive the server"},
-    {"legacy", legacy_options, 1, legacy_dependencies,
+    {"memory", memory_options, 1, NULL, memory_dependencies, "events in the memory of the server; they end with it"},
+    {"default", dango_mofka_default_options, sizeof(struct mofka_default_options), dango_mofka_default_options_check,
+     default_dependencies, "events in files, which survive the server"},
+    {"legacy", legacy_options, 1, NULL, legacy_dependencies,
      "metadata in a Yokan database, data in a Warabi target; they survive if those do"},
 };
 
@@ -62,11 +62,13 @@ int dango_mofka_partition_type_check(const struct mofka_partition_type *type, st
     if (!options)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     int code = dango_options_parse(type->options, *config, path, options, err);
+    if (code == 0 && type->check && (code = type->check(options, err)) != 0)
+        dango_error_prefix(err, "%s", path);
     if (code == 0) {
         json_object_put(*config);
         *config = dango_options_dump(type->options, options);
-        dango_options_release(type->options, options);
     }
+    dango_options_release(type->options, options);
     free(options);
     return code;
 }

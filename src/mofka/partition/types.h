@@ -19,7 +19,9 @@ struct mofka_partition_type {
     const char *name;
     const struct dango_option *options; /* of "config.partition" */
     size_t options_size;                /* of the structure that they fill in; at least 1 */
-    const char *const *dependencies;    /* names that it uses, ended by NULL; the first of each list */
+    /* What the table cannot say about that structure; may be NULL. */
+    int (*check)(const void *options, struct dango_error *err);
+    const char *const *dependencies; /* names that it uses, ended by NULL; the first of each list */
     const char *help;
 };
 

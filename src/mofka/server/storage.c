@@ -49,6 +49,12 @@ int mofka_provider_run(void *arg, void (*body)(void *argument), void *argument)
     return DANGO_ERR_NO_MEMORY;
 }
 
+static void sleep_in_thread(void *arg, int64_t timeout_ms)
+{
+    struct mofka_provider *provider = arg;
+    margo_thread_sleep(provider->settings.mid, (double)timeout_ms);
+}
+
 /* ---- opening ---- */
 
 static int open_positions(struct mofka_provider *provider, struct dango_error *err)
@@ -75,6 +81,7 @@ static int open_stored(struct mofka_provider *provider, const struct mofka_parti
         .must_exist = provider->settings.must_exist,
         .io = &provider->io,
         .run = mofka_provider_run,
+        .sleep = sleep_in_thread,
         .run_arg = provider,
     };
     provider->io = (struct mofka_log_io){controller_pwritev, controller_fdatasync, provider->settings.io_controller};
