@@ -84,10 +84,12 @@ flock_gateway_impl *flk_gateway_find(const char *name, struct dango_error *err);
 bool flk_backend_writes_file(const flock_backend_impl *backend, void *context, const flock_group_view_t *view,
                              const char *address, uint16_t id);
 bool flk_cen_writes_file(void *context);
+bool flk_swim_writes_file(void *context);
 
 /* Built in. */
 extern flock_backend_impl flk_static_backend;
 extern flock_backend_impl flk_centralized_backend;
+extern flock_backend_impl flk_swim_backend;
 extern flock_gateway_impl flk_default_gateway;
 
 /* ---- the RPCs by which clients fetch the view and set metadata ---- */

@@ -26,7 +26,7 @@ struct table {
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* guards both tables */
-static struct table backends = {"backends", {&flk_static_backend, &flk_centralized_backend}, 2};
+static struct table backends = {"backends", {&flk_static_backend, &flk_centralized_backend, &flk_swim_backend}, 3};
 static struct table gateways = {"gateways", {&flk_default_gateway}, 1};
 
 static const char *name_of(const void *entry)
@@ -105,6 +105,8 @@ bool flk_backend_writes_file(const flock_backend_impl *backend, void *context, c
     assert(backend && address);
     if (backend == &flk_centralized_backend)
         return flk_cen_writes_file(context);
+    if (backend == &flk_swim_backend)
+        return flk_swim_writes_file(context);
     const flock_member_t *first = flock_group_view_member_at(view, 0);
     return first && first->provider_id == id && strcmp(first->address, address) == 0;
 }

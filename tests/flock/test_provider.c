@@ -169,8 +169,8 @@ static void bootstrap_errors_say_what_is_built_in(void **state)
         {"{\"bootstrap\":\"view\",\"group\":{\"type\":\"static\"}}", "needs the field \"view\""},
         {"{\"bootstrap\":\"view\",\"group\":{\"type\":\"static\"},\"view\":{\"members\":[]}}", "members: expected"},
         {"{\"bootstrap\":\"self\"}", "config.group.type: this field is required"},
-        {"{\"bootstrap\":\"self\",\"group\":{\"type\":\"swim\"}}", "config.group.type: unknown type \"swim\""},
-        {"{\"bootstrap\":\"self\",\"group\":{\"type\":\"swim\"}}", "(backends: static"},
+        {"{\"bootstrap\":\"self\",\"group\":{\"type\":\"swin\"}}", "config.group.type: unknown type \"swin\""},
+        {"{\"bootstrap\":\"self\",\"group\":{\"type\":\"swin\"}}", "(backends: static, centralized, swim"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char text[DANGO_ERROR_TEXT_MAX];

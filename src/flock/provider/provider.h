@@ -27,6 +27,7 @@ struct flock_provider {
     ABT_mutex_memory file_mutex;
     bool file_allowed;      /* guarded by file_mutex: the time to be visible has come */
     uint64_t file_version;  /* guarded by file_mutex: what the file holds */
+    bool file_writer;       /* guarded by file_mutex: we were the one to write, the last time we looked */
     struct flk_lock lock;   /* guarded by file_mutex: of the file, held until the first one is written */
     ABT_mutex_memory start; /* guards the two below */
     bool started;           /* updates go to the callbacks */

@@ -61,10 +61,15 @@ static int write_file_locked(struct flock_provider *provider, struct dango_error
     if (!flk_provider_snapshot(provider, &view))
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     int status = 0;
-    if (flk_backend_writes_file(provider->backend, provider->backend_context, &view, provider->address, provider->id))
+    bool writer =
+        flk_backend_writes_file(provider->backend, provider->backend_context, &view, provider->address, provider->id);
+    /* The change that makes somebody else the writer is written by both: the new one may know nothing of a change. */
+    if (writer || provider->file_writer)
         status = flk_group_file_write(&view, provider->file, err);
-    if (status == 0)
+    if (status == 0) {
         provider->file_version = version;
+        provider->file_writer = writer;
+    }
     flock_group_view_clear(&view);
     return status;
 }
