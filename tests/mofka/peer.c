@@ -9,7 +9,8 @@
  *     mofka-peer scatter GROUP TOPIC COUNT SEGMENTS         COUNT events in batches of one, pushed without waiting;
  *                                                           every fifth has data in SEGMENTS pieces of memory
  *     mofka-peer consume GROUP TOPIC NAME COUNT DATA        COUNT events (0: for ever), DATA: none | all
- *     mofka-peer list    GROUP TOPIC NAME                   says "event ID NUMBER" of all there are in partition 0, checked
+ *     mofka-peer list    GROUP TOPIC NAME                   checks all events there are in partition 0, acknowledges the
+ *                                                           last, says "run NUMBER COUNT" for consecutive numbers
  *     mofka-peer extent  GROUP TOPIC NAME                   says "extent FIRST END" of partition 0
  *
  * Event i of a producer has the metadata {"i":<i>} and data in which byte k is (unsigned char)(i + k).
@@ -188,7 +189,7 @@ static int pull_all(diaspora_consumer *consumer)
 /* From the consumer's position to where the partition ends now. */
 static int list_all(diaspora_consumer *consumer)
 {
-    uint64_t first, end, next;
+    uint64_t first, end, next, run = 0, length = 0;
     if (diaspora_consumer_extent(consumer, 0, &first, &end, &err) != 0)
         return failed();
     for (next = first; next < end; next++) {
@@ -199,9 +200,18 @@ static int list_all(diaspora_consumer *consumer)
         if (sscanf(diaspora_event_metadata(event), "{\"i\":%" SCNu64 "}", &i) != 1 || check_event(event, true) != 0 ||
             diaspora_event_id(event) != next)
             return 2;
-        printf("event %" PRIu64 " %" PRIu64 "\n", next, i);
+        if (length > 0 && i != run + length) {
+            printf("run %" PRIu64 " %" PRIu64 "\n", run, length);
+            length = 0;
+        }
+        if (length++ == 0)
+            run = i;
+        if (next + 1 == end && diaspora_event_acknowledge(event, &err) != 0)
+            return failed();
         diaspora_event_release(event);
     }
+    if (length > 0)
+        printf("run %" PRIu64 " %" PRIu64 "\n", run, length);
     return 0;
 }
 

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from support import wait_until
+from support import run, wait_until
 
 # As in the user guide, word for word: all five libraries, flock, yokan, abt_io.
 FIRST_CONFIGURATION = """
@@ -58,6 +58,13 @@ FIRST_CONFIGURATION = """
 
 GROUP_FILE = "mofka.json"
 
+# Makes topic "t" with one partition in files/, or takes up the one that is there.
+UUID = "01234567-89ab-cdef-0123-456789abcdef"
+PARTITION = f"files/t-{UUID}"
+CREATE_STORED = ["diaspora-ctl", "topic", "create", "--driver", "mofka", "--driver.group_file", GROUP_FILE, "--name", "t",
+                 "--topic.num_partitions", 1, "--topic.config.type", "default", "--topic.config.uuid", UUID,
+                 "--topic.config.partition.path", "files", "--topic.config.partition.max_chunk_size", 3500]
+
 
 def peer(*words):
     return ["mofka-peer", words[0], GROUP_FILE, *words[1:]]
@@ -67,6 +74,17 @@ def count_of(process, word):
     """The last number after `word` ("stored", "got") in a peer's output; 0 before the first."""
     found = re.findall(rf"^{word} (\d+)$", process.output(), re.MULTILINE)
     return int(found[-1]) if found else 0
+
+
+def list_runs(topic, name, **options):
+    """[(number, count)]: the producers' numbers of the events behind the position of this consumer, in order; the peer has
+    compared their content and ids."""
+    listed = run(peer("list", topic, name), **options).stdout
+    return [(int(number), int(count)) for number, count in re.findall(r"^run (\d+) (\d+)$", listed, re.MULTILINE)]
+
+
+def list_numbers(topic, name):
+    return [number for first, count in list_runs(topic, name) for number in range(first, first + count)]
 
 
 def wait_for_count(process, word, count, timeout_s):

@@ -15,17 +15,13 @@ from pathlib import PurePath
 
 import pytest
 
-from mofka import FIRST_CONFIGURATION, GROUP_FILE, peer
+from mofka import CREATE_STORED, FIRST_CONFIGURATION, list_numbers, peer
 from support import BUILD, SLOWNESS, Servers, run
 
 LIBRARY = BUILD / "tests" / "libdango-test-fault.so"
 NIGHTLY = "DANGO_NIGHTLY" in os.environ
 BATCH, BATCHES, DATA = 10, 6, 100
 WAYS = ("EIO", "ENOSPC", "short", "kill", "kill-after", "kill-short")
-UUID = "01234567-89ab-cdef-0123-456789abcdef"
-CREATE = ["diaspora-ctl", "topic", "create", "--driver", "mofka", "--driver.group_file", GROUP_FILE, "--name", "t",
-          "--topic.num_partitions", 1, "--topic.config.type", "default", "--topic.config.partition.path", "files",
-          "--topic.config.partition.max_chunk_size", 3500, "--topic.config.uuid", UUID]
 
 
 def fault_environment(workdir, plan):
@@ -58,7 +54,7 @@ class Life:
 
     def create(self):
         """Makes the topic, if need be at the second attempt."""
-        return self.attempt(CREATE) is not None or (self.alive() and self.attempt(CREATE) is not None)
+        return self.attempt(CREATE_STORED) is not None or (self.alive() and self.attempt(CREATE_STORED) is not None)
 
     def alive(self):
         return self.server.running()
@@ -105,19 +101,18 @@ class Life:
 def verify(life, servers):
     """The restart without faults."""
     servers.bedrock(FIRST_CONFIGURATION)
-    run(CREATE)
-    listed = run(peer("list", "t", "checker")).stdout
-    numbers = [int(n) for n in re.findall(r"^event \d+ (\d+)$", listed, re.MULTILINE)]
+    run(CREATE_STORED)
+    numbers = list_numbers("t", "checker")
     batches = [numbers[i:i + BATCH] for i in range(0, len(numbers), BATCH)]
     for batch in batches:
-        assert batch == list(range(batch[0], batch[0] + BATCH)) and batch[0] in life.pushed, listed
+        assert batch == list(range(batch[0], batch[0] + BATCH)) and batch[0] in life.pushed, numbers
     there = iter(batch[0] for batch in batches)
-    assert all(first in there for first in life.acknowledged), (life.acknowledged, listed)
+    assert all(first in there for first in life.acknowledged), (life.acknowledged, numbers)
     extent = run(peer("extent", "t", "reader")).stdout
     assert int(extent.split()[1]) >= life.saved, extent
     # And it works again.
     run(peer("produce", "t", BATCH, BATCH, DATA, 1000))
-    assert len(run(peer("list", "t", "last")).stdout.splitlines()) == len(numbers) + BATCH
+    assert list_numbers("t", "last") == numbers + list(range(1000, 1000 + BATCH))
 
 
 def live(workdir, plan):
