@@ -69,3 +69,17 @@ def test_what_was_acknowledged_survives_kill_9(service, servers):
     acknowledged = 2000 + count_of(producer, "stored")
     servers.bedrock(configuration())
     assert f"got {acknowledged}\n" in consume("safe", "c", acknowledged).stdout
+
+
+def test_the_mark_of_the_end_survives(service, servers):
+    options = ["--driver", "mofka", "--driver.group_file", GROUP_FILE]
+    create("ended")
+    run(peer("produce", "ended", 100, 10, 10))
+    for _ in range(2):
+        run(["diaspora-ctl", "topic", "complete", "--name", "ended", *options])
+        refused = run(["diaspora-ctl", "produce", "--topic", "ended", *options], stdin="1\n", check=False)
+        assert refused.returncode == 1 and "the topic is complete" in refused.stderr
+        service.kill()
+        service = servers.bedrock(configuration())
+    read = run(["diaspora-ctl", "consume", "--topic", "ended", "--follow", *options])
+    assert len(read.stdout.splitlines()) == 100

@@ -45,11 +45,16 @@ bool dango_mofka_partition_is_complete(const struct mofka_partition *partition)
     return atomic_load_explicit(&partition->complete, memory_order_acquire);
 }
 
+void mofka_partition_set_complete(struct mofka_partition *partition, bool complete)
+{
+    partition->ending = complete;
+    atomic_store_explicit(&partition->complete, complete, memory_order_release);
+}
+
 void mofka_partition_ended(struct mofka_partition *partition, int code)
 {
     pthread_mutex_lock(&partition->lock);
-    partition->ending = code == 0;
-    atomic_store_explicit(&partition->complete, code == 0, memory_order_release);
+    mofka_partition_set_complete(partition, code == 0);
     pthread_mutex_unlock(&partition->lock);
     /* Nothing has grown, but those who wait for events can be told that there will be none. */
     if (code == 0 && partition->settings.grown)

@@ -56,6 +56,8 @@ void mofka_partition_init(struct mofka_partition *partition, const struct mofka_
                           const struct mofka_storage_ops *ops);
 void mofka_partition_fini(struct mofka_partition *partition);
 
+/* For the constructors: whether the mark of the end was there. */
+void mofka_partition_set_complete(struct mofka_partition *partition, bool complete);
 /* A mark of the end is stored (code 0) or not. Without the lock. */
 void mofka_partition_ended(struct mofka_partition *partition, int code);
 

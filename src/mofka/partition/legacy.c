@@ -392,6 +392,7 @@ int dango_mofka_partition_open_legacy(const struct mofka_partition_settings *set
 {
     struct legacy_partition *new = calloc(1, sizeof *new);
     uint64_t count = 0;
+    bool complete = false;
     if (!new)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     mofka_partition_init(&new->base, settings, &legacy_ops);
@@ -401,7 +402,7 @@ int dango_mofka_partition_open_legacy(const struct mofka_partition_settings *set
     new->run_arg = run_arg;
     int code = dango_mofka_producers_create(&new->base.producers, err);
     if (code == 0)
-        code = dango_mofka_legacy_open(legacy_settings, &new->store, &count, err);
+        code = dango_mofka_legacy_open(legacy_settings, &new->store, &count, &complete, err);
     if (code != 0) {
         destroy(&new->base);
         return code;
@@ -409,6 +410,7 @@ int dango_mofka_partition_open_legacy(const struct mofka_partition_settings *set
     if (count > 0)
         dango_mofka_producers_doubt(new->base.producers, dango_clock_wall_ns());
     atomic_store(&new->base.next_id, count);
+    mofka_partition_set_complete(&new->base, complete);
     *partition = &new->base;
     return 0;
 }

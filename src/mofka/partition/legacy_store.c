@@ -101,10 +101,11 @@ static int make_collection(struct mofka_legacy_store *store, const char *name, s
 }
 
 static int open_collections(struct mofka_legacy_store *store, const struct mofka_legacy_settings *settings,
-                            uint64_t *count, struct dango_error *err)
+                            uint64_t *count, bool *complete, struct dango_error *err)
 {
     char uuid[UUID_STR_LEN];
     yk_id_t last;
+    char mark;
     uuid_unparse_lower(settings->uuid, uuid);
     if (asprintf(&store->metadata, "%s--%s--md", settings->topic, uuid) < 0)
         store->metadata = NULL;
@@ -121,11 +122,16 @@ static int open_collections(struct mofka_legacy_store *store, const struct mofka
     if (ret != YOKAN_SUCCESS)
         return yokan_error(ret, store->metadata, err);
     *count = last;
+    size_t size = sizeof mark;
+    ret = yk_doc_load(store->database, store->metadata, YOKAN_MODE_DEFAULT, 0, &mark, &size);
+    if (ret != YOKAN_SUCCESS)
+        return yokan_error(ret, store->metadata, err);
+    *complete = mark == 'T';
     return 0;
 }
 
 int dango_mofka_legacy_open(const struct mofka_legacy_settings *settings, struct mofka_legacy_store **store,
-                            uint64_t *count, struct dango_error *err)
+                            uint64_t *count, bool *complete, struct dango_error *err)
 {
     struct mofka_legacy_store *new = calloc(1, sizeof *new);
     if (!new)
@@ -133,7 +139,7 @@ int dango_mofka_legacy_open(const struct mofka_legacy_settings *settings, struct
     memcpy(new->uuid, settings->uuid, sizeof new->uuid);
     int code = connect(new, settings, err);
     if (code == 0)
-        code = open_collections(new, settings, count, err);
+        code = open_collections(new, settings, count, complete, err);
     if (code != 0) {
         dango_mofka_legacy_close(new);
         return code;
@@ -255,6 +261,13 @@ static int put_documents(struct mofka_legacy_store *store, const struct document
     return code;
 }
 
+/* The mark in document 0. Written twice it is the same. */
+static int put_end(struct mofka_legacy_store *store, struct dango_error *err)
+{
+    yk_return_t ret = yk_doc_update(store->database, store->metadata, YOKAN_MODE_DEFAULT, 0, "T", 1);
+    return ret == YOKAN_SUCCESS ? 0 : yokan_error(ret, store->metadata, err);
+}
+
 int dango_mofka_legacy_append(struct mofka_legacy_store *store, const struct mofka_frame *frame,
                               struct dango_error *err)
 {
@@ -262,12 +275,14 @@ int dango_mofka_legacy_append(struct mofka_legacy_store *store, const struct mof
     struct documents documents;
     warabi_region_t region = {{0}};
     err = err ? err : &local;
-    assert(frame->count > 0);
     if (store->broken)
         return dango_error_set(err, DANGO_ERR_IO,
                                "partition %s takes no more events: an earlier write failed (%s); restart the server "
                                "when its database is in order",
                                store->metadata, store->failure.text);
+    if (frame->flags & MOFKA_FRAME_END_OF_STREAM)
+        return put_end(store, err);
+    assert(frame->count > 0);
     if (frame->data_size > 0) {
         const char *data = (const char *)(frame + 1) + frame->records_size;
         warabi_err_t error = warabi_create_write(store->target, data, (size_t)frame->data_size, true, &region, NULL);

@@ -34,13 +34,13 @@ struct mofka_legacy_settings {
     struct mofka_legacy_address metadata, data;
 };
 
-/* Makes the collections when there are none. *count: the events that are there. */
+/* Makes the collections when there are none. *count: the events that are there; *complete: there will be no more. */
 int dango_mofka_legacy_open(const struct mofka_legacy_settings *settings, struct mofka_legacy_store **store,
-                            uint64_t *count, struct dango_error *err);
+                            uint64_t *count, bool *complete, struct dango_error *err);
 void dango_mofka_legacy_close(struct mofka_legacy_store *store);
 
 /*
- * Stores a batch: a frame with first_id, followed by its content. On failure nothing of it is there; when that is not
+ * Stores a batch: a frame with first_id, followed by its content, or the end of the stream. On failure nothing of it is there; when that is not
  * known (a server did not answer) the store takes no more batches until it is opened again, and says so.
  */
 int dango_mofka_legacy_append(struct mofka_legacy_store *store, const struct mofka_frame *frame,

@@ -510,8 +510,7 @@ int dango_mofka_partition_open(const struct mofka_partition_settings *settings,
     }
     new->base.producers = dango_mofka_log_producers(new->log);
     atomic_store(&new->base.next_id, dango_mofka_log_next_id(new->log));
-    atomic_store(&new->base.complete, report->end_of_stream);
-    new->base.ending = report->end_of_stream;
+    mofka_partition_set_complete(&new->base, report->end_of_stream);
     *partition = &new->base;
     return 0;
 }
