@@ -266,6 +266,11 @@ int diaspora_pull_many(diaspora_consumer *consumer, int64_t timeout_ms, diaspora
  */
 int diaspora_consumer_extent(diaspora_consumer *consumer, size_t partition, uint64_t *first, uint64_t *end,
                              diaspora_error *err);
+/*
+ * How many events of a partition this consumer should have delivered so far, but could not, because they were removed by
+ * the topic's retention before it came to them. Does not block.
+ */
+int diaspora_consumer_skipped(diaspora_consumer *consumer, size_t partition, uint64_t *events, diaspora_error *err);
 /* A descriptor for poll/epoll: readable while an event can be pulled without waiting. Owned by the consumer. */
 int diaspora_consumer_fd(diaspora_consumer *consumer, diaspora_error *err);
 

@@ -44,6 +44,7 @@ struct partition {
     uint64_t end;            /* ids from here on were not there at the start */
     bool done;               /* everything before the end has come */
     diaspora_event *written; /* last one written, not yet acknowledged, or NULL */
+    uint64_t skipped;        /* events that were no longer kept, as told */
 };
 
 struct reading {
@@ -161,6 +162,20 @@ static int take(struct reading *r, diaspora_event *event, struct dango_error *er
     return 0;
 }
 
+/* Tells about events that are missing because they are no longer kept. */
+static void tell_skipped(struct reading *r)
+{
+    for (size_t i = 0; i < r->partition_count; i++) {
+        uint64_t skipped;
+        if (diaspora_consumer_skipped(r->consumer, i, &skipped, NULL) != 0 || skipped == r->partitions[i].skipped)
+            continue;
+        cli_progress_hide(&r->progress);
+        log_warning(CLI_LOG, "partition %zu: %" PRIu64 " events are no longer kept and were skipped", i,
+                    skipped - r->partitions[i].skipped);
+        r->partitions[i].skipped = skipped;
+    }
+}
+
 /* Everything taken is written; then the last of each partition is acknowledged. */
 static int settle(struct reading *r, struct dango_error *err)
 {
@@ -181,6 +196,7 @@ static int settle(struct reading *r, struct dango_error *err)
         p->written = NULL;
     }
     r->unacknowledged = 0;
+    tell_skipped(r);
     return status;
 }
 

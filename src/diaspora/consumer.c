@@ -142,6 +142,8 @@ static int open_feeds(diaspora_consumer *consumer, const struct settings *settin
         dsp_feed_init(feed, consumer, partition);
         consumer->feed_count++;
         status = topic->ops->source_open(topic->handle, partition, &source, &feed->source, err);
+        if (status == 0 && topic->ops->source_skipped)
+            feed->skipped = topic->ops->source_skipped(feed->source);
     }
     pthread_mutex_lock(&consumer->lock);
     for (size_t i = 0; status == 0 && i < feed_count; i++)
@@ -289,22 +291,41 @@ void dsp_consumer_arrived(struct diaspora_consumer *consumer)
     set_fd(consumer, true);
 }
 
+/* The feed of a partition; NULL with the error set when it is not read. */
+static struct dsp_feed *find_feed(diaspora_consumer *consumer, size_t partition, struct dango_error *err)
+{
+    for (size_t i = 0; i < consumer->feed_count; i++) {
+        if (consumer->feeds[i].partition == partition)
+            return &consumer->feeds[i];
+    }
+    dango_error_set(err, DIASPORA_NOT_FOUND, "consumer \"%s\" does not read partition %zu", consumer->name, partition);
+    return NULL;
+}
+
 int diaspora_consumer_extent(diaspora_consumer *consumer, size_t partition, uint64_t *first, uint64_t *end,
                              diaspora_error *err)
 {
     assert(consumer && first && end);
     const struct diaspora_driver_ops *ops = consumer->topic->ops;
-    for (size_t i = 0; i < consumer->feed_count; i++) {
-        struct dsp_feed *feed = &consumer->feeds[i];
-        if (feed->partition != partition)
-            continue;
-        if (!ops->source_extent)
-            return dango_error_set(err, DIASPORA_UNSUPPORTED, "driver \"%s\" cannot tell how many events there are",
-                                   ops->type);
-        return ops->source_extent(feed->source, first, end, err);
-    }
-    return dango_error_set(err, DIASPORA_NOT_FOUND, "consumer \"%s\" does not read partition %zu", consumer->name,
-                           partition);
+    struct dsp_feed *feed = find_feed(consumer, partition, err);
+    if (!feed)
+        return DIASPORA_NOT_FOUND;
+    if (!ops->source_extent)
+        return dango_error_set(err, DIASPORA_UNSUPPORTED, "driver \"%s\" cannot tell how many events there are",
+                               ops->type);
+    return ops->source_extent(feed->source, first, end, err);
+}
+
+int diaspora_consumer_skipped(diaspora_consumer *consumer, size_t partition, uint64_t *events, diaspora_error *err)
+{
+    assert(consumer && events);
+    struct dsp_feed *feed = find_feed(consumer, partition, err);
+    if (!feed)
+        return DIASPORA_NOT_FOUND;
+    pthread_mutex_lock(&consumer->lock);
+    *events = feed->skipped;
+    pthread_mutex_unlock(&consumer->lock);
+    return 0;
 }
 
 /* ---- pulling --------------------------------------------------------------------------------------------------- */

@@ -98,6 +98,7 @@ struct dsp_feed {
     struct dango_error *failure; /* the partition cannot be read any more */
     bool failure_told;
     uint64_t acknowledged; /* saved position as far as this consumer knows */
+    uint64_t skipped;      /* events that were no longer kept when their turn came */
 };
 
 struct diaspora_consumer {

@@ -88,6 +88,7 @@ struct diaspora_fetch {
     /* > 0: that many events from lost_id on are damaged; nothing was delivered, and later fetches go on behind them. 0
      * when the fetch is submitted. */
     uint64_t lost, lost_id;
+    bool removed;       /* with `lost`: they are not damaged, but no longer kept */
     bool end_of_stream; /* the partition is complete and everything has been delivered */
     void (*done)(struct diaspora_fetch *fetch, const struct dango_error *err);
 };
@@ -186,6 +187,9 @@ struct diaspora_driver_ops {
      */
     int (*source_extent)(void *source, uint64_t *first, uint64_t *end, struct dango_error *err);
     void (*source_close)(void *source);
+
+    /* How many events that it should have begun with were no longer kept when it was opened. May be NULL: 0. */
+    uint64_t (*source_skipped)(void *source);
 
     /* For operators; may be NULL if the back-end knows nothing of the kind. All may block. */
 

@@ -113,6 +113,7 @@ static void packet_submit(struct dsp_packet *packet)
     packet->fetch.run_count = 0;
     packet->fetch.needed = 0;
     packet->fetch.lost = 0;
+    packet->fetch.removed = false;
     packet->fetch.end_of_stream = false;
     /* In the list before the driver has it: the answer may come before source_fetch returns. */
     list_append(&feed->ahead, &packet->order);
@@ -198,15 +199,20 @@ static int check_answer(struct dsp_packet *packet, struct dango_error *err)
     return 0;
 }
 
-/* The packet says that events are damaged: notes it to be told when what came before has been pulled. */
-static void note_damage(struct dsp_feed *feed, const struct diaspora_fetch *fetch)
+/* The packet says that events are missing. Damage is told when what came before has been pulled; what retention has
+ * removed is only counted. */
+static void note_gap(struct dsp_feed *feed, const struct diaspora_fetch *fetch)
 {
     struct dango_error err;
+    feed->next_id = fetch->lost_id + fetch->lost;
+    feed->started = true;
+    if (fetch->removed) {
+        feed->skipped += fetch->lost;
+        return;
+    }
     dango_error_set(&err, DANGO_ERR_CORRUPT, "events %" PRIu64 " to %" PRIu64 " are damaged and cannot be read",
                     fetch->lost_id, fetch->lost_id + fetch->lost - 1);
     feed->damage = dsp_error_copy(&err);
-    feed->next_id = fetch->lost_id + fetch->lost;
-    feed->started = true;
 }
 
 static void fail(struct dsp_feed *feed, const struct dango_error *err)
@@ -275,7 +281,7 @@ static struct dsp_packet *next_packet(struct dsp_feed *feed)
             enlarge(packet);
             continue;
         } else if (!feed->failure && packet->fetch.lost > 0 && packet->fetch.run_count == 0) {
-            note_damage(feed, &packet->fetch);
+            note_gap(feed, &packet->fetch);
         } else if (!feed->failure && fresh && check_answer(packet, &err) != 0) {
             fail(feed, &err);
         }

@@ -65,6 +65,7 @@ def test_the_short_command_line(service, workdir):
         },
         "write_cache": {"enabled": True, "max_batches": 16, "max_memory_bytes": 67108864},
         "bulk_cache": {"enabled": True, "initial_buffer_size": 0},
+        "retention": {"max_age_s": 0, "max_bytes": 0},
     }
 
 

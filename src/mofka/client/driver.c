@@ -140,6 +140,7 @@ static const struct diaspora_driver_ops ops = {
     .source_read = mofka_source_read,
     .source_acknowledge = mofka_source_acknowledge,
     .source_extent = mofka_source_extent,
+    .source_skipped = mofka_source_skipped,
     .source_close = mofka_source_close,
     .topic_inspect = mofka_topic_inspect,
     .topic_set_position = mofka_topic_set_position,

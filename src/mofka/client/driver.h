@@ -88,6 +88,7 @@ void mofka_source_fetch(void *source, struct diaspora_fetch *fetch);
 void mofka_source_read(void *source, struct diaspora_read *read);
 int mofka_source_acknowledge(void *source, uint64_t event_id, struct dango_error *err);
 int mofka_source_extent(void *source, uint64_t *first, uint64_t *end, struct dango_error *err);
+uint64_t mofka_source_skipped(void *source);
 void mofka_source_close(void *source);
 
 #endif

@@ -44,6 +44,7 @@ static int accept_damage(struct mofka_source *source, struct call *call, const s
     if (answer->size > 0 || answer->lost > UINT64_MAX - 1 - source->next_id)
         return dango_error_set(&call->err, DANGO_ERR_PROTOCOL, "malformed message: answer to a fetch");
     call->fetch->lost = answer->lost;
+    call->fetch->removed = answer->flags & MOFKA_FRAMES_REMOVED;
     call->fetch->lost_id = source->next_id;
     source->next_id += answer->lost;
     return 0;
@@ -272,6 +273,12 @@ int mofka_source_extent(void *arg, uint64_t *first, uint64_t *end, struct dango_
     return 0;
 }
 
+uint64_t mofka_source_skipped(void *arg)
+{
+    const struct mofka_source *source = arg;
+    return source->skipped;
+}
+
 static void on_lost(struct mofka_lease *lease, const struct dango_error *err)
 {
     struct mofka_source *source = container_of(lease, struct mofka_source, lease);
@@ -297,6 +304,7 @@ static int subscribe(struct mofka_source *source, const struct diaspora_source_s
     source->token = answer.token;
     source->first = source->next_id = answer.position;
     source->end = answer.end;
+    source->skipped = answer.skipped;
     return 0;
 }
 

@@ -15,6 +15,7 @@ struct mofka_source {
     struct mofka_lease lease;
     uint64_t token;
     uint64_t first, end; /* when it was opened */
+    uint64_t skipped;    /* events before `first` that it asked for, but were no longer kept */
     uint64_t next_id;    /* that the next event must have; used by whoever delivers */
     bool with_data;
     pthread_mutex_t lock;

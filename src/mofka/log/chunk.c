@@ -49,23 +49,22 @@ void mofka_chunk_destroy(struct mofka_chunk *chunk)
     free(chunk);
 }
 
-static int write_header(int fd, uint64_t number, uint64_t first_id, const uint8_t partition[16])
+static int write_header(const struct mofka_chunk *chunk, const uint8_t partition[16])
 {
     struct mofka_chunk_header header = {.magic = MOFKA_CHUNK_MAGIC,
                                         .version = MOFKA_LOG_VERSION,
-                                        .number = number,
-                                        .first_id = first_id,
-                                        .created_ns = dango_clock_wall_ns()};
+                                        .number = chunk->number,
+                                        .first_id = chunk->first_id,
+                                        .created_ns = chunk->created_ns};
     memcpy(header.partition, partition, sizeof header.partition);
     header.crc = dango_crc32c(0, &header, offsetof(struct mofka_chunk_header, crc));
     struct iovec iov = {&header, sizeof header};
-    int status = mofka_log_write_all(&mofka_log_system_io, fd, &iov, 1, 0);
-    return status == 0 && fsync(fd) != 0 ? -errno : status;
+    int status = mofka_log_write_all(&mofka_log_system_io, chunk->fd, &iov, 1, 0);
+    return status == 0 && fsync(chunk->fd) != 0 ? -errno : status;
 }
 
 /* Makes the file under another name until its header is safe, so that a chunk without one is damage and nothing else. */
-static int make_file(struct mofka_chunk *chunk, int directory, const char *name, uint64_t first_id,
-                     const uint8_t partition[16])
+static int make_file(struct mofka_chunk *chunk, int directory, const char *name, const uint8_t partition[16])
 {
     char temporary[MOFKA_CHUNK_NAME_MAX];
     mofka_chunk_name(chunk->number, "new", temporary);
@@ -74,7 +73,7 @@ static int make_file(struct mofka_chunk *chunk, int directory, const char *name,
     chunk->fd = openat(directory, temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (chunk->fd < 0)
         return -errno;
-    int status = write_header(chunk->fd, chunk->number, first_id, partition);
+    int status = write_header(chunk, partition);
     if (status == 0 && renameat(directory, temporary, directory, name) != 0)
         status = -errno;
     if (status != 0)
@@ -90,7 +89,9 @@ int mofka_chunk_create(int directory, uint64_t number, uint64_t first_id, const 
     struct mofka_chunk *chunk = chunk_new(number);
     if (!chunk)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "%s: out of memory", name);
-    int status = make_file(chunk, directory, name, first_id, partition);
+    chunk->first_id = first_id;
+    chunk->created_ns = dango_clock_wall_ns();
+    int status = make_file(chunk, directory, name, partition);
     /* The name must survive as well as the content, or recovery would find a hole in the numbers. */
     if (status == 0 && fsync(directory) != 0) {
         status = -errno;
@@ -100,7 +101,6 @@ int mofka_chunk_create(int directory, uint64_t number, uint64_t first_id, const 
         mofka_chunk_destroy(chunk);
         return dango_file_error(err, -status, "%s: cannot create", name);
     }
-    chunk->first_id = first_id;
     chunk->end = sizeof(struct mofka_chunk_header);
     atomic_store(&chunk->size, chunk->end);
     *result = chunk;
@@ -138,6 +138,7 @@ static int open_file(struct mofka_chunk *chunk, int directory, const char *name,
         return dango_error_set(err, DANGO_ERR_CORRUPT, "%s: shorter than its header: put it back from a copy", name);
     int status = check_header(&header, name, chunk->number, partition, err);
     chunk->first_id = header.first_id;
+    chunk->created_ns = header.created_ns;
     chunk->end = (size_t)info.st_size;
     atomic_store(&chunk->size, chunk->end);
     return status;

@@ -32,7 +32,9 @@ struct mofka_chunk {
     struct mofka_producers *producers; /* told of what a scan finds, or NULL */
     uint64_t number;
     uint64_t first_id;
-    atomic_size_t size; /* bytes readers may look at, header included */
+    uint64_t created_ns; /* since 1970 */
+    bool removed;        /* from the log, but somebody has pinned it; guarded by the log's lock */
+    atomic_size_t size;  /* bytes readers may look at, header included */
     atomic_bool sealed;
     int fd;               /* open chunk: for writing; sealed: -1 */
     size_t end;           /* open chunk: where the next frame goes; the appender's */

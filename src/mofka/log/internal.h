@@ -30,6 +30,7 @@ struct mofka_log {
     size_t num_chunks;
     struct list_node idle; /* mapped chunks that nobody pins, oldest first */
     size_t num_idle, max_idle;
+    uint64_t oldest_file; /* number of the first chunk whose files may be there; trim's */
 };
 
 /* Hold and release of a chunk's region: one pin more or less of a chunk that is pinned already. */
@@ -39,6 +40,9 @@ void mofka_log_release_chunk(struct mofka_region *region);
 /* The numbers of all chunk-N.log files, ascending, to be freed. All or none: a list that lacks the last ones would hide
  * events. */
 int mofka_log_find_chunks(int directory, uint64_t **numbers, size_t *count, struct dango_error *err);
+
+/* Removes index files of chunks that are no more: a crash can leave them. */
+void mofka_log_sweep(struct mofka_log *log);
 
 int mofka_log_add_chunk(struct mofka_log *log, struct mofka_chunk *chunk);
 

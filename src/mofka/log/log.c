@@ -58,9 +58,13 @@ uint64_t dango_mofka_log_next_id(struct mofka_log *log)
     return log->next_id;
 }
 
+/* The writer's: only it adds chunks, but others take away the first ones. */
 static struct mofka_chunk *last_chunk(struct mofka_log *log)
 {
-    return log->chunks[log->num_chunks - 1];
+    pthread_mutex_lock(&log->lock);
+    struct mofka_chunk *last = log->chunks[log->num_chunks - 1];
+    pthread_mutex_unlock(&log->lock);
+    return last;
 }
 
 /* Whether the log takes no more: an error that says why, or 0. */

@@ -84,6 +84,35 @@ int dango_mofka_log_sync(struct mofka_log *log, struct dango_error *err);
 /* Shows everything appended to readers. */
 void dango_mofka_log_publish(struct mofka_log *log);
 
+/* ---- removing ---- */
+
+/* Which chunks are to go. The open one never does. */
+struct mofka_log_retention {
+    uint64_t max_bytes;      /* of all chunk files together; 0: any number */
+    uint64_t max_age_ns;     /* since the last event of a chunk; 0: any age */
+    uint64_t needed_from_id; /* chunks with events from here on stay in any case */
+    bool only_needed;        /* those without go, whatever their age and size */
+};
+
+struct mofka_log_removal {
+    uint64_t chunks, bytes, first_id; /* what has gone, and the first event that is left */
+    uint64_t expires_ns; /* when the first sealed chunk that is left will be too old, since 1970; 0: none */
+    bool held_back;      /* something is too old or too much, but needed */
+};
+
+/*
+ * Removes whole chunks from the front, each by its index file, its log file, and a sync of the directory, so that at any
+ * moment, and after a crash, the rest is a log. Readers that have pinned a chunk keep it until they leave it. When a file
+ * cannot be removed its chunk is gone for readers all the same, until the log is opened again; the next call tries again.
+ * One thread at a time, concurrent with the writer and readers.
+ */
+int dango_mofka_log_trim(struct mofka_log *log, const struct mofka_log_retention *retention,
+                         struct mofka_log_removal *removal, struct dango_error *err);
+/* How many chunks there are. */
+size_t dango_mofka_log_num_chunks(struct mofka_log *log);
+/* Where the first sealed chunk ends: the id that everybody must have passed before anything can go; 0 without one. */
+uint64_t dango_mofka_log_first_end(struct mofka_log *log);
+
 /* ---- reading ---- */
 
 struct mofka_log_reader {
@@ -96,13 +125,14 @@ void dango_mofka_log_reader_init(struct mofka_log_reader *reader, struct mofka_l
 /* Unpins. */
 void dango_mofka_log_reader_fini(struct mofka_log_reader *reader);
 
-/* Goes to the frame that holds event `id`; ids before the first kept one go there, ids behind the end are DANGO_ERR_RANGE. */
+/* Goes to the frame that holds event `id`; ids before the first kept one go there (scan.next_id says so), ids behind the end are DANGO_ERR_RANGE. */
 int dango_mofka_log_seek(struct mofka_log_reader *reader, uint64_t id, struct dango_error *err);
 
 /*
  * The next item: 1 and a frame (whole, content verified; valid while the reader stays in this chunk, or somebody holds the
  * chunk's region) or a stretch of
- * damage (item->frame NULL, item->lost events from item->first_id); 0 when there is nothing more yet.
+ * damage (item->frame NULL, item->lost events from item->first_id; or, with item->removed, of events that have been removed
+ * before the reader came to them); 0 when there is nothing more yet.
  */
 int dango_mofka_log_next(struct mofka_log_reader *reader, struct mofka_scan_item *item, struct dango_error *err);
 

@@ -357,6 +357,7 @@ static int recover_last(struct mofka_log *log, struct mofka_log_report *report, 
         log_error("mofka-log", "partition %s-…: chunk %" PRIu64 ": %" PRIu64 " events are damaged and cannot be read",
                   log->topic, last->number, found.lost_events);
     log->next_id = found.next_id;
+    mofka_log_sweep(log);
     *report = (struct mofka_log_report){.chunks = log->num_chunks,
                                         .first_id = log->chunks[0]->first_id,
                                         .next_id = found.next_id,

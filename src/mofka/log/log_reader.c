@@ -62,12 +62,15 @@ static void unpin(struct mofka_log *log, struct mofka_chunk *chunk)
 {
     pthread_mutex_lock(&log->lock);
     assert(chunk->pins > 0);
-    if (--chunk->pins == 0) {
+    bool free_it = --chunk->pins == 0 && chunk->removed;
+    if (chunk->pins == 0 && !free_it) {
         list_append(&log->idle, &chunk->idle);
         log->num_idle++;
         trim_idle(log);
     }
     pthread_mutex_unlock(&log->lock);
+    if (free_it)
+        mofka_chunk_destroy(chunk);
 }
 
 void mofka_log_hold_chunk(struct mofka_region *region)
@@ -97,15 +100,11 @@ void dango_mofka_log_reader_fini(struct mofka_log_reader *reader)
     reader->chunk = NULL;
 }
 
-/* Leaves the reader's chunk, if any, for `chunks[index]`, at its beginning. */
-static int enter(struct mofka_log_reader *reader, size_t index, struct dango_error *err)
+/* Leaves the reader's chunk, if any, for one that was pinned with this outcome, at its beginning. */
+static int enter(struct mofka_log_reader *reader, struct mofka_chunk *chunk, int status, struct dango_error *err)
 {
     struct mofka_log *log = reader->log;
     dango_mofka_log_reader_fini(reader);
-    pthread_mutex_lock(&log->lock);
-    struct mofka_chunk *chunk = log->chunks[index];
-    int status = pin(log, chunk, err);
-    pthread_mutex_unlock(&log->lock);
     if (status < 0)
         return err ? dango_error_prefix(err, "%s", log->path) : status;
     reader->chunk = chunk;
@@ -117,16 +116,14 @@ static int enter(struct mofka_log_reader *reader, size_t index, struct dango_err
     return 0;
 }
 
-/* Index of the chunk behind the reader's, or 0 when that is the last one. */
-static size_t following(struct mofka_log_reader *reader)
+/* The chunk behind the reader's, or the first one if that has been removed; NULL when there is none. The log's lock is
+ * held. */
+static struct mofka_chunk *following(const struct mofka_log_reader *reader)
 {
-    struct mofka_log *log = reader->log;
-    pthread_mutex_lock(&log->lock);
-    size_t index = (size_t)(reader->chunk->number - log->chunks[0]->number) + 1;
-    if (index >= log->num_chunks)
-        index = 0;
-    pthread_mutex_unlock(&log->lock);
-    return index;
+    const struct mofka_log *log = reader->log;
+    uint64_t first = log->chunks[0]->number, next = reader->chunk->number + 1;
+    size_t index = next > first ? (size_t)(next - first) : 0;
+    return index < log->num_chunks ? log->chunks[index] : NULL;
 }
 
 /* The frame that the scan stands before, by its header alone; NULL at the end or at damage. */
@@ -142,10 +139,11 @@ int dango_mofka_log_seek(struct mofka_log_reader *reader, uint64_t id, struct da
 {
     struct mofka_log *log = reader->log;
     pthread_mutex_lock(&log->lock);
-    size_t index = find_chunk(log, id);
+    struct mofka_chunk *chunk = log->chunks[find_chunk(log, id)];
+    int status = pin(log, chunk, err);
     pthread_mutex_unlock(&log->lock);
-    if (enter(reader, index, err) < 0)
-        return err ? err->code : DANGO_ERR_IO;
+    if (enter(reader, chunk, status, err) < 0)
+        return status;
     struct mofka_scan *scan = &reader->scan;
     struct mofka_index_point point = mofka_chunk_locate(reader->chunk, id);
     scan->size = size_of(reader->chunk);
@@ -163,6 +161,7 @@ int dango_mofka_log_seek(struct mofka_log_reader *reader, uint64_t id, struct da
 
 int dango_mofka_log_next(struct mofka_log_reader *reader, struct mofka_scan_item *item, struct dango_error *err)
 {
+    struct mofka_log *log = reader->log;
     assert(reader->chunk);
     for (;;) {
         /* Sealed first: once it is, the size read after it is final. */
@@ -171,15 +170,21 @@ int dango_mofka_log_next(struct mofka_log_reader *reader, struct mofka_scan_item
         enum mofka_scan_kind kind = dango_mofka_scan_next(&reader->scan, item);
         if (kind == MOFKA_SCAN_FRAME || kind == MOFKA_SCAN_DAMAGED)
             return 1;
-        size_t next = following(reader);
-        if (!sealed || next == 0)
+        if (!sealed)
             return 0;
-        uint64_t expected = reader->scan.next_id;
-        if (enter(reader, next, err) < 0)
-            return err ? err->code : DANGO_ERR_IO;
+        uint64_t expected = reader->scan.next_id, number = reader->chunk->number;
+        pthread_mutex_lock(&log->lock);
+        struct mofka_chunk *next = following(reader);
+        int status = next ? pin(log, next, err) : 0;
+        pthread_mutex_unlock(&log->lock);
+        if (!next)
+            return 0;
+        if (enter(reader, next, status, err) < 0)
+            return status;
         /* The end of a sealed chunk may be damaged, too: the next one tells how many events are missing. */
         if (reader->scan.next_id > expected) {
-            *item = (struct mofka_scan_item){.first_id = expected, .lost = reader->scan.next_id - expected};
+            *item = (struct mofka_scan_item){
+                .first_id = expected, .lost = reader->scan.next_id - expected, .removed = next->number != number + 1};
             return 1;
         }
         /* Chunks that overlap come from different copies: no id is delivered twice. */

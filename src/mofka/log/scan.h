@@ -36,6 +36,7 @@ struct mofka_scan_item {
     const struct mofka_frame *frame; /* FRAME only */
     uint64_t first_id;
     uint64_t lost; /* DAMAGED: events; may be 0 when a frame without events was hit */
+    bool removed;  /* not damaged, but removed with their chunks; readers of logs only */
 };
 
 /* The next item; steps over it. TORN and END are final. */

@@ -67,6 +67,9 @@ void mofka_reception_failed(struct mofka_reception *reception, int code);
 /* Tells whoever waits: `grown` first, because whoever waits for an event is in a greater hurry. Without the lock. */
 void mofka_partition_complete(struct mofka_partition *partition, bool grown, struct list_node *finished);
 
+/* The error of a reader that has `lost` events in front of it. */
+int mofka_reader_gap(const struct mofka_reader *reader, struct dango_error *err);
+
 /* Makes the header of a frame from its reception, all but id, time and checksums. */
 void mofka_partition_make_header(const struct mofka_partition *partition, const struct mofka_reception *reception,
                                  struct mofka_frame *frame);

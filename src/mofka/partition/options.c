@@ -68,6 +68,18 @@ static const struct dango_option bulk_cache_options[] = {
     DANGO_OPTION_END,
 };
 
+static const struct dango_option retention_options[] = {
+    DANGO_OPTION_INT("max_age_s", struct mofka_retention_options, max_age_s, 0, 0, INT64_C(1) << 33,
+                     "seconds that a full chunk is kept after its last event has come; 0: for ever"),
+    DANGO_OPTION_INT("max_bytes", struct mofka_retention_options, max_bytes, 0, 0, INT64_MAX,
+                     "bytes of all chunks beyond which the oldest full ones are removed; 0: no limit"),
+    DANGO_OPTION_JSON(
+        "acknowledged_by", struct mofka_retention_options, acknowledged_by, DANGO_JSON_ARRAY | DANGO_JSON_STRING, NULL,
+        "names of consumers: nothing is removed before all of them have acknowledged it. Without max_age_s "
+        "and max_bytes a full chunk is removed as soon as they have"),
+    DANGO_OPTION_END,
+};
+
 const struct dango_option dango_mofka_default_options[] = {
     DANGO_OPTION_STRING_REQUIRED("path", struct mofka_default_options, path,
                                  "directory under which the partition's own, <topic>-<uuid>, is made"),
@@ -86,6 +98,8 @@ const struct dango_option dango_mofka_default_options[] = {
                         "without effect: recent events are served from the page cache, which has them anyway"),
     DANGO_OPTION_OBJECT("bulk_cache", struct mofka_default_options, bulk_cache, bulk_cache_options,
                         "without effect: superseded by producers and consumers"),
+    DANGO_OPTION_OBJECT("retention", struct mofka_default_options, retention, retention_options,
+                        "which full chunks are removed; none by default"),
     DANGO_OPTION_END,
 };
 

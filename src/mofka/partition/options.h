@@ -30,6 +30,11 @@ struct mofka_bulk_cache_options {
     int64_t initial_buffer_size;
 };
 
+struct mofka_retention_options {
+    int64_t max_age_s, max_bytes;        /* 0: no limit */
+    struct json_object *acknowledged_by; /* a name or an array of names; NULL: none */
+};
+
 struct mofka_default_options {
     char *path;
     int64_t max_chunk_size, max_events_per_chunk;
@@ -39,6 +44,7 @@ struct mofka_default_options {
     struct mofka_consumers_options consumers;
     struct mofka_write_cache_options write_cache;
     struct mofka_bulk_cache_options bulk_cache;
+    struct mofka_retention_options retention;
 };
 
 /* Longest interval between syncs: producers wait for an answer meanwhile, and so does the end of the server. */

@@ -182,7 +182,8 @@ struct mofka_reader {
     struct mofka_segment *segment;
     struct mofka_log_reader log;
     const struct mofka_frame *frame; /* in a log: the verified frame that the reader stands in, or NULL */
-    uint64_t lost;                   /* in a log: that many events from next_id on are damaged */
+    uint64_t lost;                   /* in a log: that many events from next_id on are damaged … */
+    bool removed;                    /* … or no longer kept */
 };
 
 /* Consecutive events of one frame. Offsets count from the region's base. Valid until the next call for the reader, and
@@ -213,7 +214,7 @@ struct mofka_place {
     uint64_t data_size;
 };
 
-/* Puts the reader in front of event `id`, which may be the next one to come. DANGO_ERR_RANGE when it is beyond that. */
+/* Puts the reader in front of event `id`, which may be the next one to come, or one that is no longer kept. DANGO_ERR_RANGE when it is beyond that. */
 int dango_mofka_reader_seek(struct mofka_reader *reader, struct mofka_partition *partition, uint64_t id,
                             struct dango_error *err);
 /* A reader for locate, for a user that may wait. */
@@ -226,13 +227,13 @@ void dango_mofka_reader_fini(struct mofka_reader *reader);
 
 /*
  * The next events, as many as the limits allow, and steps over them. 1 and a slice; 0 when there is none: *needed is
- * then 0 at the end, else the bytes that the next event alone takes. Negative: the stored bytes are damaged, and stay in
- * the way until they are skipped.
+ * then 0 at the end, else the bytes that the next event alone takes. Negative: the stored bytes are damaged, or
+ * (DANGO_ERR_NOT_FOUND, and `removed` is set) were removed by retention, and stay in the way until they are skipped.
  */
 int dango_mofka_reader_next(struct mofka_reader *reader, const struct mofka_limits *limits, struct mofka_slice *slice,
                             uint64_t *needed, struct dango_error *err);
 
-/* After next found damage: goes on behind it. The number of events given up from the reader's next_id on; 0 when it is
+/* After next found a gap: goes on behind it. The number of events given up from the reader's next_id on; 0 when it is
  * not known where they end. */
 uint64_t dango_mofka_reader_skip(struct mofka_reader *reader);
 

@@ -68,15 +68,23 @@ void dango_mofka_positions_destroy(struct mofka_positions *positions)
     free(positions);
 }
 
-uint64_t dango_mofka_positions_get(struct mofka_positions *positions, const char *name)
+bool dango_mofka_positions_find(struct mofka_positions *positions, const char *name, uint64_t *next_id)
 {
     assert(name);
     struct position *position;
     pthread_mutex_lock(&positions->lock);
     HASH_FIND_STR(positions->table, name, position);
-    uint64_t next_id = position && !position->removed ? position->next_id : 0;
+    bool found = position && !position->removed;
+    if (found)
+        *next_id = position->next_id;
     pthread_mutex_unlock(&positions->lock);
-    return next_id;
+    return found;
+}
+
+uint64_t dango_mofka_positions_get(struct mofka_positions *positions, const char *name)
+{
+    uint64_t next_id;
+    return dango_mofka_positions_find(positions, name, &next_id) ? next_id : 0;
 }
 
 /* Adds a name at position 0; NULL when there is no memory. */

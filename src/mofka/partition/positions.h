@@ -47,7 +47,9 @@ int dango_mofka_positions_open(const struct mofka_positions_settings *settings, 
                                struct dango_error *err);
 void dango_mofka_positions_destroy(struct mofka_positions *positions);
 
-/* 0 for a name that was never seen. */
+/* Whether a name has a position. */
+bool dango_mofka_positions_find(struct mofka_positions *positions, const char *name, uint64_t *next_id);
+/* The same; 0 for a name that has none. */
 uint64_t dango_mofka_positions_get(struct mofka_positions *positions, const char *name);
 
 /* Moves the position to `next_id` unless it is there or further already. */

@@ -14,12 +14,19 @@
 /* How many frames a reader walks before it asks the index. */
 #define WALK_MAX 2
 
+int mofka_reader_gap(const struct mofka_reader *reader, struct dango_error *err)
+{
+    assert(reader->lost > 0);
+    return dango_error_set(err, reader->removed ? DANGO_ERR_NOT_FOUND : DANGO_ERR_CORRUPT,
+                           "events %" PRIu64 " to %" PRIu64 " are %s", reader->next_id,
+                           reader->next_id + reader->lost - 1, reader->removed ? "no longer kept" : "damaged");
+}
+
 /* The frame that the reader stands in or before: 1; 0 at the end; negative: damage is in front. */
 static int current_frame(struct mofka_reader *reader, const struct mofka_frame **frame, struct dango_error *err)
 {
     if (reader->lost > 0)
-        return dango_error_set(err, DANGO_ERR_CORRUPT, "events %" PRIu64 " to %" PRIu64 " are damaged", reader->next_id,
-                               reader->next_id + reader->lost - 1);
+        return mofka_reader_gap(reader, err);
     if (reader->waits && reader->partition->ops->load) {
         int code = reader->partition->ops->load(reader, err);
         if (code != 0)
@@ -49,6 +56,7 @@ uint64_t dango_mofka_reader_skip(struct mofka_reader *reader)
     uint64_t lost = reader->lost;
     reader->next_id += lost;
     reader->lost = 0;
+    reader->removed = false;
     return lost;
 }
 

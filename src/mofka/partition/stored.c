@@ -374,6 +374,11 @@ static int seek(struct mofka_reader *reader, uint64_t id, struct dango_error *er
         dango_mofka_log_reader_init(&log, stored(partition)->log);
     int code = dango_mofka_log_seek(&log, id, err);
     *reader = (struct mofka_reader){.partition = partition, .log = log, .next_id = log.scan.next_id};
+    if (code == 0 && id < log.scan.next_id) { /* before the first one that is kept */
+        reader->next_id = id;
+        reader->lost = log.scan.next_id - id;
+        reader->removed = true;
+    }
     return code;
 }
 
@@ -387,6 +392,7 @@ static int next_item(struct mofka_reader *reader, struct dango_error *err)
             return found;
         if (!item.frame) {
             reader->lost = item.lost;
+            reader->removed = item.removed;
         } else if (item.frame->count > 0) {
             reader->frame = item.frame;
             reader->region = &reader->log.chunk->region;
@@ -402,8 +408,7 @@ static int current_frame(struct mofka_reader *reader, const struct mofka_frame *
     if (found <= 0)
         return found;
     if (!reader->frame)
-        return dango_error_set(err, DANGO_ERR_CORRUPT, "events %" PRIu64 " to %" PRIu64 " are damaged", reader->next_id,
-                               reader->next_id + reader->lost - 1);
+        return mofka_reader_gap(reader, err);
     assert(reader->record > 0 || reader->frame->first_id == reader->next_id);
     if (reader->frame->first_id >= dango_mofka_partition_next_id(reader->partition))
         return 0;

@@ -52,7 +52,9 @@ int mofka_start_position(struct mofka_provider *provider, enum diaspora_start st
     uint64_t end = dango_mofka_partition_next_id(provider->partition);
     switch (start) {
     case DIASPORA_START_SAVED:
-        *position = dango_mofka_positions_get(provider->positions, name);
+        /* Who is new has missed nothing. */
+        if (!dango_mofka_positions_find(provider->positions, name, position))
+            *position = dango_mofka_partition_first_id(provider->partition);
         return 0;
     case DIASPORA_START_FIRST:
         *position = dango_mofka_partition_first_id(provider->partition);
@@ -92,6 +94,10 @@ void mofka_handle_subscribe(struct mofka_request *request)
         mofka_request_fail(request, err);
         return;
     }
+    if (reader.removed) {
+        answer.skipped = dango_mofka_reader_skip(&reader);
+        answer.position = reader.next_id;
+    }
     pthread_mutex_lock(&session->lock);
     if (session->closed) /* its client is gone already */
         dango_mofka_reader_fini(&reader);
@@ -105,10 +111,13 @@ void mofka_handle_subscribe(struct mofka_request *request)
 void mofka_request_answer_saved(struct mofka_saving *saving, const struct dango_error *err)
 {
     struct mofka_request *request = container_of(saving, struct mofka_request, saving);
-    if (err)
+    struct mofka_provider *provider = request->provider;
+    if (err) {
         mofka_request_fail(request, err);
-    else
-        mofka_request_answer_done(request);
+        return;
+    }
+    mofka_retention_acknowledged(provider); /* before the answer: what answers last may end the provider */
+    mofka_request_answer_done(request);
 }
 
 /* Under the session's lock: when an operator has shut it out, it does not move the position any more. */

@@ -82,14 +82,17 @@ static int collect(struct mofka_request *request, bool with_data, uint64_t *need
     return 1;
 }
 
-/* What comes next cannot be read: if it is known where the damage ends, the consumer is told and goes on behind it. */
-static int give_up_damage(struct mofka_request *request)
+/* What comes next cannot be read: if it is known where the gap ends, the consumer is told and goes on behind it. */
+static int step_over_gap(struct mofka_request *request)
 {
-    log_error("mofka", "consumer \"%s\": %s", request->session->name, request->err.text);
-    uint64_t lost = dango_mofka_reader_skip(&request->session->reader);
+    struct mofka_reader *reader = &request->session->reader;
+    bool removed = reader->removed;
+    DANGO_LOG(removed ? DANGO_LOG_INFO : DANGO_LOG_ERROR, "mofka", "consumer \"%s\": %s", request->session->name,
+              request->err.text);
+    uint64_t lost = dango_mofka_reader_skip(reader);
     if (lost == 0)
         return request->err.code;
-    request->fetch_answer = (struct mofka_fetch_answer){.lost = lost};
+    request->fetch_answer = (struct mofka_fetch_answer){.lost = lost, .flags = removed ? MOFKA_FRAMES_REMOVED : 0};
     return 1;
 }
 
@@ -117,7 +120,7 @@ static int fill(struct mofka_request *request)
         request->fetch_answer = (struct mofka_fetch_answer){.flags = MOFKA_FRAMES_END};
         return 1;
     }
-    return found < 0 ? give_up_damage(request) : found;
+    return found < 0 ? step_over_gap(request) : found;
 }
 
 static void answer_inside(struct mofka_request *request)

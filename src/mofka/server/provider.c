@@ -81,6 +81,7 @@ static void release(struct mofka_provider *provider)
 {
     deregister(provider);
     mofka_requests_free(provider);
+    mofka_retention_fini(provider);
     dango_mofka_positions_destroy(provider->positions);
     dango_mofka_partition_destroy(provider->partition);
     margo_provider_push_finalize_callback(provider->settings.mid, provider, free_shell, provider);
@@ -109,6 +110,7 @@ int mofka_provider_create(const struct mofka_provider_settings *settings, struct
     if (code == 0) {
         code = register_endpoints(new, err);
         if (code == 0) {
+            mofka_retention_start(new);
             *provider = new;
             return 0;
         }
@@ -134,6 +136,7 @@ void mofka_provider_destroy(struct mofka_provider *provider)
     atomic_store(&provider->closing, true);
     pthread_mutex_unlock(&provider->lock);
     mofka_sessions_unwatch(provider);
+    mofka_retention_stop(provider);
     mofka_sessions_close(provider, every_session, NULL);
     ABT_mutex_lock(provider->idle_lock);
     while (atomic_load(&provider->active) > 0)

@@ -118,6 +118,18 @@ struct mofka_request {
     struct dango_error err;        /* why it failed, if it did */
 };
 
+/* Which chunks of a partition in files are removed, and when that is looked at; see retention.c. */
+struct mofka_retention {
+    bool enabled;
+    struct mofka_log_retention limits;
+    size_t name_count; /* consumers that have to acknowledge */
+    char **names;
+    atomic_int state;         /* idle, at work, or at work and to be done once more */
+    atomic_size_t num_chunks; /* when it was looked at last */
+    struct dango_abt_timer timer;
+    bool held_back; /* told that something is kept because it is needed; of whoever is at work */
+};
+
 struct mofka_endpoint {
     const char *name;
     void (*handle)(struct mofka_request *request);
@@ -133,6 +145,7 @@ struct mofka_provider {
     struct mofka_log_io io;
     struct mofka_partition *partition;
     struct mofka_positions *positions;
+    struct mofka_retention retention;
     struct mofka_endpoint endpoints[MOFKA_ENDPOINT_COUNT];
     atomic_uint active; /* requests */
     atomic_bool closing;
@@ -153,6 +166,18 @@ int mofka_storage_open(struct mofka_provider *provider, struct dango_error *err)
 bool mofka_storage_is_slow(const struct mofka_provider *provider);
 /* Calls body(argument) in a ULT, for whose end the provider's waits. Fails when there is no memory for one. */
 int mofka_provider_run(void *provider, void (*body)(void *argument), void *argument);
+
+/* retention.c */
+int mofka_retention_init(struct mofka_provider *provider, const struct mofka_retention_options *options,
+                         struct dango_error *err);
+/* From here on what is over is removed. */
+void mofka_retention_start(struct mofka_provider *provider);
+/* After `closing` was set: nothing is begun any more. */
+void mofka_retention_stop(struct mofka_provider *provider);
+void mofka_retention_fini(struct mofka_provider *provider);
+/* Events have become visible; a position has been saved. Cheap. */
+void mofka_retention_grown(struct mofka_provider *provider);
+void mofka_retention_acknowledged(struct mofka_provider *provider);
 
 /* request.c: answers consume the request. */
 void mofka_request_answer(struct mofka_request *request, const diaspora_segment *parts, size_t count);

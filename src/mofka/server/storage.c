@@ -88,8 +88,12 @@ static int open_stored(struct mofka_provider *provider, const struct mofka_parti
     int code = dango_mofka_partition_open(settings, &stored, &provider->partition, &report, err);
     if (code == 0)
         code = open_positions(provider, err);
+    if (code != 0)
+        dango_error_prefix(err, "config.partition.path");
+    else
+        code = mofka_retention_init(provider, &provider->settings.stored->retention, err);
     provider->settings.stored = NULL; /* borrowed until here */
-    return code != 0 ? dango_error_prefix(err, "config.partition.path") : 0;
+    return code;
 }
 
 bool mofka_storage_is_slow(const struct mofka_provider *provider)
@@ -97,11 +101,18 @@ bool mofka_storage_is_slow(const struct mofka_provider *provider)
     return dango_mofka_partition_log(provider->partition) != NULL;
 }
 
+static void on_grown(void *arg)
+{
+    struct mofka_provider *provider = arg;
+    mofka_feed_waiting(provider);
+    mofka_retention_grown(provider);
+}
+
 int mofka_storage_open(struct mofka_provider *provider, struct dango_error *err)
 {
     struct mofka_partition_settings settings = {
         .registrar = &provider->registrar,
-        .grown = mofka_feed_waiting,
+        .grown = on_grown,
         .arg = provider,
     };
     memcpy(settings.uuid, provider->settings.uuid, sizeof settings.uuid);

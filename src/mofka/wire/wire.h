@@ -168,6 +168,7 @@ struct mofka_subscribe_answer {
     uint64_t token;
     uint64_t position; /* the first event that will be delivered */
     uint64_t end;      /* events stored at that moment */
+    uint64_t skipped;  /* events before `position` that were asked for, but are no longer kept */
 };
 
 /*
@@ -177,14 +178,16 @@ struct mofka_subscribe_answer {
 enum {
     MOFKA_FRAMES_INSIDE = 1,    /* the frames follow, else they were written to the room */
     MOFKA_FRAMES_WITH_DATA = 2, /* the data follow the records of each frame, else they are left out */
-    MOFKA_FRAMES_END = 4        /* there is nothing more, and there will never be */
+    MOFKA_FRAMES_END = 4,       /* there is nothing more, and there will never be */
+    MOFKA_FRAMES_REMOVED = 8    /* the lost events are not damaged, but no longer kept */
 };
 
 struct mofka_fetch_answer {
     struct mofka_answer answer;
     uint64_t size;   /* bytes of frames */
     uint64_t needed; /* size is 0: room that the next event alone takes without its data … */
-    uint64_t lost; /* … or the number of events that are damaged from the next one on; what follows is behind them */
+    uint64_t
+        lost; /* … or the number of events that are damaged or removed from the next one on; what follows is behind */
     uint32_t flags;
     uint32_t reserved;
 };
