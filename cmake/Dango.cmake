@@ -44,6 +44,7 @@ add_library(dango_flags INTERFACE)
 target_compile_options(dango_flags INTERFACE
     $<$<COMPILE_LANGUAGE:C,CXX>:-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror>
     $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes>
+    $<$<C_COMPILER_ID:Clang>:-Wno-string-conversion>
     $<$<COMPILE_LANGUAGE:C,CXX>:-fno-strict-aliasing -fno-plt -fcf-protection=none>)
 target_compile_definitions(dango_flags INTERFACE _GNU_SOURCE DANGO_VERSION="${PROJECT_VERSION}")
 target_include_directories(dango_flags INTERFACE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src)
