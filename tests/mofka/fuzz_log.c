@@ -23,7 +23,7 @@
 
 #define TOPIC     "topic"
 #define DIRECTORY "topic-01020304-0506-0708-090a-0b0c0d0e0f10"
-#define FILES     5
+#define FILES     6
 #define FILE_MAX  ((size_t)64 << 10)
 #define STEPS_MAX 10000
 
@@ -31,8 +31,8 @@ enum { FIX_HEADERS = 1, FIX_CONTENTS = 2 };
 
 const unsigned fuzz_rounds = 4000;
 
-static const char *const names[FILES] = {"partition.json", "chunk-000000.log", "chunk-000000.idx", "cursors",
-                                         "chunk-000001.log"};
+static const char *const names[FILES] = {"partition.json", "chunk-000000.log", "chunk-000000.idx",
+                                         "cursors",        "producers",        "chunk-000001.log"};
 static char base[64], directory[128];
 
 /* ---- files ---- */
@@ -73,7 +73,7 @@ static void remove_files(void)
 static void remove_others(void)
 {
     static const char *const others[] = {"chunk-000001.idx", "chunk-000002.log", "chunk-000002.idx", "chunk-000000.new",
-                                         "chunk-000001.new", "chunk-000002.new", "cursors.new"};
+                                         "chunk-000001.new", "chunk-000002.new", "cursors.new",      "producers.new"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         unlink(path_of(others[i]));
     for (size_t i = 0; i < FILES; i++)
@@ -134,14 +134,25 @@ static void fix_cursors(uint8_t *bytes, size_t size)
     }
 }
 
+static void fix_producers(uint8_t *bytes, size_t size)
+{
+    if (size < 64)
+        return;
+    uint32_t crc = dango_crc32c(0, bytes + 64, size - 64);
+    memcpy(bytes + 44, &crc, sizeof crc);
+    fix_crc(bytes, size, 60);
+}
+
 static void fix(size_t file, uint8_t *bytes, size_t size, unsigned flags)
 {
-    if (file == 1 || file == 4)
+    if (file == 1 || file == 5)
         fix_chunk(bytes, size, flags);
     else if (file == 2)
         fix_index(bytes, size);
     else if (file == 3)
         fix_cursors(bytes, size);
+    else if (file == 4)
+        fix_producers(bytes, size);
 }
 
 static void write_input(const uint8_t *data, size_t size)
@@ -329,6 +340,9 @@ static void make_log(void)
         abort();
     for (uint32_t i = 0; i < 8; i++) {
         struct mofka_frame *frame = model_frame(dango_mofka_log_next_id(log), 5 + i % 3);
+        frame->producer = 1 + i % 2;
+        frame->sequence = i / 2;
+        dango_mofka_frame_seal(frame);
         if (dango_mofka_log_append(log, &frame, 1, &appended, NULL) < 0)
             abort();
         free(frame);

@@ -431,6 +431,17 @@ static void positions_are_checked(void **state)
     assert_int_equal(f->count, 0);
 }
 
+static void the_memory_of_producers_is_checked(void **state)
+{
+    struct fixture *f = *state;
+    leave(f);
+    flip(f, "producers", 24);
+    expect_one(f, MOFKA_DAMAGE, "producers", 0, "damaged, or not of the last chunk");
+    unlink(path_of(f, "producers"));
+    verify(f);
+    assert_int_equal(f->count, 0);
+}
+
 static void a_damaged_identity_hides_no_events(void **state)
 {
     struct fixture *f = *state;
@@ -502,6 +513,7 @@ int main(void)
         TEST(indexes_are_compared),
         TEST(a_lying_index_is_found),
         TEST(positions_are_checked),
+        TEST(the_memory_of_producers_is_checked),
         TEST(a_damaged_identity_hides_no_events),
         TEST(what_is_newer_is_left_alone),
         TEST(partitions_are_found),

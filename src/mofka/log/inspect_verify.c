@@ -6,12 +6,15 @@
 #include "mofka/log/cursors.h"
 #include "mofka/log/inspect_internal.h"
 #include "mofka/log/internal.h"
+#include "mofka/log/producers.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- positions ---- */
 
@@ -159,10 +162,34 @@ static int check_cursors(struct mofka_inspection *inspection, const struct mofka
     return status;
 }
 
+/* The file of producers must name the last chunk. A server that runs may be changing both. */
+static int check_producers(const struct mofka_inspection *inspection, const struct mofka_inspect_visitor *visitor)
+{
+    struct mofka_finding place = {.severity = MOFKA_DAMAGE, .file = MOFKA_PRODUCERS_NAME};
+    struct mofka_producers *producers;
+    if (inspection->holder != 0 || inspection->num_chunks == 0 ||
+        faccessat(inspection->directory, MOFKA_PRODUCERS_NAME, F_OK, 0) != 0)
+        return 0;
+    if (dango_mofka_producers_create(&producers, NULL) < 0)
+        return 0;
+    uint64_t last = inspection->chunks[inspection->num_chunks - 1].number;
+    bool sound = dango_mofka_producers_load(producers, inspection->directory, inspection->uuid, last, 0);
+    dango_mofka_producers_destroy(producers);
+    if (sound)
+        return 0;
+    return mofka_inspect_report(
+        visitor, &place,
+        "no event is concerned; producers that were interrupted are told that the fate of their "
+        "last batches is unknown; it is written anew with the next chunk",
+        "damaged, or not of the last chunk");
+}
+
 int dango_mofka_inspect_verify(struct mofka_inspection *inspection, const struct mofka_inspect_visitor *visitor)
 {
     int status = check_identity(inspection, visitor);
     if (status == 0)
         status = dango_mofka_inspect_walk(inspection, 0, MOFKA_INSPECT_CONTENTS | MOFKA_INSPECT_INDEX, visitor);
-    return status == 0 ? check_cursors(inspection, visitor) : status;
+    if (status == 0)
+        status = check_cursors(inspection, visitor);
+    return status == 0 ? check_producers(inspection, visitor) : status;
 }

@@ -34,6 +34,7 @@
 
 #include <stdbool.h>
 
+#define MOFKA_PRODUCERS_NAME   "producers" /* of the file */
 #define MOFKA_PRODUCER_AGE_NS  (UINT64_C(3600) * 1000000000u)
 #define MOFKA_PRODUCERS_MAX    65536u
 #define MOFKA_PRODUCER_HISTORY 1024u /* batches remembered of one producer at most */

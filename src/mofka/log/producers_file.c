@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FILE_NAME     "producers"
+#define FILE_NAME     MOFKA_PRODUCERS_NAME
 #define FILE_SIZE_MAX ((size_t)2 << 30)
 
 enum { RECORD_UNCERTAIN = 1 };
