@@ -330,18 +330,32 @@ hg_return_t HG_Progress(hg_context_t *context, unsigned int timeout)
     }
 }
 
+/* Several callbacks are about to run: what they send may share system calls. */
+static const void *cork(hg_context_t *context, unsigned max_count)
+{
+    const struct na_transport *transport = context->hg_class->domain->transport;
+
+    if (!transport->cork || max_count < 2 || atomic_load_explicit(&context->queue.count, memory_order_relaxed) < 2)
+        return NULL;
+    return transport->cork(context->na);
+}
+
 hg_return_t HG_Trigger(hg_context_t *context, unsigned int timeout, unsigned int max_count, unsigned int *actual_count)
 {
     struct hgi_entry *entry;
+    const void *corked;
     unsigned count = 0;
 
     if (!context)
         return HG_INVALID_ARG;
     int64_t deadline = timeout > 0 && hgi_queue_empty(&context->queue) ? dango_deadline_ns(timeout) : 0;
+    corked = cork(context, max_count);
     while (count < max_count && (entry = hgi_queue_pop(&context->queue, count == 0 ? deadline : 0))) {
         entry->run(entry);
         count++;
     }
+    if (corked)
+        context->hg_class->domain->transport->uncork(context->na, corked);
     if (actual_count)
         *actual_count = count;
     return count > 0 ? HG_SUCCESS : HG_TIMEOUT;
