@@ -9,8 +9,9 @@
 #                                                a cmocka program over the static components (and what they use); it
 #                                                runs on na+sm, and as NAME-tcp … on what else is listed
 #   dango_fuzz(NAME source… [USES component…])   a fuzz target with the driver of tests/support/fuzz.h, as a test labelled fuzz
-#   dango_scenario(NAME file.py [LABEL l] [TIMEOUT s] [SERIAL])
-#                                                a pytest file that starts real processes (tests/scenario/support.py)
+#   dango_scenario(NAME file.py [LABEL l] [TIMEOUT s] [SERIAL] [TRANSPORTS tcp] [NIGHTLY_TRANSPORTS tcp])
+#                                                a pytest file that starts real processes (tests/scenario/support.py); the
+#                                                nightly ones are skipped unless DANGO_NIGHTLY is set when it runs
 #   dango_bench(NAME source… [USES component…])  → bin/bench/NAME, not run by ctest
 #
 # USES of a component, test or benchmark names components above it; everything else given is a plain link library.
@@ -174,7 +175,7 @@ endfunction()
 
 # The time limits inside the scenarios grow with DANGO_TEST_SLOWNESS: sanitizers make everything slower.
 function(dango_scenario name file)
-    cmake_parse_arguments(A "SERIAL" "LABEL;TIMEOUT" "" ${ARGN})
+    cmake_parse_arguments(A "SERIAL" "LABEL;TIMEOUT" "TRANSPORTS;NIGHTLY_TRANSPORTS" ${ARGN})
     if(NOT A_LABEL)
         set(A_LABEL scenario)
     endif()
@@ -186,10 +187,20 @@ function(dango_scenario name file)
         set(slowness 5)
         math(EXPR A_TIMEOUT "${A_TIMEOUT} * 5")
     endif()
-    add_test(NAME ${name}
-        COMMAND ${DANGO_PYTHON} -m pytest -q -p no:cacheprovider ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+    set(command ${DANGO_PYTHON} -m pytest -q -p no:cacheprovider ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+    set(environment "DANGO_BUILD=${CMAKE_BINARY_DIR};DANGO_TEST_SLOWNESS=${slowness};PYTHONDONTWRITEBYTECODE=1;PYTHONPATH=${CMAKE_SOURCE_DIR}/tests/scenario")
+    add_test(NAME ${name} COMMAND ${command})
     set_tests_properties(${name} PROPERTIES LABELS "${A_LABEL}" TIMEOUT ${A_TIMEOUT} RUN_SERIAL ${A_SERIAL}
-        ENVIRONMENT "DANGO_BUILD=${CMAKE_BINARY_DIR};DANGO_TEST_SLOWNESS=${slowness};PYTHONDONTWRITEBYTECODE=1;PYTHONPATH=${CMAKE_SOURCE_DIR}/tests/scenario")
+        ENVIRONMENT "${environment}")
+    foreach(transport IN LISTS A_TRANSPORTS A_NIGHTLY_TRANSPORTS)
+        set(nightly "")
+        if(transport IN_LIST A_NIGHTLY_TRANSPORTS)
+            set(nightly ";DANGO_TEST_NIGHTLY=1")
+        endif()
+        add_test(NAME ${name}-${transport} COMMAND ${command})
+        set_tests_properties(${name}-${transport} PROPERTIES LABELS "${A_LABEL}" TIMEOUT ${A_TIMEOUT}
+            RUN_SERIAL ${A_SERIAL} ENVIRONMENT "${environment};DANGO_TEST_PROTOCOL=${transport}://127.0.0.1${nightly}")
+    endforeach()
 endfunction()
 
 function(dango_bench name)

@@ -3,6 +3,7 @@
  * errors, and what is left after failed starts.
  */
 #include "tests/support/test.h"
+#include "tests/support/protocol.h"
 #include "tests/bedrock/modules.h"
 
 #include "bedrock/config.h"
@@ -32,7 +33,7 @@ static int start_server(void **state)
     struct dango_error err = {0};
     journal[0] = '\0';
     f.server = bedrock_server_create();
-    if (bedrock_server_start(f.server, "na+sm", standard, strlen(standard), &err) != 0)
+    if (bedrock_server_start(f.server, test_protocol(), standard, strlen(standard), &err) != 0)
         fail_msg("%s", err.text);
     margo_instance_id mid = bedrock_server_instance(f.server, 0);
     assert_int_equal(bedrock_client_create(mid, &f.client, &err), 0);
@@ -316,7 +317,7 @@ static void failed_starts_leave_nothing(void **state)
         struct dango_error err = {0};
         struct bedrock_server *server = bedrock_server_create();
         journal[0] = '\0';
-        if (bedrock_server_start(server, "na+sm", cases[i].config, strlen(cases[i].config), &err) == 0)
+        if (bedrock_server_start(server, test_protocol(), cases[i].config, strlen(cases[i].config), &err) == 0)
             fail_msg("%s was accepted", cases[i].config);
         bedrock_server_destroy(server);
         if (!strstr(err.text, cases[i].message))
@@ -332,7 +333,8 @@ static void a_start_can_be_given_up(void **state)
     struct bedrock_server *server = bedrock_server_create();
     journal[0] = '\0';
     bedrock_server_request_stop(server);
-    assert_int_equal(bedrock_server_start(server, "na+sm", standard, strlen(standard), &err), DANGO_ERR_CANCELED);
+    assert_int_equal(bedrock_server_start(server, test_protocol(), standard, strlen(standard), &err),
+                     DANGO_ERR_CANCELED);
     bedrock_server_destroy(server);
     assert_string_equal(journal, "");
 }
@@ -344,7 +346,7 @@ static void several_engines_share_their_pools(void **state)
                                  "\"providers\":[" THING("a", ",\"engine\":1,\"dependencies\":{\"engine\":1}") "]}";
     struct dango_error err = {0};
     struct bedrock_server *server = bedrock_server_create();
-    if (bedrock_server_start(server, "na+sm", config, strlen(config), &err) != 0)
+    if (bedrock_server_start(server, test_protocol(), config, strlen(config), &err) != 0)
         fail_msg("%s", err.text);
     assert_non_null(bedrock_server_instance(server, 1));
     char *text = NULL;

@@ -4,6 +4,7 @@
  * another address.
  */
 #include "tests/flock/support.h"
+#include "tests/support/protocol.h"
 
 #include "util/json.h"
 
@@ -279,7 +280,7 @@ static void a_gateway_changes_the_published_address(void **state)
 static int init(void **state)
 {
     (void)state;
-    mid = margo_init("na+sm", MARGO_SERVER_MODE, 0, 0);
+    mid = margo_init(test_protocol(), MARGO_SERVER_MODE, 0, 0);
     own_address(mid, address, sizeof address);
     assert_ok(flock_register_backend(&changing));
     assert_ok(flock_register_backend(&changing));

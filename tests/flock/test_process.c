@@ -2,6 +2,7 @@
  * Clients and members in different processes over na+sm: views through files, members that die or hang, stale files.
  */
 #include "tests/flock/support.h"
+#include "tests/support/protocol.h"
 #include "tests/support/child.h"
 
 #include "util/clock.h"
@@ -14,7 +15,7 @@ static void run_server(const char *file)
 {
     char address[256], config[256];
     flock_provider_t provider;
-    mid = margo_init("na+sm", MARGO_SERVER_MODE, 0, 1);
+    mid = margo_init(test_protocol(), MARGO_SERVER_MODE, 0, 1);
     snprintf(config, sizeof config, "{\"group\":{\"type\":\"static\"},\"file\":\"%s\"}", file);
     assert_ok(flock_provider_register(mid, 5, config, NULL, &provider));
     own_address(mid, address, sizeof address);
@@ -104,7 +105,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_living_member_answers),
     };
     close(mkstemp(path));
-    mid = margo_init("na+sm", MARGO_CLIENT_MODE, 0, 0);
+    mid = margo_init(test_protocol(), MARGO_CLIENT_MODE, 0, 0);
     assert_ok(flock_client_init(mid, ABT_POOL_NULL, &client));
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     flock_client_finalize(client);

@@ -3,6 +3,7 @@
  * configurations that are refused, group files, callbacks, and backends and gateways of the program's own.
  */
 #include "tests/flock/support.h"
+#include "tests/support/protocol.h"
 
 #include "flock/provider/flock.h"
 #include "util/file.h"
@@ -336,7 +337,7 @@ static void the_first_member_writes_the_file(void **state)
 static int init(void **state)
 {
     (void)state;
-    mid = margo_init("na+sm", MARGO_SERVER_MODE, 0, 0);
+    mid = margo_init(test_protocol(), MARGO_SERVER_MODE, 0, 0);
     if (!mid || !mkdtemp(directory))
         return -1;
     own_address(mid, address, sizeof address);

@@ -2,6 +2,7 @@
  * Engines of the client: started by the first user, shared, stopped by the last one, from any thread, again and again.
  */
 #include "tests/margo/peer.h"
+#include "tests/support/protocol.h"
 #include "tests/support/test.h"
 
 #include "mofka/client/engine.h"
@@ -23,7 +24,7 @@ static int stop(void **state)
 {
     (void)state;
     struct mofka_engine *engine;
-    assert_int_equal(mofka_engine_get("na+sm", NULL, &engine, NULL), 0);
+    assert_int_equal(mofka_engine_get(test_protocol(), NULL, &engine, NULL), 0);
     peer_stop(&server, mofka_engine_instance(engine));
     mofka_engine_put(engine);
     return 0;
@@ -49,7 +50,7 @@ static void *use_engine(void *arg)
 {
     for (int i = 0; i < 25; i++) {
         struct mofka_engine *engine;
-        assert_int_equal(mofka_engine_get("na+sm", NULL, &engine, NULL), 0);
+        assert_int_equal(mofka_engine_get(test_protocol(), NULL, &engine, NULL), 0);
         call_server(engine);
         mofka_engine_put(engine);
     }
@@ -71,8 +72,8 @@ static void users_of_a_protocol_share_an_engine(void **state)
 {
     (void)state;
     struct mofka_engine *one, *two;
-    assert_int_equal(mofka_engine_get("na+sm", NULL, &one, NULL), 0);
-    assert_int_equal(mofka_engine_get("na+sm", NULL, &two, NULL), 0);
+    assert_int_equal(mofka_engine_get(test_protocol(), NULL, &one, NULL), 0);
+    assert_int_equal(mofka_engine_get(test_protocol(), NULL, &two, NULL), 0);
     assert_ptr_equal(one, two);
     mofka_engine_put(one);
     call_server(two);
@@ -84,7 +85,7 @@ static void the_progress_loop_needs_no_thread_of_the_application(void **state)
     (void)state;
     struct json_object *margo = dango_json_parse("{\"use_progress_thread\": false}", 30, NULL);
     struct mofka_engine *engine;
-    assert_int_equal(mofka_engine_get("na+sm", margo, &engine, NULL), 0);
+    assert_int_equal(mofka_engine_get(test_protocol(), margo, &engine, NULL), 0);
     call_server(engine);
     mofka_engine_put(engine);
     json_object_put(margo);
@@ -98,7 +99,7 @@ static void what_cannot_start_says_why(void **state)
     assert_true(mofka_engine_get("no+such", NULL, &engine, &err) < 0);
     assert_contains(err.text, "no+such");
     struct json_object *margo = dango_json_parse("{\"use_progress_thred\": true}", 28, NULL);
-    assert_true(mofka_engine_get("na+sm", margo, &engine, &err) < 0);
+    assert_true(mofka_engine_get(test_protocol(), margo, &engine, &err) < 0);
     assert_contains(err.text, "driver.margo");
     assert_contains(err.text, "did you mean \"use_progress_thread\"");
     json_object_put(margo);

@@ -3,6 +3,7 @@
  * who are told; it survives the partition; providers that fail are reported.
  */
 #include "tests/mofka/events.h"
+#include "tests/support/protocol.h"
 
 #include "mofka/partition/legacy_store.h"
 
@@ -73,7 +74,7 @@ static int setup(void **state)
     struct fixture *f = calloc(1, sizeof *f);
     hg_addr_t self;
     hg_size_t size = sizeof f->address;
-    f->mid = margo_init("na+sm", MARGO_SERVER_MODE, 0, 1);
+    f->mid = margo_init(test_protocol(), MARGO_SERVER_MODE, 0, 1);
     assert_non_null(f->mid);
     margo_addr_self(f->mid, &self);
     margo_addr_to_string(f->mid, f->address, &size, self);

@@ -3,6 +3,7 @@
  * silence. The server answers with an error and goes on; whoever behaves is not disturbed.
  */
 #include "tests/mofka/events.h"
+#include "tests/support/protocol.h"
 #include "tests/margo/peer.h"
 #include "tests/mofka/random.h"
 
@@ -44,7 +45,7 @@ static int start(void **state)
 {
     (void)state;
     peer_start(&server, NULL, serve);
-    assert_int_equal(mofka_engine_get("na+sm", NULL, &engine, &err), 0);
+    assert_int_equal(mofka_engine_get(test_protocol(), NULL, &engine, &err), 0);
     assert_int_equal(mofka_target_init(&target, engine, server.address, PROVIDER_ID, &err), 0);
     return 0;
 }

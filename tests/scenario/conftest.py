@@ -1,5 +1,7 @@
 """Fixtures of the scenarios: see support.py."""
 
+import os
+
 import pytest
 
 from support import Servers
@@ -20,6 +22,13 @@ def servers(workdir, request):
     started.end_all()
     if getattr(request.node, "failed", False):
         print(started.report())
+
+
+def pytest_collection_modifyitems(items):
+    """What ctest registers as nightly (DANGO_TEST_NIGHTLY) runs only where DANGO_NIGHTLY is set."""
+    if os.environ.get("DANGO_TEST_NIGHTLY") and not os.environ.get("DANGO_NIGHTLY"):
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason="nightly only"))
 
 
 @pytest.hookimpl(hookwrapper=True)

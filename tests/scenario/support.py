@@ -17,6 +17,7 @@ Rules that this file keeps, so that a scenario need not think of them:
 * Every process runs in the test's temporary directory; its output goes to files there, which are shown on failure.
 
 Programs are taken from the build directory named by DANGO_BUILD (set by ctest; default: build/ of this repository).
+Servers run on the transport named by DANGO_TEST_PROTOCOL (default: na+sm).
 """
 
 import ctypes
@@ -35,6 +36,7 @@ BUILD = Path(os.environ.get("DANGO_BUILD", ROOT / "build")).resolve()
 
 # Sanitizer builds on a busy machine are an order of magnitude slower than the real thing.
 SLOWNESS = float(os.environ.get("DANGO_TEST_SLOWNESS", "1"))
+PROTOCOL = os.environ.get("DANGO_TEST_PROTOCOL", "na+sm")
 START_TIMEOUT_S = 20 * SLOWNESS
 STOP_TIMEOUT_S = 20 * SLOWNESS
 COMMAND_TIMEOUT_S = 60 * SLOWNESS
@@ -169,7 +171,7 @@ class Process:
 class Bedrock(Process):
     """A bedrock daemon; `address` is known once it runs."""
 
-    def __init__(self, config, workdir, name, protocol="na+sm", arguments=(), env=None):
+    def __init__(self, config, workdir, name, protocol=PROTOCOL, arguments=(), env=None):
         config_path = Path(workdir) / f"{name}.config.json"
         config_path.write_text(config if isinstance(config, str) else json.dumps(config, indent=4))
         super().__init__(["bedrock", protocol, "-c", config_path, *arguments], workdir, name, env)
@@ -193,7 +195,7 @@ class Servers:
         self.started.append(process)
         return process
 
-    def bedrock(self, config, protocol="na+sm", arguments=(), name=None, env=None, wait=True):
+    def bedrock(self, config, protocol=PROTOCOL, arguments=(), name=None, env=None, wait=True):
         """A bedrock daemon from a configuration (dictionary or text); waits until it runs unless told otherwise."""
         server = Bedrock(config, self.workdir, name or f"bedrock-{len(self.started)}", protocol, arguments, env)
         self.started.append(server)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from support import BUILD, SLOWNESS, run, wait_until
+from support import BUILD, PROTOCOL, SLOWNESS, run, wait_until
 
 TEST_LIBRARY = str(BUILD / "tests" / "libtest-bedrock-module.so")
 
@@ -22,14 +22,14 @@ def things(*providers, **more):
 
 
 def query(*arguments, **options):
-    return run(["bedrock-query", "na+sm", *arguments], **options)
+    return run(["bedrock-query", PROTOCOL, *arguments], **options)
 
 
 def config_of(server):
     return json.loads(query("-a", server.address).stdout)[server.address]
 
 
-def failed_start(workdir, config, *arguments, protocol="na+sm"):
+def failed_start(workdir, config, *arguments, protocol=PROTOCOL):
     """Standard error of a daemon that does not start; it must have ended with status 1 and said one line."""
     path = workdir / "config.json"
     path.write_text(config if isinstance(config, str) else json.dumps(config))
@@ -68,7 +68,7 @@ def test_a_client_shuts_down_all_that_it_can_reach(servers, workdir):
     gone = servers.bedrock({})
     gone.kill()
     write_group(workdir / "group.json", first.address, gone.address)
-    result = run(["bedrock-shutdown", "na+sm", "-a", second.address, "-f", "group.json"], check=False)
+    result = run(["bedrock-shutdown", PROTOCOL, "-a", second.address, "-f", "group.json"], check=False)
     assert result.returncode == 1 and gone.address in result.stderr
     assert first.wait() == 0 and second.wait() == 0
 
@@ -80,7 +80,8 @@ def test_query_shows_every_member(servers, workdir):
     document = json.loads(output)
     assert sorted(document) == sorted(d.address for d in daemons)
     assert [document[d.address]["providers"][0]["name"] for d in daemons] == ["t0", "t1", "t2"]
-    assert re.search(r'^    "na\+sm://', output, re.M) and re.search(r'^        "bedrock"', output, re.M)
+    scheme = re.escape(PROTOCOL.split(":")[0])
+    assert re.search(rf'^    "{scheme}://', output, re.M) and re.search(r'^        "bedrock"', output, re.M)
     assert '"dependencies": {},' in output and '"tags": [],' in output
     names = json.loads(query("-f", "group.json", "-e", "$__config__.providers[0].name").stdout)
     assert sorted(names.values()) == ["t0", "t1", "t2"]

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from mofka import FIRST_CONFIGURATION, GROUP_FILE, peer
-from support import SLOWNESS, run, wait_until
+from support import PROTOCOL, SLOWNESS, run, wait_until
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def consume(topic, name, count, data="none"):
 
 
 def configuration(service):
-    return json.loads(run(["bedrock-query", "na+sm", "-f", GROUP_FILE]).stdout)[service.address]
+    return json.loads(run(["bedrock-query", PROTOCOL, "-f", GROUP_FILE]).stdout)[service.address]
 
 
 def partitions(service):

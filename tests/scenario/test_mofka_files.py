@@ -12,7 +12,7 @@ import time
 import pytest
 
 from mofka import FIRST_CONFIGURATION, GROUP_FILE, count_of, list_runs, peer, wait_for_count
-from support import BUILD, SLOWNESS, run
+from support import BUILD, PROTOCOL, SLOWNESS, run
 
 ROUNDS = int(os.environ.get("DANGO_KILL_ROUNDS", "200" if "DANGO_NIGHTLY" in os.environ else "20"))
 START_S = 20 * SLOWNESS
@@ -26,7 +26,7 @@ def create(name, *words, check=True):
 
 
 def provider_of(service):
-    document = json.loads(run(["bedrock-query", "na+sm", "-f", GROUP_FILE]).stdout)[service.address]
+    document = json.loads(run(["bedrock-query", PROTOCOL, "-f", GROUP_FILE]).stdout)[service.address]
     return next(p for p in document["providers"] if p["type"] == "mofka")
 
 

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from mofka import FIRST_CONFIGURATION, GROUP_FILE, peer
-from support import BUILD, SLOWNESS, run
+from support import BUILD, PROTOCOL, SLOWNESS, run
 
 TYPES = [t for t in ("rocksdb", "lmdb", "leveldb") if (BUILD / "lib" / f"libdango-yokan-{t}.so").exists()]
 pytestmark = pytest.mark.skipif(not TYPES, reason="no persistent database is built")
@@ -41,7 +41,7 @@ STORED = ["--topic.config.type", "default", "--topic.config.partition.path", "mo
 
 def partitions_of(service):
     """{uuid: (topic, id, name)} as bedrock-query shows them."""
-    document = json.loads(run(["bedrock-query", "na+sm", "-f", GROUP_FILE, "-p"]).stdout)[service.address]
+    document = json.loads(run(["bedrock-query", PROTOCOL, "-f", GROUP_FILE, "-p"]).stdout)[service.address]
     return {p["config"]["uuid"]: (p["config"]["topic"], p["provider_id"], p["name"])
             for p in document["providers"] if p["type"] == "mofka"}
 
@@ -154,7 +154,7 @@ def test_a_configuration_that_names_the_partition_is_no_conflict(servers, workdi
     create("topic", 2, *STORED)
     run(peer("produce", "topic", 100, 10, 0))
     before = partitions_of(service)
-    saved = json.loads(run(["bedrock-query", "na+sm", "-f", GROUP_FILE]).stdout)[service.address]
+    saved = json.loads(run(["bedrock-query", PROTOCOL, "-f", GROUP_FILE]).stdout)[service.address]
     for provider in saved["providers"]:
         if provider["type"] == "mofka":
             provider["dependencies"]["master_database"] = "master_database@local"
@@ -166,7 +166,7 @@ def test_a_configuration_that_names_the_partition_is_no_conflict(servers, workdi
 
 
 def name_of(service):
-    return run(["bedrock-query", "na+sm", "-a", service.address, "-e", "$__config__.bedrock.name"]).stdout
+    return run(["bedrock-query", PROTOCOL, "-a", service.address, "-e", "$__config__.bedrock.name"]).stdout
 
 
 @pytest.mark.parametrize("arguments, env, name", [

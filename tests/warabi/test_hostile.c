@@ -3,6 +3,7 @@
  * answer (or cost only its sender the connection), leak nothing, and leave the provider in working order.
  */
 #include "tests/warabi/fixture.h"
+#include "tests/support/protocol.h"
 
 #include "warabi/wire.h"
 
@@ -36,12 +37,12 @@ struct fixture {
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    f->server = margo_init("na+sm", MARGO_SERVER_MODE, 1, 1);
+    f->server = margo_init(test_protocol(), MARGO_SERVER_MODE, 1, 1);
     assert_non_null(f->server);
     self_address(f->server, f->text, sizeof f->text);
     assert_success(warabi_provider_register(
         NULL, f->server, PROVIDER_ID, "{\"target\":{\"type\":\"memory\",\"config\":{\"capacity\":100000}}}", NULL));
-    f->attacker = margo_init("na+sm", MARGO_SERVER_MODE, 1, 0);
+    f->attacker = margo_init(test_protocol(), MARGO_SERVER_MODE, 1, 0);
     assert_non_null(f->attacker);
     assert_int_equal(margo_addr_lookup(f->attacker, f->text, &f->address), HG_SUCCESS);
     for (int i = 0; i < WB_RPC_COUNT; i++)

@@ -3,6 +3,7 @@
  * the provider with requests in flight.
  */
 #include "tests/warabi/fixture.h"
+#include "tests/support/protocol.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -21,7 +22,7 @@ static void serve(int fd, const char *exposed)
 {
     char text[256] = {0};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    margo_instance_id mid = margo_init("na+sm", MARGO_SERVER_MODE, 1, 1);
+    margo_instance_id mid = margo_init(test_protocol(), MARGO_SERVER_MODE, 1, 1);
     if (!mid || warabi_provider_register(NULL, mid, PROVIDER_ID, "{\"target\":{\"type\":\"memory\"}}", NULL))
         _exit(1);
     self_address(mid, text, sizeof text);
@@ -97,7 +98,7 @@ static int setup(void **state)
     struct fixture *f = calloc(1, sizeof *f);
     f->server = start_server("server", f->descriptor, &f->descriptor_size);
     f->third = start_server("text of a third process", f->descriptor, &f->descriptor_size);
-    f->mid = margo_init("na+sm", MARGO_CLIENT_MODE, 0, 0);
+    f->mid = margo_init(test_protocol(), MARGO_CLIENT_MODE, 0, 0);
     assert_non_null(f->mid);
     assert_success(warabi_client_create(f->mid, &f->client));
     assert_success(warabi_client_make_target_handle(f->client, f->server.address, PROVIDER_ID, &f->th));

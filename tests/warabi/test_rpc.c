@@ -3,6 +3,7 @@
  * RDMA), blocking and with requests; errors; several clients at once; deregistration while requests come in.
  */
 #include "tests/warabi/fixture.h"
+#include "tests/support/protocol.h"
 #include "tests/warabi/targets.h"
 
 struct fixture {
@@ -16,7 +17,7 @@ struct fixture {
 static int start(void **state, const char *config)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    f->mid = margo_init("na+sm", MARGO_SERVER_MODE, 1, 2);
+    f->mid = margo_init(test_protocol(), MARGO_SERVER_MODE, 1, 2);
     assert_non_null(f->mid);
     self_address(f->mid, f->address, sizeof f->address);
     assert_success(warabi_provider_register(&f->provider, f->mid, PROVIDER_ID, config, NULL));

@@ -67,7 +67,9 @@ int main(int argc, char **argv)
     yk_database_handle_t dbh;
     if (argc != 5)
         return fprintf(stderr, "usage: %s ADDRESS PROVIDER put|check COUNT\n", argv[0]), 2;
-    margo_instance_id mid = margo_init("na+sm", MARGO_CLIENT_MODE, 0, 0);
+    char protocol[32];
+    snprintf(protocol, sizeof protocol, "%.*s", (int)strcspn(argv[1], ":"), argv[1]);
+    margo_instance_id mid = margo_init(protocol, MARGO_CLIENT_MODE, 0, 0);
     if (!mid || margo_addr_lookup(mid, argv[1], &addr) != HG_SUCCESS || yk_client_init(mid, &client) != YOKAN_SUCCESS ||
         yk_database_handle_create(client, addr, (uint16_t)atoi(argv[2]), true, &dbh) != YOKAN_SUCCESS)
         return fprintf(stderr, "cannot reach provider %s of %s\n", argv[2], argv[1]), 2;

@@ -3,6 +3,7 @@
  * client does not believe sizes in an answer that its buffers contradict.
  */
 #include "tests/yokan/rpc_support.h"
+#include "tests/support/protocol.h"
 
 #include "yokan/client/client.h"
 #include "yokan/wire.h"
@@ -176,7 +177,7 @@ static DEFINE_MARGO_RPC_HANDLER(lie_ult)
 static int set_up(void **state)
 {
     (void)state;
-    f.mid = margo_init("na+sm", MARGO_SERVER_MODE, 0, 1);
+    f.mid = margo_init(test_protocol(), MARGO_SERVER_MODE, 0, 1);
     assert_non_null(f.mid);
     own_address(f.mid, f.address, sizeof f.address);
     register_providers(&f);

@@ -3,6 +3,7 @@
  * callbacks that stop, callbacks in a pool.
  */
 #include "tests/yokan/rpc_support.h"
+#include "tests/support/protocol.h"
 
 #define N 200
 
@@ -11,7 +12,7 @@ static int set_up(void **state)
 {
     static struct fixture f;
     memset(&f, 0, sizeof f);
-    f.mid = margo_init("na+sm", MARGO_SERVER_MODE, 1, 2);
+    f.mid = margo_init(test_protocol(), MARGO_SERVER_MODE, 1, 2);
     assert_non_null(f.mid);
     own_address(f.mid, f.address, sizeof f.address);
     register_providers(&f);

@@ -3,6 +3,7 @@
  * gone, and many callers at once.
  */
 #include "tests/support/child.h"
+#include "tests/support/protocol.h"
 #include "tests/yokan/rpc_support.h"
 
 #include "util/clock.h"
@@ -12,7 +13,7 @@ static struct child server;
 
 static void run_server(void)
 {
-    f.mid = margo_init("na+sm", MARGO_SERVER_MODE, 0, 1);
+    f.mid = margo_init(test_protocol(), MARGO_SERVER_MODE, 0, 1);
     register_providers(&f);
     own_address(f.mid, f.address, sizeof f.address);
     printf("%s\n", f.address);
@@ -141,9 +142,7 @@ static void nobody_at_the_address(void **state)
     yk_database_handle_t handle;
     hg_addr_t addr;
     size_t count;
-    char address[64];
-    snprintf(address, sizeof address, "na+sm://%d-0", (int)getpid() + 1000000);
-    assert_int_equal(margo_addr_lookup(f.mid, address, &addr), HG_SUCCESS);
+    assert_int_equal(margo_addr_lookup(f.mid, test_nobody(), &addr), HG_SUCCESS);
     int64_t start = dango_clock_ns();
     assert_ok(yk_database_handle_create(f.client, addr, PROVIDER_ID, false, &handle));
     assert_ret(yk_count(handle, 0, &count), YOKAN_ERR_FROM_MERCURY);
@@ -206,7 +205,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(nobody_at_the_address, start_server, stop_server),
         cmocka_unit_test_setup_teardown(many_callers, start_server, stop_server),
     };
-    f.mid = margo_init("na+sm", MARGO_CLIENT_MODE, 0, 1);
+    f.mid = margo_init(test_protocol(), MARGO_CLIENT_MODE, 0, 1);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     margo_finalize(f.mid);
     return failed;

@@ -3,6 +3,7 @@
  * provider goes away.
  */
 #include "tests/yokan/rpc_support.h"
+#include "tests/support/protocol.h"
 
 static margo_instance_id mid;
 
@@ -154,7 +155,7 @@ static void a_provider_goes_away_under_load(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    mid = margo_init("na+sm", MARGO_SERVER_MODE, 1, 2);
+    mid = margo_init(test_protocol(), MARGO_SERVER_MODE, 1, 2);
     return mid ? 0 : -1;
 }
 
