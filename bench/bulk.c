@@ -1,8 +1,10 @@
 /*
- * Bulk pulls over na+sm between two processes, at the level of Mercury, beside a loop of process_vm_readv over the same
- * memory in the same run (the two alternate, block by block). With DANGO_SM_NO_DIRECT=1 the pulls go by messages.
+ * Bulk pulls between two processes, over na+sm or what DANGO_BENCH_PROTOCOL names, at the level of Mercury, beside a loop
+ * of process_vm_readv over the same memory in the same run (the two alternate, block by block); over a network, beside a
+ * stream over a loopback socket. With DANGO_SM_NO_DIRECT=1 pulls over na+sm go by messages.
  */
 #include "bench/support/process.h"
+#include "bench/support/reference.h"
 #include "bench/support/report.h"
 
 #include "mercury.h"
@@ -16,8 +18,9 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#define MEMORY_SIZE (4u << 20)
-#define BLOCK_BYTES (4 << 20) /* moved per measurement */
+#define MEMORY_SIZE   (4u << 20)
+#define BLOCK_BYTES   (4 << 20) /* moved per measurement */
+#define SOCKET_BLOCKS 16        /* the same, over sockets: starting a stream takes a while */
 
 struct shared {
     char address[256];
@@ -31,7 +34,7 @@ static struct shared *shared;
 
 static void serve(void *arg)
 {
-    hg_class_t *hg_class = HG_Init("na+sm", HG_TRUE);
+    hg_class_t *hg_class = HG_Init(bench_protocol(), HG_TRUE);
     hg_context_t *context = HG_Context_create(hg_class);
     hg_size_t size = sizeof shared->address, length = MEMORY_SIZE;
     void *memory = malloc(length);
@@ -122,8 +125,16 @@ static void measure(const struct bench_options *options, struct client *client, 
     char what[64];
     client->size = size;
     client->times = (size_t)bench_count(options, BLOCK_BYTES) / size + 1;
-    struct bench_pair pair = bench_run_paired(pulls, client, system_calls, client, options->rounds);
     snprintf(what, sizeof what, "bulk pull, %zu KiB", size >> 10);
+    if (bench_on_sockets()) {
+        client->times *= SOCKET_BLOCKS;
+        struct bench_copy copy = {.size = size, .count = (int)client->times};
+        struct bench_peer peer = {client->pid, pulls, client};
+        struct bench_pair pair = bench_run_paired(bench_with_peer, &peer, bench_socket_stream, &copy, options->rounds);
+        bench_print_pair(options, what, &pair, "B/s", "socket stream", size == 1 << 20 ? ">= 0.85" : NULL);
+        return;
+    }
+    struct bench_pair pair = bench_run_paired(pulls, client, system_calls, client, options->rounds);
     bench_print_pair(options, what, &pair, "B/s", "process_vm_readv", size == 1 << 20 ? ">= 0.9" : NULL);
 }
 
@@ -139,7 +150,7 @@ int main(int argc, char **argv)
     client.pid = bench_fork(serve, NULL);
     while (!atomic_load(&shared->ready))
         ;
-    client.hg_class = HG_Init("na+sm", HG_FALSE);
+    client.hg_class = HG_Init(bench_protocol(), HG_FALSE);
     client.context = HG_Context_create(client.hg_class);
     client.memory = malloc(length);
     bench_require(client.memory != NULL, "malloc");

@@ -1,8 +1,9 @@
 /*
- * Null RPCs over na+sm between two processes, at the level of Mercury: latency with both sides polling, with both blocking
+ * Null RPCs between two processes, over na+sm or what DANGO_BENCH_PROTOCOL names, at the level of Mercury: latency with both sides polling, with both blocking
  * in HG_Progress call after call, with a server that has been asleep for a while, and the rate with several calls in
  * flight. The references, in the same run: a ping-pong of two spinning processes over one shared word each way, during
- * which the server stands still, and one with futexes after the same pause.
+ * which the server stands still, and one with futexes after the same pause; over a network, a ping-pong over a loopback
+ * socket.
  */
 #include "bench/support/process.h"
 #include "bench/support/reference.h"
@@ -38,7 +39,7 @@ static hg_return_t handle_null(hg_handle_t handle)
 
 static void rpc_server(void *arg)
 {
-    hg_class_t *hg_class = HG_Init("na+sm", HG_TRUE);
+    hg_class_t *hg_class = HG_Init(bench_protocol(), HG_TRUE);
     hg_context_t *context = HG_Context_create(hg_class);
     hg_size_t size = sizeof shared->address;
     hg_addr_t self;
@@ -109,8 +110,31 @@ static void measure_polling(const struct bench_options *options, struct client *
 {
     struct bench_ping ping = {.count = client->calls = bench_count(options, 20000)};
     struct bench_peer peer = {server, polling, client};
+    if (bench_on_sockets()) {
+        struct bench_pair pair = bench_run_paired(bench_with_peer, &peer, bench_socket_ping, &ping, options->rounds);
+        bench_print_pair(options, "null RPC, polling", &pair, "ns", "socket ping-pong", "<= 1.1 x");
+        return;
+    }
     struct bench_pair pair = bench_run_paired(bench_with_peer, &peer, bench_spin_ping, &ping, options->rounds);
     bench_print_pair(options, "null RPC, polling", &pair, "ns", "spin ping-pong", "<= 1500");
+}
+
+/* Both sides blocking, without pauses: nanoseconds per call. */
+static double blocking(void *arg)
+{
+    struct client *client = arg;
+    int64_t start = dango_clock_ns();
+    for (int i = 0; i < client->calls; i++)
+        call(client, 100);
+    return (double)(dango_clock_ns() - start) / client->calls;
+}
+
+static void measure_sockets(const struct bench_options *options, struct client *client, pid_t server)
+{
+    struct bench_ping ping = {.count = client->calls = bench_count(options, 20000)};
+    struct bench_peer peer = {server, blocking, client};
+    struct bench_pair pair = bench_run_paired(bench_with_peer, &peer, bench_socket_ping, &ping, options->rounds);
+    bench_print_pair(options, "null RPC, blocking", &pair, "ns", "socket ping-pong", "<= 1.1 x");
 }
 
 /* Both sides blocking in HG_Progress; with `pause_ns`, the server has been asleep for a while at each call. */
@@ -195,14 +219,15 @@ static void measure_rate(const struct bench_options *options, struct client *cli
     for (client->in_flight = 1; client->in_flight <= 64; client->in_flight *= 2) {
         char what[64];
         snprintf(what, sizeof what, "null RPC/s, polling, %u in flight", client->in_flight);
-        const char *target = client->in_flight == 16 || client->in_flight == 32 ? ">= 1e6" : NULL;
-        bench_print(options, what, bench_run(rate, client, options->rounds), "/s", target);
+        const char *target = bench_on_sockets() ? ">= 4e5" : ">= 1e6";
+        bool has_target = client->in_flight == 16 || client->in_flight == 32;
+        bench_print(options, what, bench_run(rate, client, options->rounds), "/s", has_target ? target : NULL);
     }
 }
 
 static void client_open(struct client *client)
 {
-    client->hg_class = HG_Init("na+sm", HG_FALSE);
+    client->hg_class = HG_Init(bench_protocol(), HG_FALSE);
     client->context = HG_Context_create(client->hg_class);
     client->id = HG_Register_name(client->hg_class, "null", NULL, NULL, NULL);
     HG_Addr_lookup2(client->hg_class, shared->address, &client->server);
@@ -231,6 +256,10 @@ int main(int argc, char **argv)
     measure_polling(&options, &client, pid);
     kill(pid, SIGCONT);
     atomic_store(&shared->sleepy, 1);
+    if (bench_on_sockets()) {
+        measure_sockets(&options, &client, pid);
+        kill(pid, SIGCONT);
+    }
     measure_blocking(&options, &client);
     client_close(&client);
     bench_end(pid);

@@ -21,6 +21,17 @@ void bench_require(bool condition, const char *what)
     exit(1);
 }
 
+const char *bench_protocol(void)
+{
+    const char *protocol = getenv("DANGO_BENCH_PROTOCOL");
+    return protocol ? protocol : "na+sm";
+}
+
+bool bench_on_sockets(void)
+{
+    return strncmp(bench_protocol(), "na+sm", 5) != 0;
+}
+
 void *bench_shared(size_t size)
 {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);

@@ -13,6 +13,10 @@
 /* Ends the program with "what: <text of errno>" unless the condition holds. */
 void bench_require(bool condition, const char *what);
 
+/* What endpoints are opened with: DANGO_BENCH_PROTOCOL, or na+sm. */
+const char *bench_protocol(void);
+bool bench_on_sockets(void);
+
 /* Anonymous zeroed memory, with all its pages, shared with children that are forked later. */
 void *bench_shared(size_t size);
 
