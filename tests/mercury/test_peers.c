@@ -6,7 +6,7 @@
 #include <dirent.h>
 #include <sys/resource.h>
 
-#define PEERS        100
+#define PEERS        200
 #define BASE_MAX_KIB 8192 /* resident memory of an idle server without peers */
 #define PEER_MAX_KIB 64   /* more per connection, after light traffic */
 #define PEER_MAX_FDS 2    /* socket, event descriptor */

@@ -64,8 +64,8 @@ static int bind_socket(struct tcp_domain *domain, struct na_ip_choice *choice, s
     domain->sock = socket(choice->bind.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (domain->sock < 0)
         return dango_error_set_errno(err, errno, "cannot create a socket");
-    /* A restarted server gets its port back although old connections linger. */
-    if (domain->base.listening && na_ip_port(&choice->bind) != 0)
+    /* A restarted server gets its port back although old connections, which inherit this, linger. */
+    if (domain->base.listening)
         setsockopt(domain->sock, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (bind(domain->sock, &choice->bind.any, na_ip_size(&choice->bind)))
         return bind_failed(errno, choice, err);
