@@ -5,6 +5,7 @@
  * end, so that a group can start many before it waits for the first.
  */
 #include "bedrock/client_internal.h"
+#include "mercury/dango_hg.h"
 #include "util/json.h"
 
 #include <assert.h>
@@ -91,8 +92,7 @@ int bedrock_service_open(struct bedrock_client *client, const char *address, uin
     hg_return_t hret = margo_addr_lookup(client->mid, address, &new_service->addr);
     if (hret != HG_SUCCESS) {
         bedrock_service_close(new_service);
-        return dango_error_set(err, DANGO_ERR_INVALID, "cannot use address \"%s\": %s", address,
-                               HG_Error_to_string(hret));
+        return dango_hg_explain_address(margo_get_class(client->mid), address, hret, err);
     }
     *service = new_service;
     return 0;

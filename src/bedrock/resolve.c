@@ -4,6 +4,7 @@
  */
 #include "bedrock/resolve.h"
 #include "margo/dango_margo.h"
+#include "mercury/dango_hg.h"
 #include "util/json.h"
 
 #include <assert.h>
@@ -93,8 +94,7 @@ static int set_handle(struct bedrock_dependency *item, margo_instance_id mid, co
     item->name = name;
     hg_return_t hret = margo_addr_lookup(mid, address, &item->addr);
     if (hret != HG_SUCCESS)
-        return dango_error_set(err, DANGO_ERR_NOT_FOUND, "cannot use address \"%s\": %s", address,
-                               HG_Error_to_string(hret));
+        return dango_hg_explain_address(margo_get_class(mid), address, hret, err);
     return 0;
 }
 

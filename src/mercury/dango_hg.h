@@ -47,6 +47,10 @@ const struct dango_hg_protocol *dango_hg_protocols(void);
 /* Canonical protocol string of a class ("na+sm"); valid as long as the class. */
 const char *dango_hg_class_protocol(const hg_class_t *hg_class);
 
+/* Why HG_Addr_lookup2() returned `ret` for that address, for people: the protocol of the address is not the class's, the
+ * text is malformed, or the host is unknown. Returns the code of the error. */
+int dango_hg_explain_address(const hg_class_t *hg_class, const char *address, hg_return_t ret, struct dango_error *err);
+
 /* Largest serialised input or output, in bytes, that the class accepts from a peer (default 256 MiB):
  * larger ones fail at the sender with HG_MSGSIZE and are refused by the receiver. */
 void dango_hg_set_max_message_size(hg_class_t *hg_class, size_t size_bytes);

@@ -65,6 +65,27 @@ hg_return_t HG_Addr_lookup2(hg_class_t *hg_class, const char *name, hg_addr_t *a
     return *addr ? HG_SUCCESS : HG_NOMEM;
 }
 
+int dango_hg_explain_address(const hg_class_t *hg_class, const char *address, hg_return_t ret, struct dango_error *err)
+{
+    const char *protocol = hg_class->protocol;
+    int length = (int)strcspn(address, ":");
+
+    switch (ret) {
+    case HG_PROTONOSUPPORT:
+        return dango_error_set(err, DANGO_ERR_UNSUPPORTED,
+                               "the address is %s, but this process speaks %s: start it with \"%.*s\"", address,
+                               protocol, length, address);
+    case HG_INVALID_ARG:
+        return dango_error_set(err, DANGO_ERR_INVALID, "\"%s\" is not an address of %s (such as %s)", address, protocol,
+                               hg_class->domain->address);
+    case HG_HOSTUNREACH:
+        return dango_error_set(err, DANGO_ERR_NOT_FOUND, "the host of address \"%s\" cannot be found", address);
+    default:
+        return dango_error_set(err, DANGO_ERR_INTERNAL, "cannot use address \"%s\": %s", address,
+                               HG_Error_to_string(ret));
+    }
+}
+
 static void run_lookup(struct hgi_entry *entry)
 {
     struct hgi_op *op = container_of(entry, struct hgi_op, entry);

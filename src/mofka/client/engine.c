@@ -4,6 +4,7 @@
 #include "mofka/client/engine.h"
 
 #include "margo/dango_margo.h"
+#include "mercury/dango_hg.h"
 #include "util/json.h"
 #include "util/list.h"
 #include "util/log.h"
@@ -182,8 +183,7 @@ int mofka_target_init(struct mofka_target *target, struct mofka_engine *engine, 
     if (ret == HG_SUCCESS)
         return 0;
     mofka_target_fini(target);
-    return dango_error_set(err, DANGO_ERR_INVALID, "address \"%s\" is not usable: %s", address,
-                           HG_Error_to_string(ret));
+    return dango_hg_explain_address(margo_get_class(engine->mid), address, ret, err);
 }
 
 void mofka_target_fini(struct mofka_target *target)
