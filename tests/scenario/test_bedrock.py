@@ -245,5 +245,13 @@ def test_margo_info_tells_what_starts():
     assert re.search(r"^na\+sm://\tna\tsm\tYES\tna\+sm://\S+$", table, re.M)
     entries = json.loads(run(["margo-info", "--json"]).stdout)
     assert {e["addr"]: e["result"] for e in entries}["na+sm://"] is True
-    assert all(e.get("reason") for e in entries if not e["result"])
+    assert {e["addr"]: e["result"] for e in entries}["tcp://"] is True
+    assert all(e.get("reason") and e["example_runtime_addr"] == "N/A" for e in entries if not e["result"])
+    assert [e["index"] for e in entries] == list(range(21)) and entries[0]["addr"] == "ofi+tcp://"
+    assert re.search(r"^tcp://\t-\ttcp\tYES\ttcp://\S+:\d+$", table, re.M)
+    assert re.search(r"^ucx\+rc://\tucx\trc\tNO\tN/A\tnot supported", table, re.M)
+    assert table.index("YES") < table.index("NO\t") and "libdango" in table and "libc.so" not in table
+    assert "libc.so" in run(["margo-info", "-l"]).stdout
+    single = run(["margo-info", "tcp://127.0.0.1"]).stdout
+    assert re.fullmatch(r"tcp://127\.0\.0\.1\tYES\truntime address: tcp://127\.0\.0\.1:\d+\n", single)
     assert run(["margo-info", "nonsense"], check=False).returncode == 255

@@ -1,24 +1,33 @@
 /*
- * margo-info: which transports are built in, and does each start here? It starts a server on each known protocol and
- * says what came of it: protocol, class, name, YES or NO, and an example address or the reason.
+ * margo-info: which transports are there, and does each start here? It starts a server on each specifier that the
+ * original's tool knows, in the same order, and says what came of it, those that work first:
  *
- * Exit status: 0; 255 when the one protocol that was asked for does not start; 1 for a wrong command line.
+ *     ### description ###
+ *     SPECIFIER <tab> CLASS <tab> PROTOCOL <tab> YES|NO <tab> example address | N/A <tab> reason
+ *
+ * then which libraries for communication are loaded (with -l: all libraries). With a specifier, only that one. --json
+ * prints the table as an array of objects, and nothing else.
+ *
+ * Exit status: 0; 255 when the one specifier that was asked for does not start; 1 for a wrong command line.
  */
 #include "bedrock/output.h"
 #include "bedrock/programs/cli.h"
 #include "margo/dango_margo.h"
 #include "util/json.h"
 
+#include <dlfcn.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static bool as_json;
+static bool as_json, all_libraries;
 static const char *log_level;
 
 static const struct cli_option options[] = {
     {'j', "json", NULL, "print an array of JSON objects", .flag = &as_json},
+    {'l', "libraries", NULL, "list all loaded libraries, not only those for communication", .flag = &all_libraries},
     {'v', "verbose", "LEVEL", "level of log messages (default off)", .value = &log_level},
     CLI_END,
 };
@@ -31,13 +40,29 @@ static const struct cli_program program = {
 };
 
 static const struct transport {
-    const char *protocol, *description;
+    const char *specifier, *description;
 } transports[] = {
-    {"na+sm://", "shared memory on one node"},      {"tcp://", "TCP, any network"},
-    {"ofi+tcp://", "libfabric over TCP"},           {"ofi+verbs://", "libfabric over InfiniBand or RoCE"},
-    {"ofi+cxi://", "libfabric over Slingshot"},     {"ofi+opx://", "libfabric over Omni-Path Express"},
-    {"ofi+psm2://", "libfabric over Omni-Path"},    {"ofi+gni://", "libfabric over Aries or Gemini"},
-    {"ofi+shm://", "libfabric over shared memory"}, {"ofi+sockets://", "libfabric over sockets (old)"},
+    {"ofi+tcp://", "libfabric tcp provider for TCP networks"},
+    {"ofi+verbs://", "libfabric verbs provider for InfiniBand or RoCE networks"},
+    {"ofi+shm://", "libfabric shm provider for shared memory"},
+    {"ofi+sockets://", "libfabric sockets provider for TCP networks (superseded by ofi+tcp)"},
+    {"ofi+psm2://", "libfabric psm2 provider for Omni-Path networks"},
+    {"ofi+opx://", "libfabric opx provider for Omni-Path networks"},
+    {"ofi+gni://", "libfabric gni provider for Cray Aries networks"},
+    {"ofi+cxi://", "libfabric cxi provider for HPE Slingshot networks"},
+    {"psm+psm://", "integrated psm plugin for True Scale networks"},
+    {"psm2+psm2://", "integrated psm2 plugin for Omni-Path networks"},
+    {"na+sm://", "integrated shared memory transport for one node"},
+    {"bmi+tcp://", "BMI tcp module for TCP networks"},
+    {"ucx+tcp://", "UCX TCP/IP"},
+    {"ucx+rc://", "UCX RC (reliable connection)"},
+    {"ucx+ud://", "UCX UD (unreliable datagram)"},
+    {"ucx+dc://", "UCX DC (dynamic connection)"},
+    {"ucx+all://", "UCX default/automatic transport selection"},
+    {"tcp://", "TCP/IP, integrated transport over sockets"},
+    {"verbs://", "InfiniBand or RoCE, default transport"},
+    {"sm://", "shared memory, default transport"},
+    {"psm2://", "Omni-Path, default transport"},
 };
 #define TRANSPORT_COUNT (sizeof transports / sizeof *transports)
 
@@ -46,13 +71,36 @@ struct result {
     char text[DANGO_ERROR_TEXT_MAX]; /* an address, or why not */
 };
 
+static bool can_load(const char *library)
+{
+    void *handle = dlopen(library, RTLD_LAZY | RTLD_LOCAL);
+    if (handle)
+        dlclose(handle);
+    return handle != NULL;
+}
+
+/* The families of transports that are not ours to build in, and what they need. */
+static const char *missing_family(const char *specifier)
+{
+    static const char *const others[] = {"ucx+", "bmi+", "psm+", "psm2+"};
+    static const char *const on_libfabric[] = {"ofi+", "verbs:", "psm2:", "cxi:"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strncmp(specifier, others[i], strlen(others[i])) == 0)
+            return "not supported; tcp runs on everything that has IP addresses";
+    for (size_t i = 0; i < sizeof on_libfabric / sizeof *on_libfabric; i++)
+        if (strncmp(specifier, on_libfabric[i], strlen(on_libfabric[i])) == 0 && !can_load("libfabric.so.1"))
+            return "libfabric is not installed (package libfabric1)";
+    return NULL;
+}
+
 static void try_transport(const char *protocol, struct result *result)
 {
     struct dango_error err = {0};
     *result = (struct result){0};
     margo_instance_id mid = dango_margo_init(protocol, MARGO_SERVER_MODE, NULL, &err);
     if (mid == MARGO_INSTANCE_NULL) {
-        snprintf(result->text, sizeof result->text, "%s", err.text);
+        const char *missing = missing_family(protocol);
+        snprintf(result->text, sizeof result->text, "%s", missing ? missing : err.text);
         return;
     }
     hg_addr_t self = HG_ADDR_NULL;
@@ -74,9 +122,15 @@ static void split(const char *protocol, char class_name[16], char name[32])
 static void print_line(const char *protocol, const char *description, const struct result *result)
 {
     char class_name[16], name[32];
+    bool colours = isatty(STDOUT_FILENO);
+    const char *on = !colours ? "" : result->works ? "\033[32m" : "\033[31m";
     split(protocol, class_name, name);
-    printf("### %s ###\n%s\t%s\t%s\t%s\t%s\n", description, protocol, class_name, name, result->works ? "YES" : "NO",
-           result->text);
+    printf("%s### %s ###\n%s\t%s\t%s\t", on, description, protocol, class_name, name);
+    if (result->works)
+        printf("YES\t%s", result->text);
+    else
+        printf("NO\tN/A\t%s", result->text);
+    puts(colours ? "\033[0m" : "");
 }
 
 static struct json_object *to_json(size_t index, const char *protocol, const char *description,
@@ -91,8 +145,9 @@ static struct json_object *to_json(size_t index, const char *protocol, const cha
     json_object_object_add(json, "proto", json_object_new_string(name));
     json_object_object_add(json, "desc", json_object_new_string(description));
     json_object_object_add(json, "result", json_object_new_boolean(result->works));
-    json_object_object_add(json, result->works ? "example_runtime_addr" : "reason",
-                           json_object_new_string(result->text));
+    json_object_object_add(json, "example_runtime_addr", json_object_new_string(result->works ? result->text : "N/A"));
+    if (!result->works)
+        json_object_object_add(json, "reason", json_object_new_string(result->text));
     return json;
 }
 
@@ -100,7 +155,7 @@ static void print_json(const struct transport *list, const struct result *result
 {
     struct json_object *array = json_object_new_array();
     for (size_t i = 0; i < count; i++)
-        json_object_array_add(array, to_json(i, list[i].protocol, list[i].description, &results[i]));
+        json_object_array_add(array, to_json(i, list[i].specifier, list[i].description, &results[i]));
     char *text = dango_bedrock_json_text(array, true);
     puts(text);
     free(text);
@@ -116,9 +171,61 @@ static void print_table(const struct transport *list, const struct result *resul
     for (int works = 1; works >= 0; works--) {
         for (size_t i = 0; i < count; i++) {
             if (results[i].works == works)
-                print_line(list[i].protocol, list[i].description, &results[i]);
+                print_line(list[i].specifier, list[i].description, &results[i]);
         }
     }
+}
+
+/* ---- libraries ---- */
+
+static bool for_communication(const char *path)
+{
+    static const char *const names[] = {"libdango", "libfabric", "libucp", "libuct", "libibverbs", "librdmacm",
+                                        "libcxi",   "libpsm",    "libmpi", "libopx", "libefa"};
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strncmp(name, names[i], strlen(names[i])) == 0)
+            return true;
+    return false;
+}
+
+static int print_library(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    (void)size, (void)arg;
+    if (info->dlpi_name && *info->dlpi_name && (all_libraries || for_communication(info->dlpi_name)))
+        printf("\t%s\n", info->dlpi_name);
+    return 0;
+}
+
+static void print_notes(void)
+{
+    printf("\nA transport that says YES starts here; whether others can be reached is for the network to decide.\n"
+           "Tools that tell more: ip address (interfaces for tcp), fi_info (libfabric), ibstat (InfiniBand).\n"
+           "\nLoaded libraries%s:\n",
+           all_libraries ? "" : " for communication (-l: all)");
+    dl_iterate_phdr(print_library, NULL);
+}
+
+/* ---- one specifier ---- */
+
+static void warn_if_unknown(const char *specifier)
+{
+    size_t length = strcspn(specifier, ":");
+    for (size_t i = 0; i < TRANSPORT_COUNT; i++)
+        if (strcspn(transports[i].specifier, ":") == length && strncmp(transports[i].specifier, specifier, length) == 0)
+            return;
+    fprintf(stderr, "margo-info: warning: \"%s\" is none of the known specifiers:", specifier);
+    for (size_t i = 0; i < TRANSPORT_COUNT; i++)
+        fprintf(stderr, " %s", transports[i].specifier);
+    fputc('\n', stderr);
+}
+
+static void print_single(const char *specifier, const struct result *result)
+{
+    if (result->works)
+        printf("%s\tYES\truntime address: %s\n", specifier, result->text);
+    else
+        printf("%s\tNO\t%s\n", specifier, result->text);
 }
 
 int main(int argc, char **argv)
@@ -128,12 +235,18 @@ int main(int argc, char **argv)
     const struct transport single = {asked, "as asked for"};
     const struct transport *list = asked ? &single : transports;
     size_t count = asked ? 1 : TRANSPORT_COUNT;
-    cli_set_log_level(&program, log_level, "off");
+    cli_set_log_level(&program, log_level, asked ? "info" : "off");
+    if (asked)
+        warn_if_unknown(asked);
     for (size_t i = 0; i < count; i++)
-        try_transport(list[i].protocol, &results[i]);
+        try_transport(list[i].specifier, &results[i]);
     if (as_json)
         print_json(list, results, count);
+    else if (asked)
+        print_single(asked, &results[0]);
     else
         print_table(list, results, count);
+    if (!as_json && (!asked || all_libraries))
+        print_notes();
     return asked && !results[0].works ? 255 : 0;
 }
