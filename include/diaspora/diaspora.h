@@ -133,6 +133,14 @@ int diaspora_topic_exists(diaspora_driver *driver, const char *name, bool *exist
 /* JSON object {name: description}, sorted by name, as text to be freed with free(). NULL on error. */
 char *diaspora_topic_list(diaspora_driver *driver, diaspora_error *err);
 
+/*
+ * Deletes a topic with its events and positions. Options: {"force": false, "keep_data": false}. DANGO_ERR_BUSY while it has
+ * producers or consumers; with `force` those fail with DIASPORA_NOT_FOUND. With `keep_data` what it has stored stays where
+ * it is. After a failure the topic is there or the call can be repeated. Partitions on servers that cannot be reached are
+ * forgotten; what they have stored stays, and where that is is logged.
+ */
+int diaspora_topic_delete(diaspora_driver *driver, const char *name, const char *options, diaspora_error *err);
+
 diaspora_topic *diaspora_topic_open(diaspora_driver *driver, const char *name, diaspora_error *err);
 void diaspora_topic_close(diaspora_topic *topic);
 const char *diaspora_topic_name(const diaspora_topic *topic);

@@ -53,7 +53,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_topic_create, cli_topic_list, cli_topic_positions, cli_topic_positions_reset,
-    cli_topic_positions_delete, cli_topic_complete, cli_produce, cli_consume;
+    cli_topic_positions_delete, cli_topic_complete, cli_topic_delete, cli_produce, cli_consume;
 
 /* ---- connect.c -------------------------------------------------------------------------------------------------- */
 

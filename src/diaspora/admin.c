@@ -1,5 +1,6 @@
 /*
- * What operators do to topics: saved positions, the end of the stream. Drivers do it for one partition; here it is done for all of them.
+ * What operators do to topics: saved positions, the end of the stream, deletion. Drivers do most of it for one
+ * partition; here it is done for all of them.
  *
  * Several partitions are changed one after the other: after a failure those before the one that the error names have been
  * changed. Doing it again is harmless.
@@ -145,4 +146,32 @@ int diaspora_topic_delete_position(diaspora_topic *topic, const char *consumer, 
                                    diaspora_error *err)
 {
     return change(topic, consumer, options, delete_options, true, err);
+}
+
+/* ---- deletion ---- */
+
+struct delete_settings {
+    bool force, keep_data;
+};
+
+static const struct dango_option deletion_options[] = {
+    DANGO_OPTION_BOOL("force", struct delete_settings, force, false, "even while it has producers or consumers"),
+    DANGO_OPTION_BOOL("keep_data", struct delete_settings, keep_data, false, "what it has stored stays where it is"),
+    DANGO_OPTION_END,
+};
+
+int diaspora_topic_delete(diaspora_driver *driver, const char *name, const char *options, diaspora_error *err)
+{
+    assert(driver && name);
+    struct delete_settings settings = {0};
+    struct json_object *json;
+    if (!driver->ops->topic_delete)
+        return dango_error_set(err, DIASPORA_UNSUPPORTED, "driver \"%s\" cannot delete topics", driver->ops->type);
+    int status = dsp_options_text(options, "options", &json, err);
+    if (status != 0)
+        return status;
+    status = dango_options_parse(deletion_options, json, "", &settings, err);
+    json_object_put(json);
+    return status == 0 ? driver->ops->topic_delete(driver->handle, name, settings.force, settings.keep_data, err)
+                       : status;
 }

@@ -193,6 +193,9 @@ struct diaspora_driver_ops {
 
     /* For operators; may be NULL if the back-end knows nothing of the kind. All may block. */
 
+    /* Deletes a topic with its events (unless they are to be kept) and positions. DANGO_ERR_BUSY while it has producers or
+     * consumers, unless forced: then those get DANGO_ERR_NOT_FOUND. After a failure it can be done again. */
+    int (*topic_delete)(void *driver, const char *name, bool force, bool keep_data, struct dango_error *err);
     /* {"first": ID, "end": ID, "complete": BOOL, "producers": N, "consumers": N,
      *  "positions": {CONSUMER: {"position": ID, "connected": N}}} of a partition; one reference. */
     int (*topic_inspect)(void *topic, size_t partition, struct json_object **state, struct dango_error *err);

@@ -255,7 +255,7 @@ static void random_messages_disturb_nobody(void **state)
         unsigned char bytes[300];
         size_t size = random_below(&seed, sizeof bytes);
         enum mofka_rpc rpc = (enum mofka_rpc)random_below(&seed, MOFKA_RPC_COUNT);
-        if (rpc == MOFKA_RPC_COMPLETE) /* is meant to disturb */
+        if (rpc == MOFKA_RPC_COMPLETE || rpc == MOFKA_RPC_ERASE) /* are meant to disturb */
             continue;
         struct mofka_answer answer;
         random_fill(&seed, bytes, size);

@@ -60,6 +60,18 @@ static int inspect(const struct mofka_target *target, struct inspection *inspect
     return code;
 }
 
+int mofka_inspect_users(const struct mofka_target *target, uint64_t *users, struct dango_error *err)
+{
+    struct mofka_inspect_request request;
+    struct mofka_inspect_answer answer;
+    mofka_request_head_init(&request.head, 0);
+    diaspora_segment part = {&request, sizeof request};
+    int code = mofka_call(target, MOFKA_RPC_INSPECT, &part, 1, &answer, sizeof answer, err);
+    if (code == 0)
+        *users = (uint64_t)answer.producers + answer.consumers;
+    return code;
+}
+
 int mofka_topic_inspect(void *topic, size_t partition, struct json_object **state, struct dango_error *err)
 {
     struct mofka_topic_partition *where;

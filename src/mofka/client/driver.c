@@ -142,6 +142,7 @@ static const struct diaspora_driver_ops ops = {
     .source_extent = mofka_source_extent,
     .source_skipped = mofka_source_skipped,
     .source_close = mofka_source_close,
+    .topic_delete = mofka_topic_delete,
     .topic_inspect = mofka_topic_inspect,
     .topic_set_position = mofka_topic_set_position,
     .topic_complete = mofka_topic_complete,

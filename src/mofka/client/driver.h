@@ -4,6 +4,7 @@
  *     driver.c    opening: group file, engine, master database; the table
  *     options.c   option tables, and what they make of the options of a topic
  *     topic.c     creation (all or nothing), opening, listing
+ *     delete.c    deletion of topics
  *     admin.c     what operators do to partitions
  *     memory.c    buffers registered for the network
  *     sink.c      batches to a partition
@@ -54,7 +55,11 @@ void mofka_topic_close(void *topic);
 int mofka_topic_partition(struct mofka_topic *topic, size_t i, struct mofka_topic_partition **partition,
                           struct dango_error *err);
 
+/* delete.c */
+int mofka_topic_delete(void *driver, const char *name, bool force, bool keep_data, struct dango_error *err);
+
 /* admin.c: see struct diaspora_driver_ops */
+int mofka_inspect_users(const struct mofka_target *target, uint64_t *users, struct dango_error *err);
 int mofka_topic_inspect(void *topic, size_t partition, struct json_object **state, struct dango_error *err);
 int mofka_topic_set_position(void *topic, size_t partition, const struct diaspora_position_change *change,
                              struct dango_error *err);

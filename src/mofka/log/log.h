@@ -108,6 +108,9 @@ struct mofka_log_removal {
  */
 int dango_mofka_log_trim(struct mofka_log *log, const struct mofka_log_retention *retention,
                          struct mofka_log_removal *removal, struct dango_error *err);
+/* Removes the directory with everything in it, under another name (<directory>.deleted) until it is empty. What is written
+ * and read by those who are still at it goes nowhere. */
+int dango_mofka_log_erase(struct mofka_log *log, struct dango_error *err);
 /* How many chunks there are. */
 size_t dango_mofka_log_num_chunks(struct mofka_log *log);
 /* Where the first sealed chunk ends: the id that everybody must have passed before anything can go; 0 without one. */

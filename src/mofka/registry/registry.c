@@ -121,7 +121,8 @@ int dango_mofka_registry_begin(struct mofka_registry *registry, const char *topi
         yk_collection_create(registry->database, mofka_registry_key(key, topic, "partitions"), YOKAN_MODE_DEFAULT);
     if (ret == YOKAN_ERR_KEY_EXISTS)
         return dango_error_set(err, DANGO_ERR_EXISTS,
-                               "topic \"%s\" is being created by somebody else, or a creator was killed half-way",
+                               "topic \"%s\" is being created by somebody else, or a creator or deleter was killed "
+                               "half-way: then \"diaspora-ctl topic delete\" clears it away",
                                topic);
     return ret == YOKAN_SUCCESS ? 0 : mofka_registry_error(registry, ret, err);
 }
@@ -156,11 +157,26 @@ int dango_mofka_registry_publish(struct mofka_registry *registry, const char *to
     return ret == YOKAN_SUCCESS ? 0 : mofka_registry_error(registry, ret, err);
 }
 
+int dango_mofka_registry_unpublish(struct mofka_registry *registry, const char *topic, struct dango_error *err)
+{
+    /* The first key is the one by which topics are found. */
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        char key[MOFKA_KEY_SIZE];
+        mofka_registry_key(key, topic, key_names[i]);
+        yk_return_t ret = yk_erase(registry->database, YOKAN_MODE_DEFAULT, key, strlen(key));
+        if (ret != YOKAN_SUCCESS && ret != YOKAN_ERR_KEY_NOT_FOUND)
+            return mofka_registry_error(registry, ret, err);
+    }
+    return 0;
+}
+
 int dango_mofka_registry_drop(struct mofka_registry *registry, const char *topic, struct dango_error *err)
 {
     char key[MOFKA_KEY_SIZE];
     yk_return_t ret =
         yk_collection_drop(registry->database, mofka_registry_key(key, topic, "partitions"), YOKAN_MODE_DEFAULT);
+    if (ret == YOKAN_ERR_KEY_NOT_FOUND)
+        return dango_error_set(err, DANGO_ERR_NOT_FOUND, "there is no topic \"%s\"", topic);
     return ret == YOKAN_SUCCESS ? 0 : mofka_registry_error(registry, ret, err);
 }
 

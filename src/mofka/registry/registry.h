@@ -47,6 +47,9 @@ int dango_mofka_registry_add_partition(struct mofka_registry *registry, const ch
                                        struct json_object *partition, struct dango_error *err);
 int dango_mofka_registry_publish(struct mofka_registry *registry, const char *topic,
                                  const struct diaspora_topic_description *description, struct dango_error *err);
+/* The first step of deletion: the topic is no more, for clients and for servers that come back. What `drop` removes tells
+ * until then which partitions are left. Nothing happens when it is no topic (any more). */
+int dango_mofka_registry_unpublish(struct mofka_registry *registry, const char *topic, struct dango_error *err);
 int dango_mofka_registry_drop(struct mofka_registry *registry, const char *topic, struct dango_error *err);
 
 /* Fills the description, one reference each. */
@@ -62,7 +65,8 @@ struct mofka_partition_record {
     struct json_object *json; /* the document; borrowed */
 };
 
-/* Calls `visit` with each partition of a topic, in their order; stops at the first failure of it, and returns that. */
+/* Calls `visit` with each partition of a topic, in their order; stops at the first failure of it, and returns that.
+ * DANGO_ERR_NOT_FOUND when there is no topic, nor what is left of one. */
 int dango_mofka_registry_partitions(struct mofka_registry *registry, const char *topic,
                                     int (*visit)(void *arg, const struct mofka_partition_record *record,
                                                  struct dango_error *err),

@@ -1,5 +1,5 @@
 /*
- * What operators ask: the state of the partition with the saved positions, moves of positions, and its end. Mostly served by ULTs, because
+ * What operators ask: the state of the partition with the saved positions, moves of positions, its end, and its deletion. Mostly served by ULTs, because
  * much may have to be looked at.
  *
  * A position is not moved under a consumer that uses it, unless that is forced: then the consumer is shut out first. From
@@ -167,5 +167,35 @@ void mofka_handle_complete(struct mofka_request *request)
     if (code == 0)
         code = dango_mofka_partition_end(request->provider->partition, &request->reception, &request->err);
     if (code != 0)
+        mofka_request_fail(request, &request->err);
+}
+
+/* ---- deletion ---- */
+
+/* The body of a ULT. Sessions that come while others are shut out are refused. */
+static void erase(void *arg)
+{
+    struct mofka_request *request = arg;
+    struct mofka_provider *provider = request->provider;
+    struct mofka_request_head head;
+    struct dango_error why, *err = &request->err;
+    struct mofka_log *log = dango_mofka_partition_log(provider->partition);
+    int code = dango_mofka_decode_request(&request->message, &head, sizeof head, err);
+    if (code == 0) {
+        atomic_store(&provider->deleted, true);
+        dango_error_set(&why, DANGO_ERR_NOT_FOUND, "the topic has been deleted");
+        code = mofka_sessions_fence(provider, NULL, &why, err);
+    }
+    if (code == 0 && log && !(head.flags & MOFKA_ERASE_KEEP))
+        code = dango_mofka_log_erase(log, err);
+    if (code == 0)
+        mofka_request_answer_done(request);
+    else
+        mofka_request_fail(request, err);
+}
+
+void mofka_handle_erase(struct mofka_request *request)
+{
+    if (mofka_request_continue(request, erase) != 0)
         mofka_request_fail(request, &request->err);
 }

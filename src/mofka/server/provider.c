@@ -14,7 +14,7 @@ static const struct {
     {"mofka_read", mofka_handle_read},           {"mofka_acknowledge", mofka_handle_acknowledge},
     {"mofka_renew", mofka_handle_renew},         {"mofka_close", mofka_handle_close},
     {"mofka_inspect", mofka_handle_inspect},     {"mofka_set_position", mofka_handle_set_position},
-    {"mofka_complete", mofka_handle_complete},
+    {"mofka_complete", mofka_handle_complete},   {"mofka_erase", mofka_handle_erase},
 };
 
 /* ---- memory of the partition ---- */

@@ -137,7 +137,7 @@ struct mofka_endpoint {
     hg_id_t id;
 };
 
-#define MOFKA_ENDPOINT_COUNT 11
+#define MOFKA_ENDPOINT_COUNT 12
 
 struct mofka_provider {
     struct mofka_provider_settings settings;
@@ -149,6 +149,7 @@ struct mofka_provider {
     struct mofka_endpoint endpoints[MOFKA_ENDPOINT_COUNT];
     atomic_uint active; /* requests */
     atomic_bool closing;
+    atomic_bool deleted; /* the topic is: nobody is let in any more */
     ABT_mutex idle_lock;
     ABT_cond idle; /* active fell to 0 while closing */
 
@@ -209,7 +210,7 @@ void mofka_sessions_close(struct mofka_provider *provider,
 void mofka_sessions_count(struct mofka_provider *provider, uint32_t *producers, uint32_t *consumers);
 /* How many consumers of a name there are. */
 uint32_t mofka_sessions_of(struct mofka_provider *provider, const char *name);
-/* Shuts out the consumers of a name: whatever they ask for from now on is answered by `why`. */
+/* Shuts out the consumers of a name (NULL: everybody): whatever they ask for from now on is answered by `why`. */
 int mofka_sessions_fence(struct mofka_provider *provider, const char *name, const struct dango_error *why,
                          struct dango_error *err);
 int mofka_sessions_watch(struct mofka_provider *provider, struct dango_error *err);
@@ -227,6 +228,7 @@ void mofka_handle_close(struct mofka_request *request);
 void mofka_handle_inspect(struct mofka_request *request);
 void mofka_handle_set_position(struct mofka_request *request);
 void mofka_handle_complete(struct mofka_request *request);
+void mofka_handle_erase(struct mofka_request *request);
 
 /* control.c: the id at which a subscription, or an operator, wants to start. */
 int mofka_start_position(struct mofka_provider *provider, enum diaspora_start start, uint64_t start_id,

@@ -42,6 +42,8 @@ static int add_to_table(struct mofka_provider *provider, struct mofka_session *s
     unsigned before = HASH_COUNT(provider->sessions);
     if (atomic_load(&provider->closing))
         code = dango_error_set(err, DANGO_ERR_DISCONNECTED, "the partition is being closed");
+    else if (atomic_load(&provider->deleted))
+        code = dango_error_set(err, DANGO_ERR_NOT_FOUND, "the topic has been deleted");
     else if (before >= MOFKA_SESSIONS_MAX)
         code = dango_error_set(err, DANGO_ERR_BUSY, "the partition has %u clients already", MOFKA_SESSIONS_MAX);
     else if (other || session->token == 0)
@@ -240,13 +242,21 @@ uint32_t mofka_sessions_of(struct mofka_provider *provider, const char *name)
     return count;
 }
 
-/* A consumer of that name that is not shut out, with a reference; NULL when there is none. */
-static struct mofka_session *find_consumer(struct mofka_provider *provider, const char *name)
+/* Whether a session is to be shut out with the consumers of that name, or (NULL) with everybody, and is not yet. */
+static bool is_meant(const struct mofka_session *session, const char *name)
+{
+    if (atomic_load(&session->fence))
+        return false;
+    return !name || (session->consumer && strcmp(session->name, name) == 0);
+}
+
+/* A session that is meant, with a reference; NULL when there is none. */
+static struct mofka_session *find_meant(struct mofka_provider *provider, const char *name)
 {
     struct mofka_session *session, *next, *found = NULL;
     pthread_mutex_lock(&provider->lock);
     HASH_ITER (hh, provider->sessions, session, next) {
-        if (is_consumer(session) && strcmp(session->name, name) == 0) {
+        if (is_meant(session, name)) {
             found = session;
             atomic_fetch_add(&found->references, 1);
             break;
@@ -259,7 +269,7 @@ static struct mofka_session *find_consumer(struct mofka_provider *provider, cons
 int mofka_sessions_fence(struct mofka_provider *provider, const char *name, const struct dango_error *why,
                          struct dango_error *err)
 {
-    for (struct mofka_session *session; (session = find_consumer(provider, name));) {
+    for (struct mofka_session *session; (session = find_meant(provider, name));) {
         struct dango_error *fence = malloc(sizeof *fence);
         if (fence) {
             *fence = *why;

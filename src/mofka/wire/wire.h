@@ -14,6 +14,7 @@
  *     mofka_inspect       consumer name to go on behind     state, a page of saved positions
  *     mofka_set_position  consumer name, where to           –                                      an operator's
  *     mofka_complete      –                                 –; an operator's: nothing follows
+ *     mofka_erase         –                                 –; an operator's: the topic is deleted
  *
  * Every request of a session carries its token, a random number. Those that open one, and those of operators, have none. Every message starts
  * with a fixed structure below, little endian, copied as it is; what follows it is described beside it. Every answer
@@ -201,6 +202,9 @@ struct mofka_read_answer {
     uint32_t flags;
     uint64_t size;
 };
+
+/* Flag of erase: the files stay. */
+enum { MOFKA_ERASE_KEEP = 1 };
 
 enum { MOFKA_STATE_MORE = 1, MOFKA_STATE_COMPLETE = 2 };
 

@@ -1,0 +1,147 @@
+/*
+ * Deleting a topic:
+ *
+ *     count its users       and stop here if there are any, unless it is forced
+ *     unpublish             from here on it is no topic: clients do not find it, servers that come back do not start it
+ *     each partition        shuts out its users, removes its files; its provider is removed
+ *     drop                  the list of partitions
+ *
+ * Whatever is interrupted, doing it again goes on: the list of partitions stays until the end. A partition whose server is
+ * away, or that its server does not serve, cannot remove its files: it is told where they are, and they stay.
+ */
+#include "mofka/client/driver.h"
+
+#include "util/json.h"
+#include "util/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct deletion {
+    struct mofka_driver *driver;
+    const char *topic;
+    bool keep_data;
+    uint64_t users;
+    size_t count; /* partitions seen */
+};
+
+static int open_target(const struct deletion *deletion, struct json_object *partition, struct mofka_target *target,
+                       struct dango_error *err)
+{
+    const char *address = dango_json_get_string(partition, "address");
+    int64_t id = json_object_get_int64(dango_json_get(partition, "provider_id"));
+    if (!address || id < 0 || id > UINT16_MAX)
+        return dango_error_set(err, DANGO_ERR_CORRUPT, "the master database has no sound record of it");
+    return mofka_target_init(target, deletion->driver->engine, address, (uint16_t)id, err);
+}
+
+static int count_users(void *arg, const struct mofka_partition_record *record, struct dango_error *err)
+{
+    struct deletion *deletion = arg;
+    struct mofka_target target;
+    uint64_t users;
+    (void)err; /* a partition that cannot be asked has no users */
+    if (open_target(deletion, record->json, &target, NULL) != 0)
+        return 0;
+    if (mofka_inspect_users(&target, &users, NULL) == 0)
+        deletion->users += users;
+    mofka_target_fini(&target);
+    return 0;
+}
+
+static int erase(const struct deletion *deletion, const struct mofka_target *target, struct dango_error *err)
+{
+    struct mofka_request_head request;
+    struct mofka_answer answer;
+    mofka_request_head_init(&request, 0);
+    request.flags = deletion->keep_data ? MOFKA_ERASE_KEEP : 0;
+    diaspora_segment part = {&request, sizeof request};
+    return mofka_call(target, MOFKA_RPC_ERASE, &part, 1, &answer, sizeof answer, err);
+}
+
+/* Tells what deletion cannot remove. */
+static void tell_remains(const struct deletion *deletion, struct json_object *partition, const char *why)
+{
+    struct json_object *config = dango_json_get(dango_json_get(partition, "provider"), "config");
+    const char *type = config ? dango_json_get_string(config, "type") : NULL;
+    const char *path = dango_json_get_string(dango_json_get(config, "partition"), "path");
+    const char *uuid = dango_json_get_string(partition, "uuid");
+    if (deletion->keep_data || !type || strcmp(type, "memory") == 0)
+        return;
+    if (path && uuid)
+        log_warning("mofka", "partition %zu of topic \"%s\": %s: its files, if any, stay in %s/%s-%s", deletion->count,
+                    deletion->topic, why, path, deletion->topic, uuid);
+    else
+        log_warning("mofka", "partition %zu of topic \"%s\": %s: what it has stored stays there", deletion->count,
+                    deletion->topic, why);
+}
+
+/* The provider has shut out everybody: ends it. */
+static int remove_provider(const struct deletion *deletion, struct json_object *partition, const char *address,
+                           struct dango_error *err)
+{
+    const char *name = dango_json_get_string(dango_json_get(partition, "provider"), "name");
+    struct bedrock_service *server;
+    char spec[32];
+    snprintf(spec, sizeof spec, "mofka:%d", (int)json_object_get_int(dango_json_get(partition, "provider_id")));
+    int code = bedrock_service_open(deletion->driver->bedrock, address, 0, &server, err);
+    if (code != 0)
+        return code;
+    code = bedrock_service_remove_provider(server, name ? name : spec, err);
+    bedrock_service_close(server);
+    return code;
+}
+
+static int delete_partition(void *arg, const struct mofka_partition_record *record, struct dango_error *err)
+{
+    struct deletion *deletion = arg;
+    struct json_object *config = dango_json_get(dango_json_get(record->json, "provider"), "config");
+    const char *type = config ? dango_json_get_string(config, "type") : NULL;
+    struct mofka_target target;
+    int code = open_target(deletion, record->json, &target, err);
+    if (code == 0) {
+        code = erase(deletion, &target, err);
+        if (code == 0)
+            code = remove_provider(deletion, record->json, target.address, err);
+        mofka_target_fini(&target);
+    }
+    if (code == 0 && type && strcmp(type, "legacy") == 0)
+        tell_remains(deletion, record->json, "it keeps events in services of others");
+    if (code == DANGO_ERR_DISCONNECTED || code == DANGO_ERR_TIMEOUT || code == DANGO_ERR_CORRUPT) {
+        tell_remains(deletion, record->json, err->text);
+        code = 0;
+    }
+    if (code != 0)
+        dango_error_prefix(err, "partition %zu", deletion->count);
+    deletion->count++;
+    return code;
+}
+
+int mofka_topic_delete(void *driver, const char *name, bool force, bool keep_data, struct dango_error *err)
+{
+    struct deletion deletion = {.driver = driver, .topic = name, .keep_data = keep_data};
+    struct mofka_registry *registry = deletion.driver->registry;
+    struct dango_error mine;
+    if (!err)
+        err = &mine;
+    bool exists;
+    int code = dango_mofka_registry_exists(registry, name, &exists, err);
+    if (code == 0)
+        code = dango_mofka_registry_partitions(registry, name, count_users, &deletion, err);
+    if (code == 0 && deletion.users > 0 && !force)
+        return dango_error_set(err, DANGO_ERR_BUSY,
+                               "topic \"%s\" is in use: %llu producers and consumers of its partitions are connected; "
+                               "end them first, or force it, which makes them fail",
+                               name, (unsigned long long)deletion.users);
+    if (code == 0)
+        code = dango_mofka_registry_unpublish(registry, name, err);
+    if (code == 0)
+        code = dango_mofka_registry_partitions(registry, name, delete_partition, &deletion, err);
+    if (code == 0)
+        code = dango_mofka_registry_drop(registry, name, err);
+    if (code == DANGO_ERR_NOT_FOUND && exists) /* somebody else was at it, too, and faster */
+        code = 0;
+    if (code != 0 && code != DANGO_ERR_NOT_FOUND)
+        dango_error_prefix(err, "topic \"%s\" could not be deleted as a whole; try again", name);
+    return code;
+}
