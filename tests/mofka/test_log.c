@@ -129,6 +129,39 @@ static void what_was_appended_is_read(void **state)
     expect_events(f, 699, 8); /* begins with the frame that holds the event */
 }
 
+static size_t first_chunk_size(struct fixture *f)
+{
+    char path[256];
+    struct stat info;
+    snprintf(path, sizeof path, "%s/chunk-000000.log", f->settings.directory);
+    assert_int_equal(stat(path, &info), 0);
+    return (size_t)info.st_size;
+}
+
+/* A busy log reserves space; what a crash leaves of it is neither an event nor damage. */
+static void reserved_space_is_given_back(void **state)
+{
+    struct fixture *f = *state;
+    struct mofka_log_report report;
+    struct dango_error err;
+    char path[256];
+    create(f);
+    append(f, 40, 7);
+    size_t reserved = first_chunk_size(f);
+    assert_int_equal(reopen(f, &report, &err), 0);
+    size_t used = first_chunk_size(f);
+    assert_true(used < reserved);
+    dango_mofka_log_close(f->log);
+    snprintf(path, sizeof path, "%s/chunk-000000.log", f->settings.directory);
+    assert_int_equal(truncate(path, (off_t)reserved), 0);
+    assert_int_equal(dango_mofka_log_open(&f->settings, &f->log, &report, &err), 0);
+    assert_int_equal(report.torn_bytes, 0);
+    assert_int_equal(report.damaged_stretches, 0);
+    assert_int_equal(first_chunk_size(f), used);
+    append(f, 1, 1);
+    expect_events(f, 0, 281);
+}
+
 static void chunks_are_rotated_and_indexed(void **state)
 {
     struct fixture *f = *state;
@@ -405,6 +438,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_appended_is_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(reserved_space_is_given_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(chunks_are_rotated_and_indexed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(chunks_are_limited_by_events, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_truncation_keeps_the_whole_batches, set_up, tear_down),

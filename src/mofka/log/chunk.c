@@ -19,6 +19,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Reserved at a time, and after how many appends: what is written to rarely is not worth it. */
+#define RESERVE_BYTES ((size_t)4 << 20)
+#define RESERVE_AFTER 16
+
 void mofka_chunk_name(uint64_t number, const char *suffix, char name[MOFKA_CHUNK_NAME_MAX])
 {
     snprintf(name, MOFKA_CHUNK_NAME_MAX, "chunk-%06" PRIu64 ".%s", number, suffix);
@@ -42,6 +46,7 @@ void mofka_chunk_destroy(struct mofka_chunk *chunk)
         return;
     assert(chunk->pins == 0);
     mofka_chunk_unmap(chunk);
+    (void)mofka_chunk_trim(chunk, NULL); /* else the next one to open it does */
     if (chunk->fd >= 0)
         close(chunk->fd);
     pthread_mutex_destroy(&chunk->lock);
@@ -176,6 +181,27 @@ int mofka_chunk_cut(struct mofka_chunk *chunk, size_t offset, struct dango_error
     return 0;
 }
 
+void mofka_chunk_reserve(struct mofka_chunk *chunk, size_t bytes, uint64_t limit)
+{
+    size_t used = chunk->end + bytes;
+    if (++chunk->appends <= RESERVE_AFTER || used <= chunk->reserved || used >= limit)
+        return;
+    size_t want = used + RESERVE_BYTES < limit ? used + RESERVE_BYTES : (size_t)limit;
+    /* What fails may have made the file longer all the same, and is not tried again before the bytes are used. */
+    (void)fallocate(chunk->fd, 0, (off_t)chunk->end, (off_t)(want - chunk->end));
+    chunk->reserved = want;
+}
+
+int mofka_chunk_trim(struct mofka_chunk *chunk, struct dango_error *err)
+{
+    if (chunk->fd < 0 || chunk->reserved <= chunk->end)
+        return 0;
+    if (ftruncate(chunk->fd, (off_t)chunk->end) != 0)
+        return dango_file_error(err, errno, "chunk %" PRIu64 ": cannot give reserved space back", chunk->number);
+    chunk->reserved = 0;
+    return 0;
+}
+
 int mofka_chunk_append(struct mofka_chunk *chunk, const struct mofka_log_io *io, struct mofka_frame *const *frames,
                        size_t count, bool *broken, struct dango_error *err)
 {
@@ -198,6 +224,7 @@ int mofka_chunk_append(struct mofka_chunk *chunk, const struct mofka_log_io *io,
         return 0;
     }
     *broken = ftruncate(chunk->fd, (off_t)chunk->end) != 0;
+    chunk->reserved = 0;
     return dango_file_error(err, -status, "chunk %" PRIu64 ": cannot write %zu bytes", chunk->number, bytes);
 }
 

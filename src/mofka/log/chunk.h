@@ -38,6 +38,8 @@ struct mofka_chunk {
     atomic_bool sealed;
     int fd;               /* open chunk: for writing; sealed: -1 */
     size_t end;           /* open chunk: where the next frame goes; the appender's */
+    unsigned appends;     /* since it was opened; the appender's */
+    size_t reserved;      /* open chunk: how long the file may be beyond `end`; the appender's */
     uint64_t events;      /* open chunk: events in it; the appender's */
     pthread_mutex_t lock; /* guards the index and the mapping */
     struct mofka_index_point *points;
@@ -57,6 +59,7 @@ struct mofka_chunk_report {
     uint64_t frames, events, next_id;
     uint64_t damaged_stretches, lost_events;
     uint64_t torn_offset, torn_bytes; /* 0 bytes: not torn */
+    uint64_t end;                     /* behind the last frame, or the torn end */
     bool end_of_stream;               /* its last frame is that mark */
 };
 
@@ -81,6 +84,15 @@ int mofka_chunk_scan(struct mofka_chunk *chunk, int directory, const uint8_t par
 
 /* Cuts an open chunk at `offset`. */
 int mofka_chunk_cut(struct mofka_chunk *chunk, size_t offset, struct dango_error *err);
+
+/*
+ * Makes room in the file for `bytes` more and for what comes after them, up to `limit` bytes in all, so that later syncs
+ * need not write the file's size, which costs more than a small batch. Not for the first few appends. Without success
+ * nothing but speed is lost.
+ */
+void mofka_chunk_reserve(struct mofka_chunk *chunk, size_t bytes, uint64_t limit);
+/* Gives back what is reserved and not used: a sealed chunk ends with its last frame. */
+int mofka_chunk_trim(struct mofka_chunk *chunk, struct dango_error *err);
 
 /*
  * Appends frames (each followed in memory by its content and zeroed padding). On failure the file is cut back to where it

@@ -92,6 +92,7 @@ int mofka_chunk_scan(struct mofka_chunk *chunk, int directory, const uint8_t par
         count_item(chunk, kind, &item, report);
     }
     report->next_id = scan.next_id;
+    report->end = scan.offset;
     chunk->events = report->events + report->lost_events;
     pthread_mutex_unlock(&chunk->lock);
     return status;

@@ -122,6 +122,10 @@ static int rotate(struct mofka_log *log, struct dango_error *err)
     if (sync_is_begun(log))
         return dango_error_set(err, DANGO_ERR_AGAIN, "a new chunk has to wait for the end of a sync");
     /* A sealed chunk is never verified again, so it must be on the medium before the next one exists. */
+    if (mofka_chunk_trim(full, err) < 0) {
+        dango_error_prefix(err, "%s", log->path);
+        return err->code;
+    }
     if (dango_mofka_log_sync(log, err) < 0)
         return err->code;
     save_producers(log, full->number + 1);
@@ -159,11 +163,20 @@ static ssize_t next_group(struct mofka_log *log, struct mofka_frame *const *fram
     return (ssize_t)n;
 }
 
+static size_t bytes_of(struct mofka_frame *const *frames, size_t count)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += (size_t)mofka_frame_size(frames[i]);
+    return bytes;
+}
+
 static int append_group(struct mofka_log *log, struct mofka_frame *const *frames, size_t count, struct dango_error *err)
 {
     struct mofka_chunk *chunk = last_chunk(log);
     size_t offset = chunk->end;
     bool broken = false;
+    mofka_chunk_reserve(chunk, bytes_of(frames, count), log->max_chunk_size);
     if (mofka_chunk_append(chunk, log->io, frames, count, &broken, err) < 0) {
         dango_error_prefix(err, "%s", log->path);
         if (broken)

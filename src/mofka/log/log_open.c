@@ -349,8 +349,11 @@ static int recover_last(struct mofka_log *log, struct mofka_log_report *report, 
                     "partition %s-…: chunk %" PRIu64 ": %" PRIu64 " bytes after event %" PRIu64
                     " are no whole batch: cut off",
                     log->topic, last->number, found.torn_bytes, found.next_id);
+        found.end = found.torn_offset;
+    }
+    if (found.end < last->end) { /* torn, or reserved and not used */
         mofka_chunk_unmap(last);
-        if (mofka_chunk_cut(last, found.torn_offset, err) < 0)
+        if (mofka_chunk_cut(last, (size_t)found.end, err) < 0)
             return err->code;
     }
     if (found.damaged_stretches > 0)

@@ -4,6 +4,7 @@
 #include "mofka/log/scan.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* A frame at `offset` that is whole as far as the scan looks; NULL if there is none. */
 static const struct mofka_frame *frame_at(const struct mofka_scan *scan, size_t offset, bool contents)
@@ -38,6 +39,13 @@ static enum mofka_scan_kind take_frame(struct mofka_scan *scan, const struct mof
     return MOFKA_SCAN_FRAME;
 }
 
+/* Whether everything from where the walk is to the end is zero: space that was reserved and not used. */
+static bool is_unused(const struct mofka_scan *scan)
+{
+    const unsigned char *rest = scan->base + scan->offset;
+    return rest[0] == 0 && memcmp(rest, rest + 1, scan->size - scan->offset - 1) == 0;
+}
+
 enum mofka_scan_kind dango_mofka_scan_next(struct mofka_scan *scan, struct mofka_scan_item *item)
 {
     assert(scan && scan->offset % MOFKA_FRAME_ALIGN == 0);
@@ -48,6 +56,8 @@ enum mofka_scan_kind dango_mofka_scan_next(struct mofka_scan *scan, struct mofka
     /* Ids without a gap: a larger one than expected means that whole frames are missing before this one. */
     if (frame && (frame->first_id == scan->next_id || frame->count == 0))
         return take_frame(scan, frame, item);
+    if (!frame && is_unused(scan))
+        return MOFKA_SCAN_END;
     size_t next = frame ? scan->offset : resume(scan, scan->offset + MOFKA_FRAME_ALIGN);
     item->size = next - scan->offset;
     scan->offset = next;

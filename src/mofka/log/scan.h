@@ -25,7 +25,7 @@ struct mofka_scan {
 };
 
 enum mofka_scan_kind {
-    MOFKA_SCAN_END,     /* nothing more; the chunk ends with the last frame */
+    MOFKA_SCAN_END,     /* nothing more; behind the last frame there is nothing, or zeroes (reserved space) */
     MOFKA_SCAN_FRAME,   /* a whole frame */
     MOFKA_SCAN_DAMAGED, /* events first_id … first_id + lost - 1 are unreadable; whole frames follow */
     MOFKA_SCAN_TORN     /* from here to the end there is no whole frame */
