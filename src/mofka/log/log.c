@@ -214,10 +214,11 @@ int dango_mofka_log_append(struct mofka_log *log, struct mofka_frame *const *fra
 
 void dango_mofka_log_begin_sync(struct mofka_log *log)
 {
+    struct mofka_chunk *chunk = last_chunk(log);
     pthread_mutex_lock(&log->state_lock);
     assert(!log->syncing);
-    log->syncing = last_chunk(log);
-    log->sync_end = log->syncing->end;
+    log->syncing = chunk;
+    log->sync_end = chunk->end;
     pthread_mutex_unlock(&log->state_lock);
 }
 

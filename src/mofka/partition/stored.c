@@ -249,12 +249,14 @@ static void begin(struct stored_partition *partition, struct list_node *receptio
     pthread_mutex_lock(&partition->base.lock);
     for (struct list_node *node; (node = list_pop(&partition->appended));)
         list_append(receptions, node);
-    bool help_now = false;
-    if (partition->sync && !list_empty(receptions)) {
-        dango_mofka_log_begin_sync(partition->log);
-        partition->syncing = true;
-        help_now = needs_helper(partition);
-    }
+    pthread_mutex_unlock(&partition->base.lock);
+    if (!partition->sync || list_empty(receptions))
+        return;
+    /* Nobody appends until `syncing` is set. */
+    dango_mofka_log_begin_sync(partition->log);
+    pthread_mutex_lock(&partition->base.lock);
+    partition->syncing = true;
+    bool help_now = needs_helper(partition);
     pthread_mutex_unlock(&partition->base.lock);
     if (help_now && partition->run(partition->run_arg, help, partition) != 0) {
         pthread_mutex_lock(&partition->base.lock);
