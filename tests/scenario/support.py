@@ -20,6 +20,7 @@ Programs are taken from the build directory named by DANGO_BUILD (set by ctest; 
 Servers run on the transport named by DANGO_TEST_PROTOCOL (default: na+sm).
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -96,6 +97,20 @@ def die_with_parent():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+# In the environment of all processes of a test, and of those that they start.
+MARK = "DANGO_TEST_WORKDIR"
+
+
+def marked(workdir):
+    """Ids of the processes that tests in this directory have started, directly or not."""
+    mark = f"{MARK}={workdir}".encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    yield int(entry.name)
+
+
 class Process:
     """A process of the test with its output in <name>.log of the working directory."""
 
@@ -107,7 +122,7 @@ class Process:
             self.popen = subprocess.Popen(
                 self.command,
                 cwd=workdir,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, **(env or {}), MARK: str(workdir)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -204,6 +219,10 @@ class Servers:
     def end_all(self):
         for process in self.started:
             process.kill()
+        # What a launcher has started does not always end with it.
+        for pid in marked(self.workdir):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def report(self):
         """Tails of all outputs, for the report of a failed test."""

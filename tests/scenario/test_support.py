@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from support import run, wait_until
+from support import marked, run, wait_until
 
 
 def test_run_reports_status_and_output(workdir):
@@ -37,3 +37,11 @@ def test_processes_end_with_their_test(servers):
     process = servers.start(["sleep", "1000"])
     servers.end_all()
     assert not process.running()
+
+
+def test_what_they_have_started_ends_too(servers, workdir):
+    process = servers.start(["sh", "-c", "setsid sleep 1000 & echo started; wait"])
+    process.wait_for_output("started")
+    wait_until(lambda: len(list(marked(workdir))) >= 2, "two processes")
+    servers.end_all()
+    wait_until(lambda: not list(marked(workdir)), "no process left")
