@@ -89,7 +89,8 @@ static void options_are_checked(void **state)
         {"{}", "consumer: name: this field is required"},
         {NULL, "name"},
         {"{\"name\":\"c\",\"form\":1}", "did you mean \"from\"?"},
-        {"{\"name\":\"c\",\"from\":\"middle\"}", "from: expected \"saved\", \"first\", \"last\", an event id or a time"},
+        {"{\"name\":\"c\",\"from\":\"middle\"}",
+         "from: expected \"saved\", \"first\", \"last\", an event id or a time"},
         {"{\"name\":\"c\",\"from\":-1}", "not negative"},
         {"{\"name\":\"c\",\"targets\":[]}", "targets: must not be empty"},
         {"{\"name\":\"c\",\"targets\":[1]}", "targets[0]: topic \"events\" has no partition 1 (partitions: 1)"},
@@ -707,6 +708,27 @@ static void damaged_events_are_told_in_their_place(void **state)
     diaspora_consumer_close(consumer);
 }
 
+static void events_that_are_no_longer_kept_are_counted(void **state)
+{
+    (void)state;
+    produce(0, 30, 0, "{\"batch_size\":10}");
+    struct fake_settings settings = FAKE_DEFAULTS;
+    settings.batch_lost = 2;
+    settings.lost_is_removed = true;
+    fake_change(settings);
+    diaspora_consumer *consumer = open_consumer(&fixture, "{\"name\":\"c\",\"batch_size\":10}");
+    uint64_t skipped;
+    for (uint64_t i = 0; i < 20; i++) {
+        diaspora_event *event = pull(consumer);
+        assert_int_equal(diaspora_event_id(event), i < 10 ? i : i + 10);
+        diaspora_event_release(event);
+    }
+    ASSERT_OK(diaspora_consumer_skipped(consumer, 0, &skipped, &problem));
+    assert_int_equal(skipped, 10);
+    assert_int_equal(diaspora_consumer_skipped(consumer, 1, &skipped, NULL), DIASPORA_NOT_FOUND);
+    diaspora_consumer_close(consumer);
+}
+
 /* ---- descriptor ------------------------------------------------------------------------------------------------ */
 
 static bool readable(int fd, int timeout_ms)
@@ -876,6 +898,7 @@ int main(void)
         PARTITIONS(a_lost_server_is_reported_after_what_came_before),
         TEST(damaged_records_are_detected),
         TEST(damaged_events_are_told_in_their_place),
+        TEST(events_that_are_no_longer_kept_are_counted),
         TEST(the_descriptor_tells_when_to_pull),
         PARTITIONS(nothing_is_lost_or_doubled_between_threads),
         TEST(closing_ends_a_pull_that_waits),

@@ -408,6 +408,7 @@ static void lose_batch(struct source *s, struct diaspora_fetch *fetch)
     const struct stored_batch *b = &s->partition->batches[s->batch];
     fetch->lost_id = s->next;
     fetch->lost = b->count;
+    fetch->removed = fake.settings.lost_is_removed;
     advance(s, b->count, b->records_size, b->data_size);
 }
 

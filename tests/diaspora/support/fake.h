@@ -18,6 +18,7 @@ struct fake_settings {
     bool hold_batches;     /* batches are stored, but not answered until fake_release_batches */
     bool hold_reads;       /* the same for reads */
     bool damage_records;   /* the last record of an answer to a fetch does not end in a NUL */
+    bool lost_is_removed;  /* that batch is not damaged, but no longer kept */
     unsigned batch_lost;   /* the n-th batch of a partition (from 1) cannot be read by consumers; 0: none */
     int failure_code;      /* of batches and reads that fail; 0: IO and CORRUPT */
     uint64_t read_fails;   /* reading this event id fails; FAKE_NONE: none */
