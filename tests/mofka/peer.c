@@ -15,6 +15,11 @@
  *
  * Event i of a producer has the metadata {"i":<i>} and data in which byte k is (unsigned char)(i + k).
  *
+ * In the environment:
+ *     PEER_RECONNECT_MS     how long a server that is lost is looked for; else it is tried once
+ *     PEER_BATCHES          produce: flush after that many batches instead of each
+ *     PEER_EXACT            consume: the id of event i must be i
+ *
  * Lines: "ready", "stored N" (after each flush), "got N" (every 1000 events and at the end, acknowledged), "error CODE: text".
  * Exit status: 0, 1 after an error of the library (which is printed), 2 when content is wrong.
  */
@@ -35,7 +40,9 @@ static int failed(void)
 static diaspora_driver *open_driver(const char *group_file)
 {
     char options[4200];
-    snprintf(options, sizeof options, "{\"group_file\": \"%s\"}", group_file);
+    const char *patience_ms = getenv("PEER_RECONNECT_MS");
+    snprintf(options, sizeof options, "{\"group_file\": \"%s\", \"reconnect_timeout_ms\": %s}", group_file,
+             patience_ms ? patience_ms : "0");
     return diaspora_driver_open("mofka", options, &err);
 }
 
@@ -86,7 +93,9 @@ static int produce(const char *group_file, const char *name, uint64_t first, uin
     int code = producer ? 0 : err.code;
     if (code == 0) {
         puts("ready");
-        code = push_all(producer, first, count, batch > 0 ? batch : 100, size);
+        const char *batches = getenv("PEER_BATCHES");
+        uint64_t flush_every = (batch > 0 ? batch : 100) * (batches ? strtoull(batches, NULL, 10) : 1);
+        code = push_all(producer, first, count, flush_every, size);
     }
     int status = code == 0 ? 0 : failed();
     diaspora_producer_close(producer);
@@ -139,10 +148,14 @@ static int scatter(const char *group_file, const char *name, uint64_t count, siz
 
 /* ---- consume ---- */
 
+static bool exact; /* events are numbered as their producer did */
+
 static int check_event(const diaspora_event *event, bool with_data)
 {
     uint64_t i;
     if (sscanf(diaspora_event_metadata(event), "{\"i\":%" SCNu64 "}", &i) != 1)
+        return 2;
+    if (exact && diaspora_event_id(event) != i)
         return 2;
     if (!with_data)
         return 0;
@@ -242,6 +255,7 @@ static int consume(const char *group_file, const char *name, const char *consume
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
+    exact = getenv("PEER_EXACT") != NULL;
     if (argc == 5 && strcmp(argv[1], "create") == 0)
         return create(argv[2], argv[3], argv[4]);
     if ((argc == 7 || argc == 8) && strcmp(argv[1], "produce") == 0)

@@ -67,7 +67,7 @@ static uint64_t producers; /* the number of the one that came last */
 static uint64_t resume(uint64_t sequence)
 {
     struct mofka_attach_request request = {
-        .producer = producers, .first = sequence, .unsettled = 1, .window = 4, .attempt = 1};
+        .partition = {9}, .producer = producers, .first = sequence, .unsettled = 1, .window = 4, .attempt = 1};
     struct mofka_attach_answer answer;
     mofka_request_head_init(&request.head, 0);
     diaspora_segment part = {&request, sizeof request};
@@ -83,7 +83,7 @@ static uint64_t attach(void)
 
 static struct mofka_subscribe_answer subscribe(enum diaspora_start start)
 {
-    struct mofka_subscribe_request request = {0};
+    struct mofka_subscribe_request request = {.partition = {9}};
     struct mofka_subscribe_answer answer;
     mofka_request_head_init(&request.head, 0);
     request.head.flags = (uint16_t)start;
@@ -158,6 +158,18 @@ static void batches_keep_their_order_whatever_fails(void **state)
     assert_int_equal(plain(MOFKA_RPC_CLOSE, token), 0);
 }
 
+static void another_partition_at_the_place_is_noticed(void **state)
+{
+    (void)state;
+    struct mofka_attach_request request = {.partition = {8}, .producer = 1};
+    struct mofka_attach_answer answer;
+    mofka_request_head_init(&request.head, 0);
+    diaspora_segment part = {&request, sizeof request};
+    assert_int_equal(mofka_call(&target, MOFKA_RPC_ATTACH, &part, 1, &answer, sizeof answer, &err),
+                     DANGO_ERR_DISCONNECTED);
+    assert_contains(err.text, "another partition");
+}
+
 static void a_batch_that_is_sent_again_is_stored_once(void **state)
 {
     (void)state;
@@ -225,7 +237,7 @@ static void rooms_that_are_none_end_the_subscription(void **state)
     assert_int_equal(fetch(consumer.token, 1000, garbage, sizeof garbage, &answer), 0); /* travels inside */
     assert_true(answer.flags & MOFKA_FRAMES_INSIDE && answer.size <= 1000);
     assert_int_equal(fetch(consumer.token, ROOM, garbage, sizeof garbage, &answer), DANGO_ERR_PROTOCOL);
-    assert_int_equal(fetch(consumer.token, 1000, garbage, sizeof garbage, &answer), DANGO_ERR_CANCELED);
+    assert_int_equal(fetch(consumer.token, 1000, garbage, sizeof garbage, &answer), DANGO_ERR_DISCONNECTED);
     assert_int_equal(plain(MOFKA_RPC_CLOSE, consumer.token), 0);
     assert_int_equal(plain(MOFKA_RPC_CLOSE, token), 0);
 }
@@ -289,6 +301,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_open_only_what_they_are_for),
         cmocka_unit_test(batches_keep_their_order_whatever_fails),
+        cmocka_unit_test(another_partition_at_the_place_is_noticed),
         cmocka_unit_test(a_batch_that_is_sent_again_is_stored_once),
         cmocka_unit_test(lies_about_batches_store_nothing),
         cmocka_unit_test(rooms_that_are_none_end_the_subscription),

@@ -374,8 +374,9 @@ def test_a_reader_that_does_not_read_does_not_hold_up_the_end(ctl):
 
 def test_a_server_that_dies_is_reported_at_once(ctl, server):
     create(ctl)
-    consumer = ctl.start("consume", "--topic", "t", "--follow")
-    producer = ctl.start("produce", "--topic", "t", stdin=subprocess.PIPE)
+    once = ("--driver.reconnect_timeout_ms", "0")
+    consumer = ctl.start("consume", "--topic", "t", "--follow", *once)
+    producer = ctl.start("produce", "--topic", "t", *once, stdin=subprocess.PIPE)
     producer.stdin.write(lines(5).encode())
     producer.stdin.flush()
     assert read_lines(consumer, 5) == lines(5).splitlines(keepends=True)

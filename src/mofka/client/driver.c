@@ -7,38 +7,10 @@
  */
 #include "mofka/client/driver.h"
 #include "mofka/client/options.h"
-#include "mofka/registry/master.h"
-#include "util/json.h"
 #include "util/log.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static int open_registry(struct mofka_driver *driver, struct dango_error *err)
-{
-    char *text;
-    int code = bedrock_group_get_config(driver->group, &text, err);
-    if (code != 0)
-        return code;
-    struct json_object *configs = dango_json_parse(text, strlen(text), err);
-    free(text);
-    if (!configs)
-        return dango_error_prefix(err, "configuration of the servers");
-    code = 0;
-    for (size_t i = 0; i < bedrock_group_size(driver->group) && !driver->registry && code == 0; i++) {
-        const char *address = bedrock_service_address(bedrock_group_service(driver->group, i));
-        int id = dango_mofka_find_master(dango_json_get(configs, address));
-        if (id >= 0)
-            code = dango_mofka_registry_open(mofka_engine_instance(driver->engine), address, (uint16_t)id,
-                                             &driver->registry, err);
-    }
-    if (code == 0 && !driver->registry)
-        code =
-            dango_error_set(err, DANGO_ERR_NOT_FOUND,
-                            "no server has a master database (a yokan provider with the tag \"" MOFKA_MASTER_TAG "\")");
-    json_object_put(configs);
-    return code;
-}
 
 /* "na+sm" of "na+sm://12-0"; NULL without memory. */
 static char *protocol_of(const char *address)
@@ -70,7 +42,9 @@ static int open_network(struct mofka_driver *driver, const struct mofka_driver_o
     code = bedrock_client_create(mofka_engine_instance(driver->engine), &driver->bedrock, err);
     if (code == 0)
         code = bedrock_group_open(driver->bedrock, (const char *const *)addresses, count, 0, &driver->group, err);
-    if (code == 0 && open_registry(driver, err) != 0)
+    if (code == 0)
+        code = mofka_search_init(driver, err);
+    if (code == 0 && mofka_find_master(driver, driver->bedrock, err) != 0)
         code = dango_error_prefix(err, "group file %s%s", driver->group_file,
                                   err->code == DANGO_ERR_DISCONNECTED ? " (stale?)" : "");
 out:
@@ -81,7 +55,7 @@ out:
 static void mofka_driver_close(void *driver)
 {
     struct mofka_driver *self = driver;
-    dango_mofka_registry_close(self->registry);
+    mofka_search_fini(self);
     bedrock_group_close(self->group);
     bedrock_client_destroy(self->bedrock);
     if (self->engine) {
@@ -89,8 +63,33 @@ static void mofka_driver_close(void *driver)
         mofka_engine_put(self->engine);
     }
     free(self->group_file);
+    pthread_mutex_destroy(&self->losses_lock);
     free(self);
 }
+
+/* ---- what the user hears of lost servers ---- */
+
+void mofka_driver_note_loss(struct mofka_driver *driver, const char *why)
+{
+    pthread_mutex_lock(&driver->losses_lock);
+    bool first = driver->losses++ == 0;
+    pthread_mutex_unlock(&driver->losses_lock);
+    if (first)
+        log_warning("mofka", "lost: %s; looking for it for up to %g s", why, driver->reconnect_timeout_ms / 1000);
+}
+
+void mofka_driver_note_end(struct mofka_driver *driver, bool found, const char *address, double seconds)
+{
+    pthread_mutex_lock(&driver->losses_lock);
+    bool last = --driver->losses == 0;
+    pthread_mutex_unlock(&driver->losses_lock);
+    if (last && found)
+        log_warning("mofka", "back after %.1f s: the partition is at %s", seconds, address);
+    else if (last)
+        log_warning("mofka", "given up after %.1f s", seconds);
+}
+
+/* ---- opening ---- */
 
 static int mofka_driver_open(struct json_object *options, void **driver, struct dango_error *err)
 {
@@ -102,8 +101,11 @@ static int mofka_driver_open(struct json_object *options, void **driver, struct 
     if (code != 0)
         return code;
     struct mofka_driver *new = calloc(1, sizeof *new);
-    if (new)
+    if (new) {
         new->group_file = strdup(parsed.group_file);
+        new->reconnect_timeout_ms = (double)parsed.reconnect_timeout_ms;
+        pthread_mutex_init(&new->losses_lock, NULL);
+    }
     if (!new || !new->group_file)
         code = dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     else

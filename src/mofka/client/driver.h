@@ -9,6 +9,9 @@
  *     memory.c    buffers registered for the network
  *     sink.c      batches to a partition
  *     source.c    events from a partition
+ *     link.c      sessions, calls in order, loss of a server
+ *     relink.c    finding a partition again
+ *     resolve.c   where a partition is now
  *     lease.c     keeping sessions alive
  *     engine.c    the network itself
  *
@@ -23,18 +26,31 @@
 #include "mofka/registry/registry.h"
 
 #include <bedrock/client.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 struct mofka_driver {
     char *group_file;
+    double reconnect_timeout_ms;
     struct mofka_engine *engine;
     struct bedrock_client *bedrock;
-    struct bedrock_group *group; /* the servers, in the order of the group file */
-    struct mofka_registry *registry;
+    struct bedrock_group *group;               /* the servers, in the order of the group file */
+    _Atomic(struct mofka_registry *) registry; /* another one when the master database has moved */
     struct mofka_leases leases;
+    /* Finding what has moved (resolve.c). */
+    struct bedrock_client *prober; /* as `bedrock`, but impatient */
+    ABT_mutex search_lock;         /* guards the rest; held while servers are asked */
+    int64_t searched_ns;
+    struct dango_error search_result;
+    struct mofka_registry **retired; /* registries that may be in use; closed with the driver */
+    size_t retired_count;
+    pthread_mutex_t losses_lock; /* guards the count of links that look for their partition */
+    size_t losses;
 };
 
 struct mofka_topic {
     struct mofka_driver *driver;
+    char *name;
     size_t partition_count;
     struct mofka_topic_partition {
         struct mofka_target target;
@@ -42,6 +58,20 @@ struct mofka_topic {
         char *problem; /* why its server does not serve it; NULL: it does. Without a target otherwise */
     } * partitions;
 };
+
+/* driver.c: what the user reads when links are lost and when they are back; one line for all of them. */
+void mofka_driver_note_loss(struct mofka_driver *driver, const char *why);
+void mofka_driver_note_end(struct mofka_driver *driver, bool found, const char *address, double seconds);
+
+/* resolve.c: both block the calling thread, for seconds if servers hang. */
+
+int mofka_search_init(struct mofka_driver *driver, struct dango_error *err);
+void mofka_search_fini(struct mofka_driver *driver);
+/* Looks for the master database anew, with the deadlines of `client`; driver->registry is then the one to use. */
+int mofka_find_master(struct mofka_driver *driver, struct bedrock_client *client, struct dango_error *err);
+/* Where the partition is now, according to the master database. */
+int mofka_resolve(struct mofka_driver *driver, const char *topic, const uint8_t uuid[16], struct mofka_target *target,
+                  struct dango_error *err);
 
 /* topic.c */
 int mofka_topic_create(void *driver, const char *name, struct json_object *options,

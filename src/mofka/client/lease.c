@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RENEW_MS (MOFKA_LEASE_MS / 3)
+/* How often, and how long an answer may take: a server that hangs is noticed within the sum. */
+#define RENEW_MS        4000
+#define RENEW_ANSWER_MS 5000.0
+_Static_assert(2 * RENEW_MS + RENEW_ANSWER_MS < MOFKA_LEASE_MS, "a lease outlives a renewal that failed");
 /* Closing is a courtesy: a server that does not listen finds out by itself. */
 #define CLOSE_MS 5000.0
 /* … and one that did not answer for one partition is not waited for as long for each of the others. */
@@ -52,7 +55,7 @@ static void renew(struct mofka_lease *lease)
     struct mofka_request_head head;
     mofka_request_head_init(&head, lease->token);
     diaspora_segment part = {&head, sizeof head};
-    lease->busy = mofka_call_start(lease->target, lease->handle, &part, 1, MOFKA_CALL_MS, renewed, lease, NULL) == 0;
+    lease->busy = mofka_call_start(lease->target, lease->handle, &part, 1, RENEW_ANSWER_MS, renewed, lease, NULL) == 0;
 }
 
 static void renew_all(void *arg)
@@ -160,7 +163,7 @@ static int say_goodbye(const struct mofka_lease *lease, struct dango_error *err)
     return code;
 }
 
-int mofka_lease_end(struct mofka_lease *lease, struct dango_error *err)
+void mofka_lease_drop(struct mofka_lease *lease)
 {
     struct mofka_leases *leases = lease->leases;
     ABT_mutex_lock(leases->lock);
@@ -171,5 +174,10 @@ int mofka_lease_end(struct mofka_lease *lease, struct dango_error *err)
         ABT_cond_wait(leases->settled, leases->lock);
     ABT_mutex_unlock(leases->lock);
     margo_destroy(lease->handle);
+}
+
+int mofka_lease_end(struct mofka_lease *lease, struct dango_error *err)
+{
+    mofka_lease_drop(lease);
     return say_goodbye(lease, err);
 }

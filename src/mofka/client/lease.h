@@ -2,7 +2,7 @@
  * Leases: keeps the sessions of a driver alive while nothing else is said, and notices servers that are alive as a
  * process but do not answer any more.
  *
- * One timer per driver, armed while there are sessions, sends a renewal for each of them three times per lease. When a
+ * One timer per driver, armed while there are sessions, sends a renewal for each of them every few seconds. When a
  * renewal fails, `lost` is called (in the progress loop, must not block).
  */
 #ifndef DANGO_MOFKA_CLIENT_LEASE_H
@@ -45,6 +45,8 @@ void mofka_leases_fini(struct mofka_leases *leases);
 int mofka_lease_begin(struct mofka_lease *lease, struct mofka_leases *leases, const struct mofka_target *target,
                       uint64_t token, void (*lost)(struct mofka_lease *lease, const struct dango_error *err),
                       struct dango_error *err);
+/* Stops renewing, of a session that is lost. Blocks for a moment. */
+void mofka_lease_drop(struct mofka_lease *lease);
 /* Stops renewing and tells the server that the session is over; an error says that it does not know. Blocks. */
 int mofka_lease_end(struct mofka_lease *lease, struct dango_error *err);
 

@@ -17,6 +17,9 @@ const struct dango_option dango_mofka_driver_options[] = {
     DANGO_OPTION_JSON("margo", struct mofka_driver_options, margo, DANGO_JSON_OBJECT, NULL,
                       "network runtime of the client, as in a server's configuration; use_progress_thread is true "
                       "unless given"),
+    DANGO_OPTION_INT("reconnect_timeout_ms", struct mofka_driver_options, reconnect_timeout_ms, 60000, 0, 1800000,
+                     "how long producers and consumers look for a server that was lost before what waits for it fails; "
+                     "0: a single try"),
     DANGO_OPTION_END,
 };
 

@@ -14,6 +14,7 @@ struct json_object;
 struct mofka_driver_options {
     char *group_file;
     struct json_object *margo; /* NULL: defaults */
+    int64_t reconnect_timeout_ms;
 };
 extern const struct dango_option dango_mofka_driver_options[];
 

@@ -1,23 +1,23 @@
 /*
  * A sink: batches of one producer to one partition, several in flight, completed in the order of submission.
  *
- * Every batch is one call; its record (struct call) and its handle are kept and used again. Calls are sent under the
- * lock, so that they leave in order, and their answers are delivered in order, by one thread at a time, without it.
+ * Every batch is one call of the sink's link; its record (struct batch_call) and its handle are kept and used again. What
+ * the link does with calls when the server is lost, and how an interrupted producer comes back, is told in link.h and
+ * mofka/log/producers.h; the sink says who it is, and which batches it has no answer for.
  *
  * Failure. When a batch has failed, order demands that no later one of the same attempt succeeds. The server sees to
- * that for the failures that it knows; for those that only we know (no answer in time), answers to later batches of the
- * attempt are turned into failures here. Once the core has been told, a new attempt begins.
+ * that for the failures that it knows; for those that only we know (a batch that could not be sent), later batches of the
+ * attempt are failed here. Once the core has been told, a new attempt begins.
  *
  * A message too large to be sent eagerly is fetched by the server, which small ones behind it overtake. Only data in very
  * many segments need one: such a batch travels alone.
- *
- * A batch that cannot even be sent is completed from a ULT, because `done` must not run inside submit.
  */
 #include "mofka/client/driver.h"
+#include "mofka/client/link.h"
+#include "mofka/log/producers.h"
+#include "util/clock.h"
 
 #include <assert.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -29,43 +29,43 @@
 #define PARTS_MAX 64
 /* Segments whose description fits into an eager message beside records of RECORDS_INSIDE_MAX. */
 #define SEGMENTS_EAGER_MAX 112
+/* The partition may have forgotten who was silent for longer than this: nothing is concluded from what it does not know. */
+#define REMEMBERED_NS ((int64_t)(MOFKA_PRODUCER_AGE_NS / 2))
+/* How long opening a session may take. */
+#define ATTACH_MS 5000.0
 
-struct call {
-    struct list_node link; /* free, or in flight in the order of submission */
-    struct mofka_sink *sink;
-    hg_handle_t handle;
+_Static_assert(MOFKA_WINDOW_MAX <= MOFKA_PRODUCER_HISTORY, "every batch in flight can be found again");
+
+struct batch_call {
+    struct mofka_call call; /* idle, or in flight */
     struct diaspora_batch *batch;
     struct mofka_memory data; /* registration of the batch's data */
     uint32_t attempt;
-    bool answered;
-    uint64_t first_id;
-    struct dango_error err;
 };
 
 struct mofka_sink {
-    struct mofka_driver *driver;
-    const struct mofka_target *target;
-    struct mofka_lease lease;
-    uint64_t token;
-    pthread_mutex_t lock;
-    struct list_node idle, in_flight;
+    struct mofka_link link; /* its lock guards the rest */
+    char *name;
+    uint64_t producer; /* random number */
+    uint32_t window;
+    struct list_node idle;
     struct list_node queued; /* batches beyond the window, and behind one that travels alone */
     uint32_t attempt, failed_attempt;
-    bool delivering;          /* a thread is telling the core about answers */
-    atomic_size_t references; /* the core's, one per batch that is not done, one per callback or ULT to come */
-    ABT_eventual unused;      /* set when there is none left */
+    uint64_t stored_end; /* behind the last batch that the partition said it has … */
+    int64_t stored_ns;   /* … and when it said so */
 };
 
-static void drop_references(struct mofka_sink *sink, size_t count)
+static struct mofka_sink *sink_of(struct mofka_link *link)
 {
-    if (atomic_fetch_sub(&sink->references, count) == count)
-        ABT_eventual_set(sink->unused, NULL, 0);
+    return container_of(link, struct mofka_sink, link);
+}
+
+static struct batch_call *batch_call_of(struct list_node *node)
+{
+    return container_of(node, struct batch_call, call.node);
 }
 
 /* ---- sending ---- */
-
-static void answered(void *arg, hg_return_t ret);
-static void deliver_in_thread(void *arg);
 
 static size_t add_data(const struct diaspora_batch *batch, diaspora_segment *parts)
 {
@@ -73,11 +73,25 @@ static size_t add_data(const struct diaspora_batch *batch, diaspora_segment *par
     return batch->data_segments;
 }
 
-/* Describes a batch as parts of a message; registers its data when they are too large to go inside. */
-static int describe(struct call *call, struct mofka_produce_request *request, diaspora_segment *parts, size_t *count,
-                    struct dango_error *err)
+/* Adds the description of data that do not go inside. They are registered once, however often the batch is sent. */
+static int add_registered_data(struct batch_call *self, diaspora_segment *part, struct dango_error *err)
 {
-    const struct diaspora_batch *batch = call->batch;
+    const struct diaspora_batch *batch = self->batch;
+    if (!self->data.bulk) {
+        int code = mofka_memory_register(self->call.link->driver->engine, batch->data, batch->data_segments,
+                                         HG_BULK_READ_ONLY, &self->data, err);
+        if (code != 0)
+            return code;
+    }
+    *part = (diaspora_segment){self->data.flat, self->data.flat_size};
+    return 0;
+}
+
+/* Describes a batch as parts of a message; registers its data when they are too large to go inside. */
+static int describe(struct batch_call *self, struct mofka_produce_request *request, diaspora_segment *parts,
+                    size_t *count, struct dango_error *err)
+{
+    const struct diaspora_batch *batch = self->batch;
     const struct mofka_memory *records = batch->records.driver_data;
     bool small = batch->data_segments <= PARTS_MAX && batch->data_size <= MOFKA_INLINE_MAX &&
                  batch->records_size <= MOFKA_INLINE_MAX - batch->data_size;
@@ -95,43 +109,34 @@ static int describe(struct call *call, struct mofka_produce_request *request, di
         if (batch->data_size > 0)
             used += add_data(batch, parts + used);
     } else {
-        int code = mofka_memory_register(call->sink->driver->engine, batch->data, batch->data_segments,
-                                         HG_BULK_READ_ONLY, &call->data, err);
+        int code = add_registered_data(self, &parts[used], err);
         if (code != 0)
             return code;
-        request->data_flat = (uint32_t)call->data.flat_size;
-        parts[used++] = (diaspora_segment){call->data.flat, call->data.flat_size};
+        request->data_flat = (uint32_t)parts[used++].size;
     }
     *count = used;
     return 0;
 }
 
-/* Under the lock. */
-static void send(struct mofka_sink *sink, struct call *call, struct diaspora_batch *batch)
+static int send_batch(struct mofka_call *call, struct dango_error *err)
 {
-    call->batch = batch;
-    call->attempt = sink->attempt;
-    call->answered = false;
-    dango_error_clear(&call->err);
-    atomic_fetch_add(&sink->references, 1);
-    list_append(&sink->in_flight, &call->link);
+    struct batch_call *self = container_of(call, struct batch_call, call);
+    const struct mofka_sink *sink = sink_of(call->link);
+    if (self->attempt <= sink->failed_attempt)
+        return dango_error_set(err, DANGO_ERR_CANCELED, "an earlier batch of this producer failed");
+    const struct diaspora_batch *batch = self->batch;
     struct mofka_produce_request request = {
         .sequence = batch->sequence,
         .records_size = batch->records_size,
         .data_size = batch->data_size,
-        .attempt = call->attempt,
+        .attempt = self->attempt,
     };
     diaspora_segment parts[PARTS_MAX + 2];
     size_t count;
-    mofka_request_head_init(&request.head, sink->token);
+    mofka_request_head_init(&request.head, call->link->token);
     request.head.extra = batch->count;
-    int code = describe(call, &request, parts, &count, &call->err);
-    if (code == 0)
-        code = mofka_call_start(sink->target, call->handle, parts, count, MOFKA_CALL_MS, answered, call, &call->err);
-    if (code != 0) {
-        call->answered = true;
-        mofka_engine_defer(sink->driver->engine, deliver_in_thread, sink);
-    }
+    int code = describe(self, &request, parts, &count, err);
+    return code == 0 ? mofka_link_start(call, parts, count, MOFKA_CALL_MS, err) : code;
 }
 
 static bool travels_alone(const struct diaspora_batch *batch)
@@ -144,202 +149,195 @@ static bool may_send(const struct mofka_sink *sink, const struct diaspora_batch 
 {
     if (list_empty(&sink->idle))
         return false;
-    if (list_empty(&sink->in_flight))
+    if (list_empty(&sink->link.ordered))
         return true;
-    return !travels_alone(batch) && !travels_alone(container_of(sink->in_flight.next, struct call, link)->batch);
+    return !travels_alone(batch) && !travels_alone(batch_call_of(sink->link.ordered.next)->batch);
 }
 
-static struct call *idle_call(struct mofka_sink *sink)
+/* Under the lock. */
+static void submit(struct mofka_sink *sink, struct diaspora_batch *batch)
 {
-    struct list_node *node = list_pop(&sink->idle);
-    return node ? container_of(node, struct call, link) : NULL;
+    struct batch_call *self = batch_call_of(list_pop(&sink->idle));
+    self->batch = batch;
+    self->attempt = sink->attempt;
+    mofka_link_submit(&sink->link, &self->call);
 }
 
 void mofka_sink_submit(void *arg, struct diaspora_batch *batch)
 {
     struct mofka_sink *sink = arg;
     assert(batch->count > 0);
-    atomic_fetch_add(&sink->references, 1);
-    pthread_mutex_lock(&sink->lock);
+    pthread_mutex_lock(&sink->link.lock);
     if (list_empty(&sink->queued) && may_send(sink, batch))
-        send(sink, idle_call(sink), batch);
+        submit(sink, batch);
     else
         list_append(&sink->queued, &batch->link);
-    pthread_mutex_unlock(&sink->lock);
+    pthread_mutex_unlock(&sink->link.lock);
 }
 
 /* ---- answers ---- */
 
-/* Tells the core the outcome of the oldest call. Called with the lock, which is released meanwhile. */
-static void complete(struct mofka_sink *sink, struct call *call)
+static void decode_answer(struct mofka_call *call, uint64_t *first_id)
 {
-    struct diaspora_batch *batch = call->batch;
-    list_remove(&call->link);
-    if (call->attempt <= sink->failed_attempt && call->err.code == 0)
-        dango_error_set(&call->err, DANGO_ERR_CANCELED, "an earlier batch of this producer failed");
-    if (call->err.code != 0 && call->attempt > sink->failed_attempt)
-        sink->failed_attempt = call->attempt;
-    pthread_mutex_unlock(&sink->lock);
+    struct mofka_produce_answer answer = {0};
+    if (call->err.code == 0)
+        dango_mofka_decode_answer(&call->message, &answer, sizeof answer, &call->err);
+    mofka_call_drop_message(call);
+    *first_id = answer.first_id;
+}
 
-    mofka_memory_unregister(&call->data);
-    batch->done(batch, call->first_id, call->err.code != 0 ? &call->err : NULL);
+/* What follows from the outcome. Under the lock. */
+static void note_outcome(struct mofka_sink *sink, struct batch_call *self)
+{
+    struct dango_error *err = &self->call.err;
+    if (self->attempt <= sink->failed_attempt && err->code == 0)
+        dango_error_set(err, DANGO_ERR_CANCELED, "an earlier batch of this producer failed");
+    if (err->code != 0 && self->attempt > sink->failed_attempt)
+        sink->failed_attempt = self->attempt;
+    /* The partition has lost what it had: the application is told now, once, and what comes next is a new start. */
+    if (err->code == DANGO_ERR_CORRUPT)
+        sink->stored_end = 0;
+    if (err->code == 0) {
+        sink->stored_end = self->batch->sequence + 1;
+        sink->stored_ns = dango_clock_ns();
+    }
+}
 
-    pthread_mutex_lock(&sink->lock);
+static void complete_batch(struct mofka_call *call)
+{
+    struct batch_call *self = container_of(call, struct batch_call, call);
+    struct mofka_sink *sink = sink_of(call->link);
+    struct diaspora_batch *batch = self->batch;
+    uint64_t first_id;
+    decode_answer(call, &first_id);
+    pthread_mutex_lock(&sink->link.lock);
+    note_outcome(sink, self);
+    pthread_mutex_unlock(&sink->link.lock);
+
+    mofka_memory_unregister(&self->data);
+    batch->done(batch, first_id, call->err.code != 0 ? &call->err : NULL);
+
+    pthread_mutex_lock(&sink->link.lock);
     if (sink->attempt <= sink->failed_attempt)
         sink->attempt = sink->failed_attempt + 1; /* the core knows */
-    list_append(&sink->idle, &call->link);
+    list_append(&sink->idle, &call->node);
     while (!list_empty(&sink->queued)) {
         struct diaspora_batch *next = container_of(sink->queued.next, struct diaspora_batch, link);
         if (!may_send(sink, next))
             break;
         list_remove(&next->link);
-        send(sink, idle_call(sink), next);
+        submit(sink, next);
     }
+    pthread_mutex_unlock(&sink->link.lock);
 }
 
-/* Delivers all answers that are next in order. */
-static void deliver(struct mofka_sink *sink)
+static const struct mofka_call_ops batch_ops = {
+    .rpc = MOFKA_RPC_PRODUCE,
+    .ordered = true,
+    .send = send_batch,
+    .complete = complete_batch,
+};
+
+/* ---- sessions ---- */
+
+/* Who we are and where we stand. */
+static void describe_producer(struct mofka_sink *sink, struct mofka_attach_request *request)
 {
-    size_t delivered = 0;
-    pthread_mutex_lock(&sink->lock);
-    if (!sink->delivering) {
-        sink->delivering = true;
-        while (!list_empty(&sink->in_flight)) {
-            struct call *oldest = container_of(sink->in_flight.next, struct call, link);
-            if (!oldest->answered)
-                break;
-            complete(sink, oldest);
-            delivered++;
+    mofka_request_head_init(&request->head, 0);
+    memcpy(request->partition, sink->link.uuid, sizeof request->partition);
+    request->producer = sink->producer;
+    request->window = sink->window;
+    pthread_mutex_lock(&sink->link.lock);
+    if (dango_clock_ns() - sink->stored_ns < REMEMBERED_NS)
+        request->stored_end = sink->stored_end;
+    list_for_each (node, &sink->link.ordered) {
+        const struct batch_call *self = batch_call_of(node);
+        if (self->attempt <= sink->failed_attempt)
+            continue; /* will not be sent any more */
+        if (request->attempt == 0) {
+            request->attempt = self->attempt;
+            request->first = self->batch->sequence;
         }
-        sink->delivering = false;
+        if (self->call.sent_before)
+            request->unsettled++;
     }
-    pthread_mutex_unlock(&sink->lock);
-    drop_references(sink, delivered);
+    pthread_mutex_unlock(&sink->link.lock);
 }
 
-static void deliver_in_thread(void *arg)
+static int attach(struct mofka_link *link, struct dango_error *err)
 {
-    deliver(arg);
-    drop_references(arg, 1);
-}
-
-static int decode_answer(struct call *call, hg_return_t ret)
-{
-    struct mofka_message message;
-    struct mofka_produce_answer answer;
-    if (ret == HG_SUCCESS)
-        ret = margo_get_output(call->handle, &message);
-    if (ret != HG_SUCCESS)
-        return mofka_call_error(call->sink->target, ret, &call->err);
-    int code = dango_mofka_decode_answer(&message, &answer, sizeof answer, &call->err);
+    struct mofka_sink *sink = sink_of(link);
+    struct mofka_attach_request request = {0};
+    struct mofka_attach_answer answer;
+    size_t length = sink->name ? strlen(sink->name) : 0;
+    describe_producer(sink, &request);
+    request.head.extra = (uint32_t)length;
+    diaspora_segment parts[] = {{&request, sizeof request}, {sink->name, length}};
+    int code = mofka_call_timed(&link->target, MOFKA_RPC_ATTACH, parts, 2, &answer, sizeof answer, ATTACH_MS, err);
     if (code == 0)
-        call->first_id = answer.first_id;
-    margo_free_output(call->handle, &message);
+        link->token = answer.token;
     return code;
 }
 
-static void answered(void *arg, hg_return_t ret)
-{
-    struct call *call = arg;
-    struct mofka_sink *sink = call->sink;
-    decode_answer(call, ret);
-    pthread_mutex_lock(&sink->lock);
-    call->answered = true;
-    pthread_mutex_unlock(&sink->lock);
-    deliver(sink);
-    drop_references(sink, 1);
-}
+static const struct mofka_link_ops link_ops = {.open = attach};
 
 /* ---- life ---- */
 
-static void on_lost(struct mofka_lease *lease, const struct dango_error *err)
+static void sink_free(struct mofka_sink *sink)
 {
-    (void)lease; /* batches in flight have deadlines of their own, and the next one tells the user */
-    (void)err;
-}
-
-static int attach(struct mofka_sink *sink, const char *name, struct dango_error *err)
-{
-    struct mofka_attach_request request = {0};
-    struct mofka_attach_answer answer;
-    size_t length = name ? strlen(name) : 0;
-    if (length > MOFKA_NAME_MAX)
-        return dango_error_set(err, DANGO_ERR_INVALID, "producer name of %zu bytes (at most %u)", length,
-                               MOFKA_NAME_MAX);
-    mofka_request_head_init(&request.head, 0);
-    request.head.extra = (uint32_t)length;
-    if (getrandom(&request.producer, sizeof request.producer, 0) != (ssize_t)sizeof request.producer)
-        return dango_error_set(err, DANGO_ERR_INTERNAL, "no random numbers");
-    diaspora_segment parts[] = {{&request, sizeof request}, {(void *)(uintptr_t)name, length}};
-    int code = mofka_call(sink->target, MOFKA_RPC_ATTACH, parts, 2, &answer, sizeof answer, err);
-    if (code == 0)
-        sink->token = answer.token;
-    return code;
-}
-
-static void free_calls(struct mofka_sink *sink)
-{
-    assert(list_empty(&sink->in_flight) && list_empty(&sink->queued));
-    for (struct call *call; (call = idle_call(sink));) {
-        mofka_memory_release(&call->data);
-        margo_destroy(call->handle);
-        free(call);
+    assert(list_empty(&sink->queued));
+    for (struct list_node *node; (node = list_pop(&sink->idle));) {
+        struct batch_call *self = batch_call_of(node);
+        mofka_memory_release(&self->data);
+        mofka_call_fini(&self->call);
+        free(self);
     }
+    free(sink->name);
+    free(sink);
 }
 
 static int make_calls(struct mofka_sink *sink, size_t count, struct dango_error *err)
 {
     for (size_t i = 0; i < count; i++) {
-        struct call *call = calloc(1, sizeof *call);
-        if (!call)
+        struct batch_call *self = calloc(1, sizeof *self);
+        if (!self)
             return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
-        call->sink = sink;
-        int code = mofka_handle_create(sink->target, MOFKA_RPC_PRODUCE, &call->handle, err);
-        if (code != 0) {
-            free(call);
-            return code;
-        }
-        list_append(&sink->idle, &call->link);
+        mofka_call_init(&self->call, &sink->link, &batch_ops);
+        list_append(&sink->idle, &self->call.node);
     }
     return 0;
 }
 
-static void sink_free(struct mofka_sink *sink)
+static int set_name(struct mofka_sink *sink, const char *name, struct dango_error *err)
 {
-    free_calls(sink);
-    ABT_eventual_free(&sink->unused);
-    pthread_mutex_destroy(&sink->lock);
-    free(sink);
+    if (!name)
+        return 0;
+    if (strlen(name) > MOFKA_NAME_MAX)
+        return dango_error_set(err, DANGO_ERR_INVALID, "producer name of %zu bytes (at most %u)", strlen(name),
+                               MOFKA_NAME_MAX);
+    sink->name = strdup(name);
+    return sink->name ? 0 : dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
 }
 
 int mofka_sink_open(void *topic, size_t partition, const struct diaspora_sink_settings *settings, void **sink,
                     struct dango_error *err)
 {
-    struct mofka_topic *self = topic;
-    struct mofka_topic_partition *where;
-    int code = mofka_topic_partition(self, partition, &where, err);
-    if (code != 0)
-        return code;
     struct mofka_sink *new = calloc(1, sizeof *new);
     if (!new)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
-    new->driver = self->driver;
-    new->target = &where->target;
+    size_t window = settings->window > 0 ? settings->window : 1;
+    new->window = (uint32_t)(window < MOFKA_WINDOW_MAX ? window : MOFKA_WINDOW_MAX);
     new->attempt = 1;
     list_init(&new->idle);
-    list_init(&new->in_flight);
     list_init(&new->queued);
-    pthread_mutex_init(&new->lock, NULL);
-    atomic_init(&new->references, 1);
-    if (ABT_eventual_create(0, &new->unused) != ABT_SUCCESS)
-        code = dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
-    size_t window = settings->window > 0 ? settings->window : 1;
+    int code = set_name(new, settings->producer_name, err);
+    while (code == 0 && new->producer == 0)
+        if (getrandom(&new->producer, sizeof new->producer, 0) != (ssize_t)sizeof new->producer)
+            code = dango_error_set(err, DANGO_ERR_INTERNAL, "no random numbers");
     if (code == 0)
-        code = make_calls(new, window < MOFKA_WINDOW_MAX ? window : MOFKA_WINDOW_MAX, err);
+        code = make_calls(new, new->window, err);
     if (code == 0)
-        code = attach(new, settings->producer_name, err);
-    if (code == 0)
-        code = mofka_lease_begin(&new->lease, &self->driver->leases, new->target, new->token, on_lost, err);
+        code = mofka_link_open(&new->link, topic, partition, &link_ops, err);
     if (code != 0) {
         sink_free(new);
         return code;
@@ -351,8 +349,6 @@ int mofka_sink_open(void *topic, size_t partition, const struct diaspora_sink_se
 void mofka_sink_close(void *arg)
 {
     struct mofka_sink *sink = arg;
-    drop_references(sink, 1);
-    ABT_eventual_wait(sink->unused, NULL);     /* every call has a deadline */
-    (void)mofka_lease_end(&sink->lease, NULL); /* a server that is gone has forgotten us anyway */
+    mofka_link_close(&sink->link);
     sink_free(sink);
 }

@@ -5,32 +5,25 @@
 #define DANGO_MOFKA_CLIENT_SOURCE_H
 
 #include "mofka/client/driver.h"
-
-#include <pthread.h>
-#include <stdatomic.h>
+#include "mofka/client/link.h"
 
 struct mofka_source {
-    struct mofka_driver *driver;
-    const struct mofka_topic_partition *partition;
-    struct mofka_lease lease;
-    uint64_t token;
+    struct mofka_link link; /* its lock guards `idle`, `gap` and `failure` */
+    char *name;             /* of the consumer */
+    enum diaspora_start start;
+    bool opened;         /* once: from then on sessions begin at next_id */
     uint64_t first, end; /* when it was opened */
     uint64_t skipped;    /* events before `first` that it asked for, but were no longer kept */
-    uint64_t next_id;    /* that the next event must have; used by whoever delivers */
+    uint64_t gap;        /* events from next_id on that went while the server was away; told with the next fetch */
+    uint64_t next_id;    /* that the next event must have; used by whoever delivers, and between sessions */
     bool with_data;
-    pthread_mutex_t lock;
-    struct list_node idle, in_flight;
-    bool delivering;
+    struct list_node idle;      /* calls for fetches */
     struct dango_error failure; /* code 0 while all is well */
-    atomic_size_t references;   /* the core's, one per fetch or read not done, one per callback or ULT to come */
-    ABT_eventual unused;
 };
 
-/* Drops references; the last one lets close go on, and the source may be gone afterwards. */
-static inline void mofka_source_drop(struct mofka_source *source, size_t count)
+static inline struct mofka_source *mofka_source_of(struct mofka_link *link)
 {
-    if (atomic_fetch_sub(&source->references, count) == count)
-        ABT_eventual_set(source->unused, NULL, 0);
+    return container_of(link, struct mofka_source, link);
 }
 
 #endif

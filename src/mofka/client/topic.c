@@ -356,6 +356,11 @@ int mofka_topic_open(void *driver, const char *name, void **topic, struct diaspo
     if (!new)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     new->driver = self;
+    new->name = strdup(name);
+    if (!new->name) {
+        mofka_topic_close(new);
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    }
     int code = dango_mofka_registry_load(self->registry, name, description, err);
     if (code == 0) {
         code = open_partitions(new, description->partitions, err);
@@ -380,6 +385,7 @@ void mofka_topic_close(void *topic)
         free(self->partitions[i].problem);
     }
     free(self->partitions);
+    free(self->name);
     free(self);
 }
 

@@ -22,6 +22,14 @@ static void answer_done_or_fail(struct mofka_request *request, int code)
         mofka_request_fail(request, &request->err);
 }
 
+/* Whether the client has come to the partition that it means. */
+static int check_partition(const struct mofka_request *request, const uint8_t uuid[16], struct dango_error *err)
+{
+    if (memcmp(uuid, request->provider->settings.uuid, 16) == 0)
+        return 0;
+    return dango_error_set(err, DANGO_ERR_DISCONNECTED, "another partition is at this address now");
+}
+
 void mofka_handle_attach(struct mofka_request *request)
 {
     struct mofka_attach_request attach;
@@ -30,6 +38,7 @@ void mofka_handle_attach(struct mofka_request *request)
     char name[MOFKA_NAME_MAX + 1];
     if (dango_mofka_decode_request(&request->message, &attach, sizeof attach, err) != 0 ||
         dango_mofka_decode_name(&request->message, sizeof attach, name, err) != 0 ||
+        check_partition(request, attach.partition, err) != 0 ||
         mofka_session_open(request, false, name, &session, err) != 0) {
         mofka_request_fail(request, err);
         return;
@@ -86,6 +95,7 @@ void mofka_handle_subscribe(struct mofka_request *request)
     char name[MOFKA_NAME_MAX + 1];
     if (dango_mofka_decode_request(&request->message, &subscribe, sizeof subscribe, err) != 0 ||
         dango_mofka_decode_name(&request->message, sizeof subscribe, name, err) != 0 ||
+        check_partition(request, subscribe.partition, err) != 0 ||
         mofka_start_position(provider, (enum diaspora_start)subscribe.head.flags, subscribe.start_id, name,
                              &answer.position, err) != 0 ||
         dango_mofka_reader_seek(&reader, provider->partition, answer.position, err) != 0 ||

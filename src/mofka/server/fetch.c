@@ -201,8 +201,9 @@ void mofka_session_feed(struct mofka_session *session, struct mofka_provider *pr
     pthread_mutex_lock(&session->lock);
     while (!list_empty(&session->fetches) && !session->closed) {
         struct mofka_request *request = container_of(session->fetches.next, struct mofka_request, link);
-        int found = session->failed ? dango_error_set(&request->err, DANGO_ERR_CANCELED, "the subscription has failed")
-                                    : fill(request);
+        int found = session->failed
+                        ? dango_error_set(&request->err, DANGO_ERR_DISCONNECTED, "the subscription has failed")
+                        : fill(request);
         if (found == 0) {
             if (start_waiting(session, provider))
                 continue; /* look again: an event may have come before anybody knew that we wait */
@@ -273,7 +274,7 @@ void mofka_handle_fetch(struct mofka_request *request)
     }
     pthread_mutex_unlock(&session->lock);
     if (closed) {
-        dango_error_set(err, DANGO_ERR_CANCELED, "the subscription has ended");
+        dango_error_set(err, DANGO_ERR_DISCONNECTED, "the subscription has ended");
         mofka_request_fail(request, err);
         return;
     }

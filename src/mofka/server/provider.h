@@ -63,10 +63,13 @@ void mofka_provider_destroy(struct mofka_provider *provider);
 #define MOFKA_SESSIONS_MAX 65536u
 
 /*
- * How long a transfer from or to a client may take. Batches of other producers wait behind one that is on its way: half
- * of the time that a client waits for an answer, so that one that hangs does not take the others with it.
+ * How long a transfer from or to a client may take: so long in any case, and longer for what is large. Batches of other
+ * producers wait behind one that is on its way, so that a client that hangs must not hold them up for long; in all it is
+ * half of the time that a client waits for an answer.
  */
-#define MOFKA_TRANSFER_MS 15000.0
+#define MOFKA_TRANSFER_MS     5000.0
+#define MOFKA_TRANSFER_MAX_MS 15000.0
+#define MOFKA_TRANSFER_RATE   50e3 /* bytes in a millisecond that are slow for any network */
 
 /* Who talks to us: a producer or a consumer. Reference counted; one reference is the table's. */
 struct mofka_session {
@@ -79,7 +82,8 @@ struct mofka_session {
     atomic_int references;
     _Atomic(struct dango_error *) fence; /* why an operator has shut it out; NULL: not. Its own */
     atomic_uint in_flight;               /* requests */
-    atomic_int_fast64_t seen_ns;         /* last request */
+    int64_t opened_ns;
+    atomic_int_fast64_t seen_ns; /* last request */
     struct mofka_provider *provider;
     margo_instance_id mid;
     hg_addr_t peer;

@@ -71,7 +71,8 @@ int mofka_session_open(struct mofka_request *request, bool consumer, const char 
     strcpy(new->name, name);
     atomic_init(&new->references, 2); /* the table's and the request's */
     atomic_init(&new->in_flight, 1);
-    atomic_init(&new->seen_ns, dango_clock_ns());
+    new->opened_ns = dango_clock_ns();
+    atomic_init(&new->seen_ns, new->opened_ns);
     pthread_mutex_init(&new->lock, NULL);
     list_init(&new->waiting);
     list_init(&new->fetches);
@@ -172,7 +173,7 @@ static void stop_session(struct mofka_provider *provider, struct mofka_session *
 static void end_session(struct mofka_provider *provider, struct mofka_session *session)
 {
     struct dango_error err;
-    dango_error_set(&err, DANGO_ERR_CANCELED, "the subscription has ended");
+    dango_error_set(&err, DANGO_ERR_DISCONNECTED, "the subscription has ended");
     stop_session(provider, session, &err, NULL);
     mofka_session_release(session);
 }
@@ -287,7 +288,8 @@ int mofka_sessions_fence(struct mofka_provider *provider, const char *name, cons
 /* Work that must not be done where it is noticed (timer thread, progress loop): a ULT does it. */
 struct notice {
     struct mofka_provider *provider;
-    hg_addr_t peer; /* NULL: look for leases that ran out */
+    hg_addr_t peer;  /* NULL: look for leases that ran out */
+    int64_t time_ns; /* sessions that were opened later are not concerned: the client has come back */
 };
 
 static bool lease_is_over(const struct mofka_session *session, const void *arg)
@@ -298,8 +300,9 @@ static bool lease_is_over(const struct mofka_session *session, const void *arg)
 
 static bool belongs_to(const struct mofka_session *session, const void *arg)
 {
-    hg_addr_t peer = (hg_addr_t)(uintptr_t)arg;
-    return margo_addr_cmp(session->mid, session->peer, peer) != HG_FALSE;
+    const struct notice *notice = arg;
+    return session->opened_ns <= notice->time_ns &&
+           margo_addr_cmp(session->mid, session->peer, notice->peer) != HG_FALSE;
 }
 
 static void serve_notice(void *arg)
@@ -307,7 +310,7 @@ static void serve_notice(void *arg)
     struct notice *notice = arg;
     struct mofka_provider *provider = notice->provider;
     if (notice->peer) {
-        mofka_sessions_close(provider, belongs_to, notice->peer);
+        mofka_sessions_close(provider, belongs_to, notice);
         margo_addr_free(provider->settings.mid, notice->peer);
     } else {
         int64_t limit_ns = dango_clock_ns() - provider->settings.lease_ms * DANGO_NS_PER_MS;
@@ -327,7 +330,7 @@ static bool give_notice(struct mofka_provider *provider, hg_addr_t peer)
     struct notice *notice = malloc(sizeof *notice);
     if (!notice)
         return false;
-    *notice = (struct notice){provider, peer};
+    *notice = (struct notice){provider, peer, dango_clock_ns()};
     atomic_fetch_add(&provider->active, 1);
     if (ABT_thread_create(provider->settings.pool, serve_notice, notice, ABT_THREAD_ATTR_NULL, NULL) == ABT_SUCCESS)
         return true;

@@ -7,6 +7,12 @@
 /* Stretches on the way at a time: hides the latency of a network without flooding it. */
 #define TRANSFERS_MAX 16
 
+static double patience_ms(uint64_t size)
+{
+    double patience_ms = MOFKA_TRANSFER_MS + (double)size / MOFKA_TRANSFER_RATE;
+    return patience_ms < MOFKA_TRANSFER_MAX_MS ? patience_ms : MOFKA_TRANSFER_MAX_MS;
+}
+
 static int transfer_error(hg_return_t ret, const char *what, struct dango_error *err)
 {
     int code = ret == HG_TIMEOUT ? DANGO_ERR_TIMEOUT : DANGO_ERR_DISCONNECTED;
@@ -26,7 +32,7 @@ int mofka_pull(struct mofka_request *request, const unsigned char *flat, size_t 
         code = dango_error_set(err, DANGO_ERR_PROTOCOL, "bulk handle is smaller than the batch");
     } else {
         ret = margo_bulk_transfer_timed(mid, HG_BULK_PULL, margo_get_info(request->handle)->addr, from, 0,
-                                        region->registration, offset, (size_t)size, MOFKA_TRANSFER_MS);
+                                        region->registration, offset, (size_t)size, patience_ms(size));
         if (ret != HG_SUCCESS)
             code = transfer_error(ret, "read", err);
     }
@@ -55,7 +61,7 @@ static hg_return_t start(struct mofka_request *request, hg_bulk_t to, uint64_t o
     }
     hg_return_t ret =
         margo_bulk_itransfer_timed(mid, HG_BULK_PUSH, margo_get_info(request->handle)->addr, to, (size_t)offset, from,
-                                   from_offset, piece->size, MOFKA_TRANSFER_MS, transfer);
+                                   from_offset, piece->size, patience_ms(piece->size), transfer);
     if (ret != HG_SUCCESS) {
         margo_bulk_free(*own);
         *own = HG_BULK_NULL;

@@ -74,8 +74,9 @@ struct mofka_request_head {
 /* Followed by the name (head.extra bytes). */
 struct mofka_attach_request {
     struct mofka_request_head head;
-    uint64_t producer; /* random number chosen by the client, the same each time it comes */
-    uint64_t first;    /* see struct mofka_resume in mofka/log/producers.h */
+    uint8_t partition[16]; /* uuid: after a restart another partition may be where this one was */
+    uint64_t producer;     /* random number chosen by the client, the same each time it comes */
+    uint64_t first;        /* see struct mofka_resume in mofka/log/producers.h */
     uint64_t stored_end;
     uint32_t unsettled;
     uint32_t window;
@@ -101,6 +102,7 @@ struct mofka_produce_request {
 /* Followed by the name (head.extra bytes). head.flags: enum diaspora_start. */
 struct mofka_subscribe_request {
     struct mofka_request_head head;
+    uint8_t partition[16];
     uint64_t start_id;
 };
 

@@ -1,0 +1,177 @@
+/*
+ * Where a partition is now. The group file names the servers (one that was restarted has written its new address there),
+ * one of them has the master database, and that has the address of the server that keeps the partition.
+ *
+ * Every server is asked with a short deadline of its own, so that one that hangs costs seconds and not the whole time that
+ * a link has. Links that look at the same time share the search for the master database: one of them looks, and what it
+ * found, or that it found nothing, holds for the others for a moment.
+ */
+#include "mofka/client/driver.h"
+#include "mofka/registry/master.h"
+#include "util/clock.h"
+#include "util/json.h"
+
+#include <uuid/uuid.h>
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How long the result of a search holds for others. */
+#define FRESH_NS (100 * DANGO_NS_PER_MS)
+/* How long a server may take to answer. */
+#define ASK_MS 2000.0
+
+int mofka_search_init(struct mofka_driver *driver, struct dango_error *err)
+{
+    if (ABT_mutex_create(&driver->search_lock) != ABT_SUCCESS)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    int code = bedrock_client_create(mofka_engine_instance(driver->engine), &driver->prober, err);
+    if (code == 0)
+        bedrock_client_set_timeout(driver->prober, ASK_MS);
+    return code;
+}
+
+void mofka_search_fini(struct mofka_driver *driver)
+{
+    dango_mofka_registry_close(atomic_load(&driver->registry));
+    for (size_t i = 0; i < driver->retired_count; i++)
+        dango_mofka_registry_close(driver->retired[i]);
+    free(driver->retired);
+    bedrock_client_destroy(driver->prober);
+    if (driver->search_lock)
+        ABT_mutex_free(&driver->search_lock);
+}
+
+/* ---- the master database ---- */
+
+/* Asks one server; *id: of its master database, or -1. */
+static int ask(struct bedrock_client *client, const char *address, int *id, struct dango_error *err)
+{
+    struct bedrock_service *service;
+    char *text;
+    *id = -1;
+    int code = bedrock_service_open(client, address, 0, &service, err);
+    if (code != 0)
+        return code;
+    code = bedrock_service_get_config(service, &text, err);
+    bedrock_service_close(service);
+    if (code != 0)
+        return code;
+    struct json_object *config = dango_json_parse(text, strlen(text), err);
+    free(text);
+    if (!config)
+        return err ? err->code : DANGO_ERR_PROTOCOL;
+    *id = dango_mofka_find_master(config);
+    json_object_put(config);
+    return 0;
+}
+
+/* Takes over the registry at that place, unless it is the one that we have. The old one may be in use: it is kept until
+ * the driver is closed. One for each restart of the master database, of some hundred bytes. */
+static int use_master(struct mofka_driver *driver, const char *address, int id, struct dango_error *err)
+{
+    struct mofka_registry *registry, *old = atomic_load(&driver->registry);
+    int code = dango_mofka_registry_open(mofka_engine_instance(driver->engine), address, (uint16_t)id, &registry, err);
+    if (code != 0)
+        return code;
+    if (old && strcmp(dango_mofka_registry_locator(old), dango_mofka_registry_locator(registry)) == 0) {
+        dango_mofka_registry_close(registry);
+        return 0;
+    }
+    struct mofka_registry **retired =
+        reallocarray(driver->retired, driver->retired_count + 1, sizeof(struct mofka_registry *));
+    if (!retired) {
+        dango_mofka_registry_close(registry);
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    }
+    driver->retired = retired;
+    if (old)
+        retired[driver->retired_count++] = old;
+    atomic_store(&driver->registry, registry);
+    return 0;
+}
+
+/* Looks on all servers of the group file. */
+static int search_servers(struct mofka_driver *driver, struct bedrock_client *client, struct dango_error *err)
+{
+    char **addresses;
+    size_t count;
+    int code = bedrock_group_file_read(driver->group_file, &addresses, &count, err);
+    if (code != 0)
+        return code;
+    struct dango_error failure = {0};
+    int id = -1;
+    for (size_t i = 0; i < count && id < 0; i++) {
+        struct dango_error mine = {0};
+        if (ask(client, addresses[i], &id, &mine) != 0 && failure.code == 0)
+            failure = mine;
+        else if (id >= 0)
+            code = use_master(driver, addresses[i], id, err);
+    }
+    bedrock_addresses_free(addresses, count);
+    if (id >= 0)
+        return code;
+    if (failure.code != 0)
+        return dango_error_set(err, failure.code, "%s", failure.text);
+    return dango_error_set(err, DANGO_ERR_NOT_FOUND,
+                           "no server has a master database (a yokan provider with the tag \"" MOFKA_MASTER_TAG "\")");
+}
+
+int mofka_find_master(struct mofka_driver *driver, struct bedrock_client *client, struct dango_error *err)
+{
+    ABT_mutex_lock(driver->search_lock);
+    if (driver->searched_ns == 0 || dango_clock_ns() - driver->searched_ns > FRESH_NS) {
+        struct dango_error found = {0};
+        search_servers(driver, client, &found);
+        driver->search_result = found;
+        driver->searched_ns = dango_clock_ns();
+    }
+    const struct dango_error result = driver->search_result;
+    ABT_mutex_unlock(driver->search_lock);
+    return result.code == 0 ? 0 : dango_error_set(err, result.code, "%s", result.text);
+}
+
+/* ---- the partition ---- */
+
+struct search {
+    struct mofka_driver *driver;
+    const uint8_t *uuid;
+    struct mofka_target *target;
+    bool found;
+};
+
+/* Is this it? */
+static int look_at(void *arg, const struct mofka_partition_record *record, struct dango_error *err)
+{
+    struct search *search = arg;
+    const char *uuid = dango_json_get_string(record->json, "uuid");
+    const char *address = dango_json_get_string(record->json, "address");
+    const char *problem = dango_json_get_string(record->json, "error");
+    struct json_object *id = dango_json_get(record->json, "provider_id");
+    int64_t provider_id = json_object_is_type(id, json_type_int) ? json_object_get_int64(id) : -1;
+    uuid_t parsed;
+    if (search->found || !uuid || uuid_parse(uuid, parsed) != 0 || memcmp(parsed, search->uuid, sizeof parsed) != 0)
+        return 0;
+    if (problem)
+        return dango_error_set(err, DANGO_ERR_DISCONNECTED, "its server does not serve it: %s", problem);
+    if (!address || provider_id < 0 || provider_id > UINT16_MAX)
+        return dango_error_set(err, DANGO_ERR_CORRUPT, "the master database has no sound record of it");
+    int code = mofka_target_init(search->target, search->driver->engine, address, (uint16_t)provider_id, err);
+    search->found = code == 0;
+    return code;
+}
+
+int mofka_resolve(struct mofka_driver *driver, const char *topic, const uint8_t uuid[16], struct mofka_target *target,
+                  struct dango_error *err)
+{
+    struct search search = {.driver = driver, .uuid = uuid, .target = target};
+    int code = mofka_find_master(driver, driver->prober, err);
+    if (code == 0)
+        code = dango_mofka_registry_partitions(atomic_load(&driver->registry), topic, look_at, &search, err);
+    if (code != 0 && search.found)
+        mofka_target_fini(target);
+    if (code == 0 && !search.found)
+        code = dango_error_set(err, DANGO_ERR_NOT_FOUND, "the master database does not know the partition (any more)");
+    return code;
+}
