@@ -60,12 +60,10 @@ static void conn_release_resources(struct sm_conn *conn)
         close(conn->sock);
     if (conn->peer_event_fd >= 0)
         close(conn->peer_event_fd);
-    if (conn->map)
-        munmap(conn->map, MAP_SIZE);
     if (conn->peer_doorbell)
         munmap(conn->peer_doorbell, PAGE);
     conn->sock = conn->peer_event_fd = -1;
-    conn->map = conn->peer_doorbell = NULL;
+    conn->peer_doorbell = NULL;
 }
 
 /* `first`: we made the memory, and write ring 0. */
@@ -355,7 +353,7 @@ fail:
     if (ring_fd >= 0)
         close(ring_fd);
     conn_release_resources(conn);
-    free(conn);
+    sm_conn_free(&conn->base);
     return ret;
 }
 
@@ -412,7 +410,7 @@ static void accept_socket(struct sm_context *context, int sock)
         drop_silent(context);
     if (na_conn_init(&conn->base, &context->base, true) != HG_SUCCESS) {
         conn_release_resources(conn);
-        free(conn);
+        sm_conn_free(&conn->base);
         return;
     }
     context->half_open++;
@@ -541,13 +539,21 @@ void sm_conn_shutdown(struct na_conn *base)
         }
     }
     handshake_over(conn);
+    /* A peer that has been stopped sees this before it sees the hang-up. */
+    if (conn->tx.control)
+        atomic_store(&conn->tx.control->closed, 1);
     conn_release_resources(conn);
     if (context->listen_off)
         resume_listening(context);
 }
 
+/* The rings stay mapped until now: whoever is in the middle of a transfer looks at them without a lock. */
 void sm_conn_free(struct na_conn *base)
 {
-    assert(!((struct sm_conn *)base)->map && ((struct sm_conn *)base)->sock < 0);
-    free(base);
+    struct sm_conn *conn = (struct sm_conn *)base;
+
+    assert(conn->sock < 0);
+    if (conn->map)
+        munmap(conn->map, MAP_SIZE);
+    free(conn);
 }

@@ -32,6 +32,7 @@ struct sm_ring_control {
     _Alignas(128) _Atomic uint64_t tail;      /* written by the producer */
     _Alignas(128) _Atomic uint64_t head;      /* written by the consumer */
     _Alignas(128) _Atomic uint32_t want_room; /* producer met a full ring and wants to be told of room */
+    _Alignas(128) _Atomic uint32_t closed;    /* producer has closed the connection: its memory is not to be touched */
 };
 
 struct sm_producer {

@@ -102,6 +102,9 @@ hg_return_t sm_rma(struct na_conn *base, enum na_rma_op op, const struct na_segm
         unsigned long near_count = gather(&here, near, &near_size), far_count = gather(&there, far, &far_size);
         if (near_count == 0 || far_count == 0)
             return HG_SUCCESS;
+        /* Its memory may be somebody else's by now, for example when we were stopped and it has given us up. */
+        if (atomic_load_explicit(&conn->rx.control->closed, memory_order_acquire))
+            return HG_NODEV;
         uint64_t size = near_size < far_size ? near_size : far_size;
         ssize_t moved = transfer(conn->pid, op, near, trim(near, near_count, size), far, trim(far, far_count, size));
         if (moved <= 0) {
