@@ -5,6 +5,8 @@
 #include "tests/mercury/attacker.h"
 #include "tests/mercury/peer.h"
 
+#include "util/clock.h"
+
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -30,15 +32,24 @@ static void turn(struct side *side)
     HG_Trigger(side->context, 0, 64, &count);
 }
 
-/* Progresses both until the flags are set. */
+/* Progresses both until the condition holds. */
+#define TURN_UNTIL(condition)                                                                                          \
+    for (int64_t deadline = dango_deadline_ns(PEER_LIMIT_MS); !(condition);) {                                         \
+        turn(&a);                                                                                                      \
+        turn(&b);                                                                                                      \
+        if (dango_clock_ns() > deadline)                                                                               \
+            fail_msg("%s does not come about", #condition);                                                            \
+    }
+
 static void until(_Atomic bool *one, _Atomic bool *other)
 {
-    for (int64_t turns = 0; !atomic_load(one) || !atomic_load(other); turns++) {
-        turn(&a);
-        turn(&b);
-        if (turns > 2000000)
-            fail_msg("nothing happens");
-    }
+    TURN_UNTIL(atomic_load(one) && atomic_load(other));
+}
+
+static bool readable(int sock)
+{
+    char byte;
+    return recv(sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
 }
 
 static int setup(void **state)
@@ -83,12 +94,8 @@ static void test_simultaneous(void **state)
     assert_int_equal(other.ret, HG_SUCCESS);
     HG_Destroy(first);
     HG_Destroy(second);
-    for (int i = 0; i < 10; i++) { /* what is superfluous closes */
-        turn(&a);
-        turn(&b);
-    }
-    assert_int_equal(a.context->na->conn_count, 1);
-    assert_int_equal(b.context->na->conn_count, 1);
+    /* What is superfluous closes. */
+    TURN_UNTIL(a.context->na->conn_count == 1 && b.context->na->conn_count == 1);
 }
 
 /* An answer to a call goes back over the same connection, and so does a call in the other direction. */
@@ -126,8 +133,7 @@ static void test_restart(void **state)
         HG_Destroy(handle);
         side_close(&b);
         side_open(&b, address, true, NULL);
-        for (int k = 0; k < 3; k++)
-            turn(&a);
+        TURN_UNTIL(a.context->na->conn_count == 0);
     }
 }
 
@@ -154,17 +160,13 @@ static hg_bulk_t register_memory(struct side *side, void *memory, uint8_t flags)
 static int open_from_here(struct side *side)
 {
     char address[256], answer[sizeof(struct tcp_frame) + sizeof(struct tcp_hello)];
-    ssize_t size = -1;
 
     address_of(side, address, sizeof address);
     int sock = attacker_connect(address);
     struct tcp_hello hello = attacker_hello(sock);
     attacker_send_hello(sock, &hello);
-    for (int i = 0; i < 100000 && size < 0; i++) {
-        turn(side);
-        size = recv(sock, answer, sizeof answer, MSG_DONTWAIT);
-    }
-    assert_int_equal(size, sizeof answer);
+    TURN_UNTIL(readable(sock));
+    assert_true(attacker_read(sock, answer, sizeof answer));
     return sock;
 }
 
@@ -183,17 +185,18 @@ static void test_freed_while_read(void **state)
     for (size_t i = 0; i < requests; i++)
         attacker_send_message(sock, (struct hgi_header){.kind = HGI_READ, .id = bulk->key, .cookie = i + 1}, &range,
                               sizeof range, 0);
-    for (int i = 0; i < 100; i++)
+    TURN_UNTIL(!list_empty(&bulk->loans));
+    for (int i = 0; i < 100; i++) /* some more of them */
         turn(&a);
     assert_false(list_empty(&bulk->loans));
     HG_Bulk_free(bulk);
     munmap(memory, SIZE);
     size_t all = requests * (sizeof(struct tcp_frame) + sizeof(struct hgi_header) + range.size);
-    for (int64_t turns = 0; total < all && turns < 1000000; turns++) {
+    while (total < all) {
+        TURN_UNTIL(readable(sock));
         ssize_t size = recv(sock, data, sizeof data, MSG_DONTWAIT);
-        if (size > 0)
-            total += (size_t)size;
-        turn(&a);
+        assert_true(size > 0);
+        total += (size_t)size;
     }
     assert_int_equal(total, all);
     close(sock);
@@ -214,9 +217,7 @@ static void test_freed_while_written(void **state)
     attacker_send_message(sock, (struct hgi_header){.kind = HGI_WRITE, .id = bulk->key}, &range, sizeof range,
                           TCP_LOAN_MAX);
     attacker_send(sock, data, sizeof data);
-    for (int i = 0; i < 100; i++)
-        turn(&a);
-    assert_false(list_empty(&bulk->loans));
+    TURN_UNTIL(!list_empty(&bulk->loans));
     HG_Bulk_free(bulk);
     munmap(memory, SIZE);
     for (size_t sent = sizeof data; sent < TCP_LOAN_MAX; sent += sizeof data) {
@@ -225,8 +226,7 @@ static void test_freed_while_written(void **state)
     }
     /* The stream is in step. */
     attacker_send_message(sock, (struct hgi_header){.kind = HGI_REQUEST, .cookie = 1, .id = a.rpcs.null}, NULL, 0, 0);
-    for (int i = 0; i < 100; i++)
-        turn(&a);
+    TURN_UNTIL(readable(sock));
     struct hgi_header header;
     uint32_t payload_size;
     assert_true(attacker_read_message(sock, &header, &payload_size));
