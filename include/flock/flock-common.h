@@ -25,7 +25,7 @@ typedef enum flock_update_t {
 
 /* Bits of the mode of a group handle. */
 #define FLOCK_MODE_INIT_UPDATE 0x1 /* fetch the view from the group before returning */
-#define FLOCK_MODE_SUBSCRIBE   0x2 /* be told of updates (no effect yet) */
+#define FLOCK_MODE_SUBSCRIBE   0x2 /* keep the view up to date, see flock_group_subscribe */
 
 /* Return codes: X(code, text), dense from 0. Users define X and expand the list. */
 #define FLOCK_RETURN_VALUES                                                                                            \

@@ -46,10 +46,19 @@ flock_return_t flock_group_update_view(flock_group_handle_t handle, flock_reques
 flock_return_t flock_request_wait(flock_request_t request);
 flock_return_t flock_request_test(flock_request_t request, bool *completed);
 
-/* FLOCK_ERR_OP_UNSUPPORTED with the backends that are built in. */
+/* Sets a value of the group's metadata through any member; every member gets it. FLOCK_ERR_OP_UNSUPPORTED by backend
+ * static, FLOCK_ERR_OP_FORBIDDEN for keys that begin with "__". Blocks as an update does. */
 flock_return_t flock_group_metadata_set(flock_group_handle_t handle, const char *key, const char *value);
+
+/*
+ * Keeps the view up to date from now on, and calls back for every difference (functions may be NULL): members that joined,
+ * left, died; values that were set, or removed (value NULL). When the member that is asked is lost, another one is, and the
+ * differences are reported. The callbacks run one at a time in a ULT of the client's pool, without locks; they may use the
+ * handle, but not unsubscribe. Fails if the group cannot be reached now; FLOCK_ERR_INVALID_ARGS when subscribed already.
+ */
 flock_return_t flock_group_subscribe(flock_group_handle_t handle, flock_membership_update_fn member_update,
                                      flock_metadata_update_fn metadata_update, void *context);
+/* Afterwards no callback runs. Releasing the last reference unsubscribes, too. */
 flock_return_t flock_group_unsubscribe(flock_group_handle_t handle);
 
 #ifdef __cplusplus

@@ -98,10 +98,12 @@ extern flock_gateway_impl flk_default_gateway;
 
 /*
  * A version identifies one state of the view at one provider: a number drawn at its start, counted up with every change.
- * A client sends the version it has from its last answer (0: none); "unchanged" answers carry an empty view.
+ * A client sends the version it has from its last answer (0: none); "unchanged" answers carry an empty view. With `wait_ms`
+ * the answer comes when the view changes, or after that time.
  */
 typedef struct flk_get_view_in {
     uint64_t version;
+    uint32_t wait_ms;
 } flk_get_view_in_t;
 
 typedef struct flk_get_view_out {
@@ -109,6 +111,7 @@ typedef struct flk_get_view_out {
     uint64_t version;
     uint8_t unchanged;
     flock_group_view_t view;
+    flock_group_view_t left; /* members that have left lately: what else is missing has died */
 } flk_get_view_out_t;
 
 #define FLK_RPC_SET_METADATA "flock_set_metadata"

@@ -136,7 +136,8 @@ hg_return_t hg_proc_flk_get_view_in_t(hg_proc_t proc, void *data)
 {
     assert(data);
     flk_get_view_in_t *in = data;
-    return hg_proc_uint64_t(proc, &in->version);
+    hg_return_t ret = hg_proc_uint64_t(proc, &in->version);
+    return ret == HG_SUCCESS ? hg_proc_uint32_t(proc, &in->wait_ms) : ret;
 }
 
 hg_return_t hg_proc_flk_get_view_out_t(hg_proc_t proc, void *data)
@@ -148,7 +149,14 @@ hg_return_t hg_proc_flk_get_view_out_t(hg_proc_t proc, void *data)
         ret = hg_proc_uint64_t(proc, &out->version);
     if (ret == HG_SUCCESS)
         ret = hg_proc_uint8_t(proc, &out->unchanged);
-    return ret == HG_SUCCESS ? hg_proc_flock_group_view_t(proc, &out->view) : ret;
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_flock_group_view_t(proc, &out->view);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_flock_group_view_t(proc, &out->left);
+    /* The first one is nobody's if the second cannot be read. */
+    if (ret != HG_SUCCESS && hg_proc_get_op(proc) == HG_DECODE)
+        flock_group_view_clear(&out->view);
+    return ret;
 }
 
 hg_return_t hg_proc_flk_set_metadata_in_t(hg_proc_t proc, void *data)

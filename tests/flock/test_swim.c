@@ -5,6 +5,8 @@
  */
 #include "tests/flock/sim.h"
 
+#include <math.h>
+
 static struct sim sim;
 
 static int end_sim(void **state)
@@ -42,7 +44,8 @@ static double bound_ms(int count)
     const struct flk_swim_settings *s = &sim.settings;
     double probes =
         8 * s->protocol_period_ms; /* until somebody pings it: 1.6 periods expected; e^-8 not to be hit by then */
-    return probes + s->ping_timeout_ms + s->ping_req_timeout_ms + s->suspicion_timeout_ms +
+    double scale = log2(count) / 5;
+    return probes + s->ping_timeout_ms + s->ping_req_timeout_ms + s->suspicion_timeout_ms * (scale > 1 ? scale : 1) +
            flk_swim_send_limit((size_t)count) * s->protocol_period_ms;
 }
 

@@ -145,6 +145,41 @@ static void metadata_reach_everybody(void **state)
     assert_ok(flock_client_finalize(client));
 }
 
+/* A client hears of everything, also when the member that it asks is lost. */
+static void clients_subscribe(void **state)
+{
+    (void)state;
+    static struct counts counts;
+    flock_client_t client;
+    flock_group_handle_t handle;
+    hg_addr_t self;
+    start_group(4, FAST);
+    assert_ok(flock_client_init(mid, ABT_POOL_NULL, &client));
+    margo_addr_self(mid, &self);
+    assert_ok(flock_group_handle_create(client, self, 2, 0, &handle));
+    assert_ok(flock_group_subscribe(handle, count_member, count_metadata, &counts));
+    assert_ret(flock_group_subscribe(handle, count_member, count_metadata, &counts), FLOCK_ERR_INVALID_ARGS);
+    assert_ok(register_member(5, FAST, 1, 1));
+    wait_for(counts.members[FLOCK_MEMBER_JOINED] == 1 && counts.last_id == 5, 3000);
+    end_member(5);
+    wait_for(counts.members[FLOCK_MEMBER_LEFT] == 1, 3000);
+    end_member(2);
+    wait_for(counts.members[FLOCK_MEMBER_LEFT] == 2 && counts.last_id == 2, 3000);
+    assert_ok(flock_swim_set_crash_mode(providers[4], true));
+    end_member(4);
+    wait_for(counts.members[FLOCK_MEMBER_DIED] == 1 && counts.last_id == 4, 5000);
+    assert_ok(flock_group_metadata_set(handle, "key", "value"));
+    wait_for(counts.metadata == 1, 3000);
+    assert_ok(flock_group_unsubscribe(handle));
+    assert_ret(flock_group_unsubscribe(handle), FLOCK_ERR_INVALID_ARGS);
+    assert_ok(register_member(6, FAST, 1, 1));
+    stays(counts.members[FLOCK_MEMBER_JOINED] == 1, 200);
+    assert_ok(flock_group_subscribe(handle, NULL, NULL, NULL));
+    assert_ok(flock_group_handle_release(handle));
+    margo_addr_free(mid, self);
+    assert_ok(flock_client_finalize(client));
+}
+
 /* Whoever sends something else gets no answer, and the group goes on. */
 static void malformed_messages(void **state)
 {
@@ -191,6 +226,7 @@ int main(void)
         cmocka_unit_test_teardown(leaving_is_quick, end_group_teardown),
         cmocka_unit_test_teardown(sixty_four_members, end_group_teardown),
         cmocka_unit_test_teardown(metadata_reach_everybody, end_group_teardown),
+        cmocka_unit_test_teardown(clients_subscribe, end_group_teardown),
         cmocka_unit_test_teardown(malformed_messages, end_group_teardown),
     };
     return cmocka_run_group_tests(tests, start_margo, stop_margo);

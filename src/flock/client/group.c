@@ -19,15 +19,6 @@
 #define UPDATE_TIMEOUT_MS 30000.0
 #define ATTEMPTS_MAX      8
 
-struct flock_group_handle {
-    struct flock_client *client;
-    uint64_t references;     /* atomic */
-    flock_group_view_t view; /* its mutex guards everything below, too */
-    uint64_t version;        /* of the last answer; 0: none */
-    char *contact;           /* address of the member that answered last, or that the handle was made from */
-    uint16_t contact_id;
-};
-
 struct flock_request {
     flock_group_handle_t handle; /* a reference */
     ABT_eventual_memory done;
@@ -120,6 +111,8 @@ static flock_return_t accept(struct flock_group_handle *handle, const flock_memb
     if (!out->unchanged) {
         flock_group_view_clear(&handle->view);
         FLOCK_GROUP_VIEW_MOVE(&out->view, &handle->view);
+        flock_group_view_clear(&handle->left);
+        FLOCK_GROUP_VIEW_MOVE(&out->left, &handle->left);
     }
     unlock(handle);
     return FLOCK_SUCCESS;
@@ -133,38 +126,44 @@ static flock_return_t result_of(const flk_get_view_out_t *out)
     return out->ret >= 0 && out->ret <= FLOCK_ERR_OTHER ? (flock_return_t)out->ret : FLOCK_ERR_OTHER;
 }
 
-/* Asks one member. */
-static flock_return_t ask(struct flock_group_handle *handle, const flock_member_t *member, uint64_t version,
-                          double timeout_ms)
+/* Makes a call known to whoever may have to end it early; what is over is not known any more. */
+static void show_call(struct flock_group_handle *handle, const struct flk_call *call)
+{
+    lock(handle);
+    handle->waiting = call ? call->handle : HG_HANDLE_NULL;
+    if (call && handle->unsubscribing)
+        HG_Cancel(call->handle);
+    unlock(handle);
+}
+
+flock_return_t flk_group_ask(struct flock_group_handle *handle, const flock_member_t *member, uint64_t version,
+                             double timeout_ms, uint32_t wait_ms)
 {
     assert(member->address && timeout_ms > 0);
-    margo_instance_id mid = handle->client->mid;
-    hg_addr_t addr = HG_ADDR_NULL;
-    hg_handle_t call = HG_HANDLE_NULL;
-    flk_get_view_in_t in = {version};
+    struct flk_call call;
+    flk_get_view_in_t in = {version, wait_ms};
     flk_get_view_out_t out = {0};
-    hg_return_t hret = margo_addr_lookup(mid, member->address, &addr);
-    if (hret == HG_SUCCESS)
-        hret = margo_create(mid, addr, handle->client->get_view, &call);
-    if (hret == HG_SUCCESS)
-        hret = margo_provider_forward_timed(member->provider_id, call, &in, timeout_ms);
-    if (hret == HG_SUCCESS)
-        hret = margo_get_output(call, &out);
-    flock_return_t ret = FLOCK_ERR_FROM_MERCURY;
+    hg_return_t hret = flk_call_start(&call, handle->client->mid, handle->client->get_view, member->address,
+                                      member->provider_id, &in, timeout_ms);
+    if (hret != HG_SUCCESS)
+        return hret == HG_NOENTRY ? FLOCK_ERR_INVALID_PROVIDER : FLOCK_ERR_FROM_MERCURY;
+    if (wait_ms)
+        show_call(handle, &call);
+    hret = flk_call_wait(&call, &out);
+    if (wait_ms)
+        show_call(handle, NULL);
+    flock_return_t ret = hret == HG_NOENTRY ? FLOCK_ERR_INVALID_PROVIDER : FLOCK_ERR_FROM_MERCURY;
     if (hret == HG_SUCCESS) {
         ret = result_of(&out);
         if (ret == FLOCK_SUCCESS)
             ret = accept(handle, member, &out);
-        margo_free_output(call, &out);
-    } else if (hret == HG_NOENTRY) {
-        ret = FLOCK_ERR_INVALID_PROVIDER;
+        margo_free_output(call.handle, &out);
     }
-    margo_destroy(call);
-    margo_addr_free(mid, addr);
+    flk_call_end(&call);
     return ret;
 }
 
-static flock_return_t update(struct flock_group_handle *handle)
+flock_return_t flk_group_update(struct flock_group_handle *handle)
 {
     struct contacts contacts;
     int64_t deadline_ns = dango_deadline_ns(UPDATE_TIMEOUT_MS);
@@ -178,7 +177,7 @@ static flock_return_t update(struct flock_group_handle *handle)
             break;
         /* The first member may be all there is; while there are others, nobody gets more than half of the time. */
         size_t others = contacts.count - i - 1;
-        ret = ask(handle, contacts.members[i], contacts.version, others ? left_ms / 2 : left_ms);
+        ret = flk_group_ask(handle, contacts.members[i], contacts.version, others ? left_ms / 2 : left_ms, 0);
     }
     flock_group_view_clear(&contacts.copy);
     return ret;
@@ -189,7 +188,7 @@ static void update_ult(void *arg)
 {
     assert(arg);
     struct flock_request *request = arg;
-    request->ret = update(request->handle);
+    request->ret = flk_group_update(request->handle);
     __atomic_store_n(&request->completed, 1, __ATOMIC_RELEASE);
     ABT_eventual_set(ABT_EVENTUAL_MEMORY_GET_HANDLE(&request->done), NULL, 0);
 }
@@ -199,7 +198,7 @@ flock_return_t flock_group_update_view(flock_group_handle_t handle, flock_reques
     if (!handle)
         return FLOCK_ERR_INVALID_ARGS;
     if (!request)
-        return update(handle);
+        return flk_group_update(handle);
     struct flock_request *r = calloc(1, sizeof *r);
     if (!r)
         return FLOCK_ERR_ALLOCATION;
@@ -239,7 +238,11 @@ flock_return_t flock_request_test(flock_request_t request, bool *completed)
 static void destroy(struct flock_group_handle *handle)
 {
     assert(handle->references <= 1);
+    if (handle->subscribed)
+        flock_group_unsubscribe(handle);
     flock_group_view_clear(&handle->view);
+    flock_group_view_clear(&handle->left);
+    flock_group_view_clear(&handle->seen);
     free(handle->contact);
     flk_client_unref(handle->client);
     free(handle);
@@ -263,7 +266,9 @@ static flock_return_t create_from_view(flock_client_t client, flock_group_view_t
     h->contact = contact;
     h->contact_id = view->members.data[0].provider_id;
     FLOCK_GROUP_VIEW_MOVE(view, &h->view);
-    flock_return_t ret = mode & FLOCK_MODE_INIT_UPDATE ? update(h) : FLOCK_SUCCESS;
+    flock_return_t ret = mode & FLOCK_MODE_INIT_UPDATE ? flk_group_update(h) : FLOCK_SUCCESS;
+    if (ret == FLOCK_SUCCESS && mode & FLOCK_MODE_SUBSCRIBE)
+        ret = flock_group_subscribe(h, NULL, NULL, NULL);
     if (ret == FLOCK_SUCCESS)
         *handle = h;
     else
@@ -439,18 +444,4 @@ flock_return_t flock_group_metadata_set(flock_group_handle_t handle, const char 
     }
     flock_group_view_clear(&contacts.copy);
     return ret;
-}
-
-flock_return_t flock_group_subscribe(flock_group_handle_t handle, flock_membership_update_fn member_update,
-                                     flock_metadata_update_fn metadata_update, void *context)
-{
-    (void)member_update;
-    (void)metadata_update;
-    (void)context;
-    return handle ? FLOCK_ERR_OP_UNSUPPORTED : FLOCK_ERR_INVALID_ARGS;
-}
-
-flock_return_t flock_group_unsubscribe(flock_group_handle_t handle)
-{
-    return handle ? FLOCK_ERR_OP_UNSUPPORTED : FLOCK_ERR_INVALID_ARGS;
 }

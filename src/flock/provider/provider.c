@@ -27,15 +27,20 @@ static void answer_view(struct flock_provider *provider, hg_handle_t handle)
     flk_get_view_in_t in = {0};
     flk_get_view_out_t out = {.ret = FLOCK_ERR_INVALID_ARGS};
     if (margo_get_input(handle, &in) == HG_SUCCESS) {
+        if (in.wait_ms > 0)
+            flk_watch(provider, in.version, in.wait_ms);
         out.version = __atomic_load_n(&provider->version, __ATOMIC_ACQUIRE);
         out.unchanged = in.version == out.version;
         out.ret = FLOCK_SUCCESS;
         if (!out.unchanged && !flk_provider_snapshot(provider, &out.view))
             out.ret = FLOCK_ERR_ALLOCATION;
+        if (!out.unchanged)
+            flk_watch_left(provider, &out.left);
         margo_free_input(handle, &in);
     }
     margo_respond(handle, &out);
     flock_group_view_clear(&out.view);
+    flock_group_view_clear(&out.left);
 }
 
 static void get_view_ult(hg_handle_t handle)
@@ -104,6 +109,7 @@ static void release(struct flock_provider *provider)
     flk_updates_drop(provider);
     flk_callbacks_fini(&provider->callbacks);
     flk_lock_release(&provider->lock);
+    flock_group_view_clear(&provider->left);
     free(provider->address);
     free(provider->file);
 }
@@ -216,6 +222,7 @@ static flock_return_t start(struct flock_provider *provider, const struct dango_
 static void close_provider(struct flock_provider *provider)
 {
     assert(provider->mid);
+    flk_watch_close(provider);
     dango_gate_close(&provider->gate);
     margo_provider_deregister_identity(provider->mid, provider->id);
     release(provider);

@@ -22,8 +22,13 @@ struct flock_provider {
     flock_backend_impl *backend;
     void *backend_context;
     struct flk_callbacks callbacks;
-    uint64_t version; /* atomic; of the view, see internal.h */
-    char *file;       /* NULL: none */
+    uint64_t version;        /* atomic, written under `watch`; of the view, see internal.h */
+    ABT_mutex_memory watch;  /* guards the four below */
+    ABT_cond_memory changed; /* signalled when the version goes up */
+    flock_group_view_t left; /* members that have left lately */
+    size_t watchers;
+    bool closing;
+    char *file; /* NULL: none */
     ABT_mutex_memory file_mutex;
     bool file_allowed;      /* guarded by file_mutex: the time to be visible has come */
     uint64_t file_version;  /* guarded by file_mutex: what the file holds */
@@ -47,6 +52,18 @@ int flk_select_backend(struct json_object *json, const char *path, flock_backend
 
 /* A copy of the view as it is now, to be cleared; false when there is none. */
 bool flk_provider_snapshot(struct flock_provider *provider, flock_group_view_t *view);
+/* ---- watch.c ---- */
+
+/* The view has changed by this update. */
+void flk_watch_changed(struct flock_provider *provider, const struct flk_update *update);
+/* Waits until the version is another one, for at most `wait_ms`. Returns at once when too many wait. */
+void flk_watch(struct flock_provider *provider, uint64_t version, uint32_t wait_ms);
+/* Members that have left lately, to be cleared. */
+void flk_watch_left(struct flock_provider *provider, flock_group_view_t *left);
+/* Sends everybody away who waits. */
+void flk_watch_close(struct flock_provider *provider);
+/* ---- publish.c, more ---- */
+
 /* Hands over the lock of the group file. */
 void flk_provider_keep_lock(struct flock_provider *provider, struct flk_lock *lock);
 /* What a backend calls; the context is the provider. Updates wait until flk_updates_start. */

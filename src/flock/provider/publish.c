@@ -108,7 +108,7 @@ static void deliver(struct flock_provider *provider, const struct flk_update *up
 {
     assert(update->name);
     struct dango_error err = {0};
-    __atomic_add_fetch(&provider->version, 1, __ATOMIC_RELEASE);
+    flk_watch_changed(provider, update);
     flk_callbacks_call(&provider->callbacks, update);
     if (write_file(provider, false, &err) != 0)
         log_warning("flock", "the group file is out of date: %s", err.text);
