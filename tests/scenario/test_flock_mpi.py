@@ -5,17 +5,11 @@ import os
 import shutil
 import signal
 
-import pytest
-
+import launchers
+from launchers import MPI_ENVIRONMENT, needs_mpi, wait_until_running
 from support import BUILD, run, wait_until
 
-pytestmark = [
-    pytest.mark.skipif(not shutil.which("mpirun"), reason="mpirun is not installed (openmpi-bin)"),
-    pytest.mark.skipif(not (BUILD / "lib/libdango-mpi.so").exists(), reason="the MPI plug-in was not built"),
-]
-
-# Open MPI refuses to run as root, and more processes than cores, unless told to.
-ENVIRONMENT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+pytestmark = needs_mpi
 
 
 def group(bootstrap="mpi", kind="static", provider_id=1, **more):
@@ -30,8 +24,7 @@ def document(*providers, **more):
 
 def mpirun(servers, count, config, *options, env=None):
     (servers.workdir / "config.json").write_text(json.dumps(config))
-    command = ["mpirun", "--oversubscribe", *options, "-n", count, BUILD / "bin/bedrock", "na+sm", "-c", "config.json"]
-    return servers.start([str(word) for word in command], env={**ENVIRONMENT, **(env or {})})
+    return launchers.mpirun(servers, count, "na+sm", "config.json", *options, env=env)
 
 
 def members(workdir, name="group.flock"):
@@ -45,10 +38,6 @@ def wait_for_members(workdir, count):
 
 def pid_of(address):
     return int(address.removeprefix("na+sm://").rsplit("-", 1)[0])
-
-
-def wait_until_running(job, count):
-    wait_until(lambda: job.output().count("now running at") == count, f"{count} running daemons")
 
 
 def test_four_ranks_are_one_group(servers, workdir):
@@ -128,7 +117,7 @@ def test_mpirun_without_the_plugin_names_the_package(servers, workdir):
             shutil.copy(BUILD / "lib" / name, place / "lib", follow_symlinks=False)
     (workdir / "config.json").write_text(json.dumps(document(group())))
     command = ["mpirun", "--oversubscribe", "-n", "2", place / "bin/bedrock", "na+sm", "-c", "config.json"]
-    job = servers.start([str(word) for word in command], env=ENVIRONMENT)
+    job = servers.start([str(word) for word in command], env=MPI_ENVIRONMENT)
     assert job.wait() != 0
     assert "the MPI plug-in is not installed" in job.output() and "openmpi-bin" in job.output()
     # Without a launcher it is a group of one, and needs nothing.
