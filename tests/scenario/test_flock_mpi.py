@@ -131,3 +131,40 @@ def test_a_batch_script_is_no_launcher(servers, workdir):
     server = servers.bedrock(document(group()), env={"SLURM_PROCID": "0", "SLURM_NTASKS": "4"})
     assert members(workdir) == [server.address]
     server.stop()
+
+
+def test_join_or_mpi(servers, workdir):
+    """The distributed example of the documentation: by mpirun, joined by hand, and again over the file of the dead."""
+    yokan = {"name": "kv_store", "type": "yokan", "provider_id": 42, "dependencies": {"pool": "__primary__"}}
+    yokan["config"] = {"database": {"type": "map"}}
+    quick = {"ping_interval_ms": 100, "ping_timeout_ms": 300}
+    member = group(["join", "mpi"], group={"type": "centralized", "config": quick})
+    config = document(
+        {**member, "dependencies": {"pool": "__primary__"}},
+        yokan,
+        margo={
+            "argobots": {"pools": [{"name": "rpc_pool", "kind": "fifo_wait", "access": "mpmc"}]},
+            "rpc_pool": "rpc_pool",
+        },
+    )
+    job = mpirun(servers, 4, config)
+    launched = wait_for_members(workdir, 4)
+    wait_until_running(job, 4)
+    alone = servers.bedrock(config)
+    assert alone.address in wait_for_members(workdir, 5)
+    for address in launched:
+        os.kill(pid_of(address), signal.SIGKILL)
+    job.wait()
+    alone.kill()
+    # Nobody is left who could be joined: all ranks agree to form a new group.
+    again = mpirun(servers, 3, config)
+    wait_until(lambda: len(members(workdir)) == 3 and not set(launched) & set(members(workdir)), "a new group")
+    wait_until_running(again, 3)
+    run(["bedrock-shutdown", "na+sm", "-f", "group.flock"])
+    assert again.wait() == 0, again.output()
+
+
+def test_views_of_communicators(servers):
+    job = servers.start(["mpirun", "--oversubscribe", "-n", "5", str(BUILD / "tests/flock-mpi-view")], env=ENVIRONMENT)
+    assert job.wait() == 0, job.output()
+    assert job.output().count("good") == 5
