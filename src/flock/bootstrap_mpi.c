@@ -142,7 +142,7 @@ static int gather(const struct flk_bootstrap *bootstrap, const struct report *re
     char *padded = calloc(1, longest), *all = calloc(count, longest);
     int status = padded && all ? 0 : dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     if (status == 0) {
-        memcpy(padded, address, strlen(address));
+        memcpy(padded, address, strlen(address) + 1);
         status = flk_mpi_allgather(bootstrap->ranks, count, padded, longest, all, err);
     }
     for (size_t i = 0; status == 0 && i < count; i++) {
