@@ -4,7 +4,7 @@
  * A ULT of the engine looks for the partition; it ends when there is a session again, when the partition refuses for good,
  * when time is up, and when the link is closed. With reconnect_timeout_ms 0 there is one try.
  *
- * The user hears of it in two lines of the log: when the first try has failed, and when the session is back or given up.
+ * The user hears of it in two lines of the log: when the server hangs or the first try has failed, and when the session is back or given up.
  */
 #include "mofka/client/driver.h"
 #include "mofka/client/link.h"
@@ -33,28 +33,30 @@ static int open_session(struct mofka_link *link, struct dango_error *err)
     return code == 0 ? mofka_link_begin_lease(link, err) : code;
 }
 
-/* Where the master database says that the partition is. *final: it cannot be opened there. */
-static int open_elsewhere(struct mofka_link *link, bool *final, struct dango_error *err)
+static int open_here(struct mofka_link *link, bool *final, struct dango_error *err)
 {
-    struct mofka_target target;
-    int code = mofka_resolve(link->driver, link->topic, link->uuid, &target, err);
-    *final = false; /* servers that are being started know nothing yet */
-    if (code != 0)
-        return code;
-    mofka_target_fini(&link->target);
-    link->target = target;
-    code = open_session(link, err);
+    int code = open_session(link, err);
     *final = code != 0 && !is_passing(code);
     return code;
 }
 
+/* Where the master database says that the partition is; where it was, when nobody can say. *final: it cannot be opened. */
+static int open_elsewhere(struct mofka_link *link, bool *final, struct dango_error *err)
+{
+    struct mofka_target target;
+    struct dango_error ignored;
+    if (mofka_resolve(link->driver, link->topic, link->uuid, &target, err) != 0)
+        return open_here(link, final, &ignored) == 0 ? 0 : err->code;
+    mofka_target_fini(&link->target);
+    link->target = target;
+    return open_here(link, final, err);
+}
+
 static int try_once(struct mofka_link *link, bool first, bool *final, struct dango_error *err)
 {
-    *final = false;
-    /* The server may have forgotten us only; one that does not answer is not asked again. */
+    /* The server may have forgotten us only; one that does not answer is not asked again at once. */
     if (first && link->cause.code != DANGO_ERR_TIMEOUT) {
-        int code = open_session(link, err);
-        *final = code != 0 && !is_passing(code);
+        int code = open_here(link, final, err);
         if (code == 0 || *final)
             return code;
     }
@@ -71,11 +73,15 @@ static bool is_closing(struct mofka_link *link)
     return closing;
 }
 
-/* Sleeps for the link's pause, half of it by chance, and makes the next one longer. */
-static void pause_before_try(struct mofka_link *link)
+/* Sleeps for the link's pause, half of it by chance, but not beyond the end, and makes the next one longer. */
+static void pause_before_try(struct mofka_link *link, int64_t end_ns)
 {
-    double chance = (double)((uint64_t)dango_clock_ns() / 64 % 1024) / 1024;
+    int64_t now_ns = dango_clock_ns();
+    double chance = (double)((uint64_t)now_ns / 64 % 1024) / 1024;
     double pause_ms = link->pause_ms / 2 + link->pause_ms / 2 * chance;
+    double left_ms = (double)(end_ns - now_ns) / (double)DANGO_NS_PER_MS;
+    if (pause_ms > left_ms)
+        pause_ms = left_ms;
     for (; pause_ms > 0 && !is_closing(link); pause_ms -= SLICE_MS)
         margo_thread_sleep(mofka_engine_instance(link->driver->engine), pause_ms < SLICE_MS ? pause_ms : SLICE_MS);
     link->pause_ms = link->pause_ms > 0 ? 2 * link->pause_ms : PAUSE_MIN_MS;
@@ -114,18 +120,20 @@ static int give_up(const struct mofka_link *link, struct dango_error *err)
 static int find_again(struct mofka_link *link, struct dango_error *err)
 {
     int64_t end_ns = link->lost_ns + (int64_t)(link->driver->reconnect_timeout_ms * (double)DANGO_NS_PER_MS);
+    if (link->cause.code == DANGO_ERR_TIMEOUT) /* the first try may hang, too */
+        report_loss(link, &link->cause);
     for (bool first = true;; first = false) {
         bool final;
         if (link->dismissal.code != 0) /* set while calls were under way, and none is now */
             return dango_error_set(err, link->dismissal.code, "%s", link->dismissal.text);
-        pause_before_try(link);
+        pause_before_try(link, end_ns);
         if (is_closing(link))
             return dango_error_set(err, DANGO_ERR_CANCELED, "canceled: closed while its server was away");
         int code = try_once(link, first, &final, err);
         if (code == 0 || final)
             return code;
         report_loss(link, err);
-        if (dango_clock_ns() + (int64_t)(link->pause_ms * (double)DANGO_NS_PER_MS) >= end_ns)
+        if (dango_clock_ns() >= end_ns)
             return give_up(link, err);
     }
 }
