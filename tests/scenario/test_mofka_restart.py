@@ -3,13 +3,19 @@
 The configuration is the user guide's with a persistent master database; everything under the test's own directory.
 """
 
+import copy
 import json
+import os
+import random
 import re
+import shutil
+import signal
+import time
 
 import pytest
 
 from mofka import FIRST_CONFIGURATION, GROUP_FILE, peer
-from support import BUILD, PROTOCOL, SLOWNESS, run
+from support import BUILD, PROTOCOL, SLOWNESS, START_TIMEOUT_S, run, wait_until
 
 TYPES = [t for t in ("rocksdb", "lmdb", "leveldb") if (BUILD / "lib" / f"libdango-yokan-{t}.so").exists()]
 pytestmark = pytest.mark.skipif(not TYPES, reason="no persistent database is built")
@@ -193,3 +199,153 @@ def test_a_name_that_is_none_is_refused(workdir, configuration):
         result = run(["bedrock", "na+sm", "-c", "c.json", *words], env=env, check=False)
         assert result.returncode == 1
         assert "cannot be the name of a server" in result.stderr
+
+
+MPI = pytest.mark.skipif(not shutil.which("mpirun") or not (BUILD / "lib/libdango-mpi.so").exists(),
+                         reason="no MPI")
+# Open MPI refuses to run as root, unless told to; and it does not free what it allocates.
+MPI_ENVIRONMENT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+                   "ASAN_OPTIONS": "detect_leaks=0"}
+
+
+def mpirun(servers, workdir, count, configuration, env=None):
+    """As the user guide distributes the service: one group by MPI, the master database in rank 0."""
+    config = copy.deepcopy(configuration)
+    manager, master, *_ = config["providers"]
+    manager["config"]["bootstrap"] = "mpi"
+    master["__if__"] = "$MPI_COMM_WORLD.rank == 0"
+    (workdir / GROUP_FILE).unlink(missing_ok=True)
+    (workdir / "mpi.json").write_text(json.dumps(config))
+    command = ["mpirun", "--oversubscribe", "-n", str(count), str(BUILD / "bin/bedrock"), "na+sm", "-c", "mpi.json"]
+    return servers.start(command, env={**MPI_ENVIRONMENT, **(env or {})})
+
+
+def wait_until_running(job, count):
+    wait_until(lambda: job.output().count("now running at") == count or not job.running(), f"{count} running daemons",
+               3 * START_TIMEOUT_S)
+    assert job.running(), job.output()
+
+
+def end_ranks(workdir, job):
+    """kill -9 of every rank; mpirun ends by itself then."""
+    for member in json.loads((workdir / GROUP_FILE).read_text())["members"]:
+        os.kill(int(re.fullmatch(r"na\+sm://(\d+)-0", member["address"])[1]), signal.SIGKILL)
+    job.wait()
+
+
+@MPI
+def test_each_of_several_servers_brings_its_own_back(servers, workdir, configuration):
+    job = mpirun(servers, workdir, 3, configuration)
+    wait_until_running(job, 3)
+    create("wide", 6, *STORED)
+    run(peer("produce", "wide", 6000, 10, 100))
+
+    def layout():
+        documents = json.loads(run(["bedrock-query", "na+sm", "-f", GROUP_FILE]).stdout)
+        return {d["bedrock"]["name"]: sorted((p["config"]["uuid"], p["provider_id"]) for p in d["providers"]
+                                             if p["type"] == "mofka") for d in documents.values()}
+
+    before = layout()
+    assert sorted(before) == ["0", "1", "2"] and all(len(partitions) == 2 for partitions in before.values())
+    for life in range(2):
+        end_ranks(workdir, job)
+        job = mpirun(servers, workdir, 3, configuration)
+        wait_until_running(job, 3)
+        assert job.output().count("2 partitions are back, 0 are not") == 3
+        assert layout() == before
+        assert "got 6000\n" in run(peer("consume", "wide", f"all{life}", 6000, "all")).stdout
+    run(["bedrock-shutdown", "na+sm", "-f", GROUP_FILE])
+    assert job.wait() == 0, job.output()
+
+
+@MPI
+def test_two_servers_of_one_name_are_refused(servers, workdir, configuration):
+    job = mpirun(servers, workdir, 2, configuration, {"DANGO_SERVER_NAME": "same"})
+    assert job.wait() != 0
+    assert re.search(r'this server is called "same", as is the one at na\+sm://\d+-0: give each server a name',
+                     job.output())
+
+
+ROUNDS = int(os.environ.get("DANGO_KILL_ROUNDS", "8"))
+
+
+def create_in_background(servers, name, partitions, round_):
+    return servers.start(["diaspora-ctl", "topic", "create", "--name", name, "--topic.num_partitions", partitions,
+                          *STORED], f"creator{round_}", env=CONTROL)
+
+
+def assert_usable(name, partitions):
+    listed = ctl("topic", "list", "-v").stdout
+    described = json.loads(next(line for line in listed.splitlines() if line.startswith(f"{name} ")).split(" ", 1)[1])
+    assert described["num_partitions"] == partitions
+    run(peer("produce", name, 100, 10, 0))
+    assert "got 100\n" in run(peer("consume", name, "c", 100, "all")).stdout
+
+
+def test_a_creator_that_is_killed_is_no_obstacle(servers, configuration):
+    """At any moment: either the topic is there, or creating it again works at once, and no provider is left over."""
+    service = servers.bedrock(configuration)
+    for round_ in range(ROUNDS):
+        name = f"topic{round_}"
+        creator = create_in_background(servers, name, 12, round_)
+        time.sleep(random.uniform(0, 0.1) * SLOWNESS)
+        creator.kill()
+        again = ctl("topic", "create", "--name", name, "--topic.num_partitions", 3, *STORED, check=False)
+        assert again.returncode == 0 or "exists already" in again.stderr, again.stderr
+        partitions = 3 if again.returncode == 0 else 12
+        assert_usable(name, partitions)
+        here = [topic for topic, _, _ in partitions_of(service).values()]
+        assert here.count(name) == partitions
+
+
+def test_a_server_that_is_killed_during_a_creation_is_no_obstacle(servers, configuration):
+    service = servers.bedrock(configuration)
+    for round_ in range(ROUNDS):
+        name = f"topic{round_}"
+        creator = create_in_background(servers, name, 12, round_)
+        time.sleep(random.uniform(0, 0.1) * SLOWNESS)
+        service.kill()
+        creator.wait()
+        service = servers.bedrock(configuration)
+        again = ctl("topic", "create", "--name", name, "--topic.num_partitions", 3, *STORED, check=False)
+        assert again.returncode == 0 or "exists already" in again.stderr, again.stderr
+        assert_usable(name, 3 if again.returncode == 0 else 12)
+
+
+def test_a_server_that_is_killed_while_it_starts_comes_back_all_the_same(servers, configuration):
+    service = servers.bedrock(configuration)
+    create("wide", 8, *STORED)
+    run(peer("produce", "wide", 800, 10, 0))
+    before = partitions_of(service)
+    service.kill()
+    for round_ in range(ROUNDS):
+        service = servers.bedrock(configuration, wait=False)
+        time.sleep(random.uniform(0, 0.15) * SLOWNESS)
+        service.kill()
+    service = servers.bedrock(configuration)
+    assert partitions_of(service) == before
+    assert "got 800\n" in run(peer("consume", "wide", "c", 800, "all")).stdout
+
+
+@MPI
+def test_what_a_partition_uses_on_another_server_is_found_again(servers, workdir, configuration):
+    """Both partitions of the topic keep their events in the stores of rank 1, whose address changes."""
+    (workdir / "store").mkdir()
+    only_there = {"__if__": "$MPI_COMM_WORLD.rank == 1"}
+    configuration["providers"] += [
+        {**only_there, "name": "metadata", "type": "yokan", "tags": ["mofka:metadata"], "provider_id": 5,
+         "config": {"database": {"type": TYPES[0], "config": {"path": "store/meta", "create_if_missing": True}}}},
+        {**only_there, "name": "data", "type": "warabi", "tags": ["mofka:data"], "provider_id": 6,
+         "config": {"target": {"type": "abtio", "config": {"path": "store/data", "create_if_missing": True}}},
+         "dependencies": {"abt_io": "io_controller"}},
+    ]
+    job = mpirun(servers, workdir, 2, configuration)
+    wait_until_running(job, 2)
+    create("old", 2, "--topic.config.type", "legacy")
+    run(peer("produce", "old", 1000, 10, 100))
+    for life in range(2):
+        end_ranks(workdir, job)
+        job = mpirun(servers, workdir, 2, configuration)
+        wait_until_running(job, 2)
+        wait_until(lambda: job.output().count("1 partitions are back, 0 are not") == 2, "both partitions")
+        assert "got 1000\n" in run(peer("consume", "old", f"c{life}", 1000, "all")).stdout

@@ -29,7 +29,8 @@ static int open_target(const struct deletion *deletion, struct json_object *part
                        struct dango_error *err)
 {
     const char *address = dango_json_get_string(partition, "address");
-    int64_t id = json_object_get_int64(dango_json_get(partition, "provider_id"));
+    struct json_object *number = dango_json_get(partition, "provider_id"); /* absent: it was not started */
+    int64_t id = json_object_is_type(number, json_type_int) ? json_object_get_int64(number) : -1;
     if (!address || id < 0 || id > UINT16_MAX)
         return dango_error_set(err, DANGO_ERR_CORRUPT, "the master database has no sound record of it");
     return mofka_target_init(target, deletion->driver->engine, address, (uint16_t)id, err);

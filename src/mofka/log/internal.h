@@ -7,8 +7,7 @@
 #include "mofka/log/log.h"
 #include "mofka/log/producers.h"
 
-#define MOFKA_LOG_TOPIC_MAX     256
-#define MOFKA_LOG_IDENTITY_FILE "partition.json"
+#define MOFKA_LOG_TOPIC_MAX 256
 
 struct mofka_log {
     char topic[MOFKA_LOG_TOPIC_MAX + 1];

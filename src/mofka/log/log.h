@@ -30,6 +30,9 @@
 #include "mofka/log/producers.h"
 #include "mofka/log/scan.h"
 
+/* In the directory of a partition: whose it is. */
+#define MOFKA_LOG_IDENTITY_FILE "partition.json"
+
 struct json_object;
 struct mofka_log;
 
@@ -41,6 +44,7 @@ struct mofka_log_settings {
     uint64_t max_events_per_chunk;
     size_t mappings;               /* chunks kept mapped that nobody reads */
     const struct mofka_log_io *io; /* borrowed */
+    struct json_object *origin;    /* for create: "origin" of partition.json, see docs/formats/log.md; may be NULL */
 };
 
 /* What opening found. */

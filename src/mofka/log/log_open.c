@@ -31,12 +31,14 @@ struct identity {
     int64_t format;
     char *topic;
     char *uuid;
+    struct json_object *origin;
 };
 
 static const struct dango_option identity_options[] = {
     DANGO_OPTION_INT("format", struct identity, format, 0, 0, INT64_MAX, "version of the format of the directory"),
     DANGO_OPTION_STRING_REQUIRED("topic", struct identity, topic, "topic that the partition belongs to"),
     DANGO_OPTION_STRING_REQUIRED("uuid", struct identity, uuid, "identity of the partition"),
+    DANGO_OPTION_JSON("origin", struct identity, origin, DANGO_JSON_OBJECT, NULL, "what it was created as"),
     DANGO_OPTION_END,
 };
 
@@ -88,6 +90,8 @@ static int write_identity(const struct mofka_log_settings *settings, struct dang
     json_object_object_add(json, "format", json_object_new_int64(MOFKA_LOG_VERSION));
     json_object_object_add(json, "topic", json_object_new_string(settings->topic));
     json_object_object_add(json, "uuid", json_object_new_string(uuid));
+    if (settings->origin)
+        json_object_object_add(json, "origin", json_object_get(settings->origin));
     int status = dango_json_write_file(path, json, err);
     json_object_put(json);
     return status;

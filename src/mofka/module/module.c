@@ -24,6 +24,7 @@ struct settings {
     char *uuid;
     bool must_exist;
     struct json_object *partition;
+    struct json_object *origin;
 };
 
 struct component {
@@ -38,6 +39,9 @@ static const struct dango_option options[] = {
     DANGO_OPTION_BOOL("must_exist", struct settings, must_exist, false,
                       "refuse to start when the partition's files are not there, instead of making new ones"),
     DANGO_OPTION_JSON("partition", struct settings, partition, DANGO_JSON_OBJECT, "{}", "options of the type"),
+    DANGO_OPTION_JSON("origin", struct settings, origin, DANGO_JSON_OBJECT, NULL,
+                      "place of the partition in its topic, and the topic's objects: kept with new files, for "
+                      "\"diaspora-ctl topic import\""),
     DANGO_OPTION_END,
 };
 
@@ -155,6 +159,7 @@ static int create_provider(struct component *self, const struct bedrock_args *ar
         return code;
     settings->topic = self->settings.topic;
     settings->stored = &stored;
+    settings->origin = self->settings.origin;
     settings->must_exist = self->settings.must_exist;
     settings->io_controller = bedrock_args_dependency(args, "io_controller", 0)->component;
     code = mofka_provider_create(settings, &self->provider, err);
@@ -201,6 +206,8 @@ static struct json_object *module_get_config(void *component)
     struct json_object *config = dango_options_dump(options, &self->settings);
     if (!self->settings.must_exist) /* users of the original know the other fields, and expect no more */
         json_object_object_del(config, "must_exist");
+    if (!self->settings.origin)
+        json_object_object_del(config, "origin");
     return config;
 }
 

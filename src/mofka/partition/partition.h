@@ -57,6 +57,7 @@ struct mofka_stored_settings {
     const struct mofka_default_options *options; /* borrowed during the call */
     const struct mofka_log_io *io;               /* borrowed for the life of the partition */
     bool must_exist;                             /* fail when there is no such log, instead of making one */
+    struct json_object *origin;                  /* for the partition.json of a new one; may be NULL */
     /* Calls body(argument) soon, somewhere where it may block; body must have returned before destroy. Two at a time. */
     int (*run)(void *arg, void (*body)(void *argument), void *argument);
     void (*sleep)(void *arg, int64_t timeout_ms); /* blocks what `run` runs; may be NULL when `sync` is no interval */

@@ -473,6 +473,7 @@ static int open_log(struct stored_partition *partition, const struct mofka_store
         .max_events_per_chunk = (uint64_t)options->max_events_per_chunk,
         .mappings = (size_t)options->fd_cache_capacity,
         .io = settings->io,
+        .origin = settings->origin,
     };
     memcpy(log.uuid, partition->base.settings.uuid, sizeof log.uuid);
     *report = (struct mofka_log_report){.chunks = 1};

@@ -26,10 +26,11 @@ static const char *const default_dependencies[] = {"pool", "io_controller", NULL
 static const char *const legacy_dependencies[] = {"pool", "metadata", "data", NULL};
 
 static const struct mofka_partition_type types[] = {
-    {"memory", memory_options, 1, NULL, memory_dependencies, "events in the memory of the server; they end with it"},
+    {"memory", memory_options, 1, NULL, memory_dependencies, false,
+     "events in the memory of the server; they end with it"},
     {"default", dango_mofka_default_options, sizeof(struct mofka_default_options), dango_mofka_default_options_check,
-     default_dependencies, "events in files, which survive the server"},
-    {"legacy", legacy_options, 1, NULL, legacy_dependencies,
+     default_dependencies, true, "events in files, which survive the server"},
+    {"legacy", legacy_options, 1, NULL, legacy_dependencies, false,
      "metadata in a Yokan database, data in a Warabi target; they survive if those do"},
 };
 

@@ -8,6 +8,8 @@
 #include <dango/error.h>
 #include <dango/options.h>
 
+#include <stdbool.h>
+
 #define MOFKA_PARTITION_TYPE_DEFAULT "memory"
 
 /* Longest name of a topic in bytes. */
@@ -22,6 +24,7 @@ struct mofka_partition_type {
     /* What the table cannot say about that structure; may be NULL. */
     int (*check)(const void *options, struct dango_error *err);
     const char *const *dependencies; /* names that it uses, ended by NULL; the first of each list */
+    bool directory;                  /* its events are in a directory of its own, <path>/<topic>-<uuid> */
     const char *help;
 };
 

@@ -75,6 +75,21 @@ int dango_mofka_registry_partitions(struct mofka_registry *registry, const char 
     return visit.code;
 }
 
+int dango_mofka_registry_add_partition(struct mofka_registry *registry, const char *topic,
+                                       struct json_object *partition, uint64_t *id, struct dango_error *err)
+{
+    char key[MOFKA_KEY_SIZE];
+    yk_id_t new_id;
+    size_t size;
+    const char *text = json_object_to_json_string_length(partition, JSON_C_TO_STRING_PLAIN, &size);
+    yk_return_t ret = yk_doc_store(registry->database, mofka_registry_key(key, topic, "partitions"), YOKAN_MODE_DEFAULT,
+                                   text, size, &new_id);
+    if (ret != YOKAN_SUCCESS)
+        return mofka_registry_error(registry, ret, err);
+    *id = new_id;
+    return 0;
+}
+
 int dango_mofka_registry_update_partition(struct mofka_registry *registry, const struct mofka_partition_record *record,
                                           struct dango_error *err)
 {

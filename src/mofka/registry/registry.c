@@ -111,31 +111,13 @@ int dango_mofka_registry_exists(struct mofka_registry *registry, const char *top
 int dango_mofka_registry_begin(struct mofka_registry *registry, const char *topic, struct dango_error *err)
 {
     char key[MOFKA_KEY_SIZE];
-    bool exists;
-    int code = dango_mofka_registry_exists(registry, topic, &exists, err);
-    if (code != 0)
-        return code;
-    if (exists)
-        return dango_error_set(err, DANGO_ERR_EXISTS, "topic \"%s\" exists already", topic);
     yk_return_t ret =
         yk_collection_create(registry->database, mofka_registry_key(key, topic, "partitions"), YOKAN_MODE_DEFAULT);
     if (ret == YOKAN_ERR_KEY_EXISTS)
         return dango_error_set(err, DANGO_ERR_EXISTS,
-                               "topic \"%s\" is being created by somebody else, or a creator or deleter was killed "
-                               "half-way: then \"diaspora-ctl topic delete\" clears it away",
+                               "topic \"%s\" is being deleted, or who deleted it was killed half-way: then "
+                               "\"diaspora-ctl topic delete\" clears it away",
                                topic);
-    return ret == YOKAN_SUCCESS ? 0 : mofka_registry_error(registry, ret, err);
-}
-
-int dango_mofka_registry_add_partition(struct mofka_registry *registry, const char *topic,
-                                       struct json_object *partition, struct dango_error *err)
-{
-    char key[MOFKA_KEY_SIZE];
-    yk_id_t id;
-    size_t size;
-    const char *text = json_object_to_json_string_length(partition, JSON_C_TO_STRING_PLAIN, &size);
-    yk_return_t ret = yk_doc_store(registry->database, mofka_registry_key(key, topic, "partitions"), YOKAN_MODE_DEFAULT,
-                                   text, size, &id);
     return ret == YOKAN_SUCCESS ? 0 : mofka_registry_error(registry, ret, err);
 }
 

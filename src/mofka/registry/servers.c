@@ -35,13 +35,25 @@ static yk_return_t take_address(void *arg, size_t index, const void *key, size_t
     return YOKAN_SUCCESS;
 }
 
-int dango_mofka_registry_take_server(struct mofka_registry *registry, const char *name, char **address,
-                                     struct dango_error *err)
+static int fetch_address(struct mofka_registry *registry, const char *name, int32_t mode, char **address,
+                         struct dango_error *err)
 {
     char key[SERVER_KEY_SIZE];
     *address = NULL;
-    yk_return_t ret = yk_fetch(registry->database, YOKAN_MODE_CONSUME, key, make_key(key, name), take_address, address);
+    yk_return_t ret = yk_fetch(registry->database, mode, key, make_key(key, name), take_address, address);
     return ret == YOKAN_SUCCESS || ret == YOKAN_ERR_KEY_NOT_FOUND ? 0 : mofka_registry_error(registry, ret, err);
+}
+
+int dango_mofka_registry_find_server(struct mofka_registry *registry, const char *name, char **address,
+                                     struct dango_error *err)
+{
+    return fetch_address(registry, name, YOKAN_MODE_DEFAULT, address, err);
+}
+
+int dango_mofka_registry_take_server(struct mofka_registry *registry, const char *name, char **address,
+                                     struct dango_error *err)
+{
+    return fetch_address(registry, name, YOKAN_MODE_CONSUME, address, err);
 }
 
 int dango_mofka_registry_add_server(struct mofka_registry *registry, const char *name, const char *address,

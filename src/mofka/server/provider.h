@@ -45,6 +45,7 @@ struct mofka_provider_settings {
     const struct mofka_default_options *stored; /* borrowed during creation */
     const struct mofka_legacy_settings *legacy; /* the same: in these providers */
     const char *topic;                          /* the same */
+    struct json_object *origin;                 /* the same; goes into new files; may be NULL */
     bool must_exist;                            /* the files are there, or it is an error */
     abt_io_instance_id io_controller;
     int64_t lease_ms; /* silence after which a client is forgotten; 0: MOFKA_LEASE_MS */

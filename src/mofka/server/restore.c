@@ -6,6 +6,7 @@
  */
 #include "mofka/server/host.h"
 
+#include "mofka/registry/reference.h"
 #include "util/json.h"
 #include "util/log.h"
 
@@ -67,7 +68,8 @@ struct restore {
     struct bedrock_host *bedrock;
     const struct mofka_surroundings *around;
     struct mofka_registry *registry;
-    size_t restored, failed;
+    size_t restored, failed, waiting;
+    struct dango_error why; /* of one that waits */
 };
 
 /* The id of the provider that serves a partition in this process already, or -1. */
@@ -84,14 +86,34 @@ static int find_running(struct json_object *config, const char *uuid)
     return -1;
 }
 
-/* The description in a partition's document, made fit for this life of the server; NULL when there is none. */
-static struct json_object *make_description(const struct restore *restore, struct json_object *document)
+/* Where a server is now. One that has not entered itself in this life of the group: DANGO_ERR_AGAIN. */
+static int find_server(void *arg, const char *name, char **address, struct dango_error *err)
+{
+    const struct restore *restore = arg;
+    int code = dango_mofka_registry_find_server(restore->registry, name, address, err);
+    if (code < 0)
+        return code;
+    for (size_t i = 0; *address && i < restore->around->member_count; i++)
+        if (strcmp(restore->around->members[i], *address) == 0)
+            return 0;
+    free(*address);
+    return dango_error_set(err, DANGO_ERR_AGAIN, "server \"%s\" is not there", name);
+}
+
+/* The description in a partition's document, made fit for this life of the server; NULL and an error when it cannot. */
+static struct json_object *make_description(struct restore *restore, struct json_object *document,
+                                            struct dango_error *err)
 {
     struct json_object *description = dango_json_copy(dango_json_get(document, "provider"));
     struct json_object *config = dango_json_get(description, "config");
     struct json_object *dependencies = dango_json_get(description, "dependencies");
     char master[sizeof "yokan:65535@" + 512];
-    if (!json_object_is_type(config, json_type_object) || !json_object_is_type(dependencies, json_type_object)) {
+    int code;
+    if (!json_object_is_type(config, json_type_object) || !json_object_is_type(dependencies, json_type_object))
+        code = dango_error_set(err, DANGO_ERR_CORRUPT, "the master database has no description of its provider");
+    else
+        code = dango_mofka_references_load(dependencies, find_server, restore, err);
+    if (code < 0) {
         json_object_put(description);
         return NULL;
     }
@@ -113,9 +135,9 @@ static int start(struct bedrock_host *bedrock, struct json_object *description, 
 
 static int start_partition(struct restore *restore, struct json_object *document, uint16_t *id, struct dango_error *err)
 {
-    struct json_object *description = make_description(restore, document);
+    struct json_object *description = make_description(restore, document, err);
     if (!description)
-        return dango_error_set(err, DANGO_ERR_CORRUPT, "the master database has no description of its provider");
+        return err->code;
     struct json_object *old_id = dango_json_get(document, "provider_id");
     int code = DANGO_ERR_EXISTS;
     if (json_object_is_type(old_id, json_type_int)) {
@@ -136,6 +158,7 @@ static int enter(struct restore *restore, const struct mofka_partition_record *r
     json_object_object_add(record->json, "address", json_object_new_string(bedrock_host_address(restore->bedrock)));
     if (problem) {
         json_object_object_add(record->json, "error", json_object_new_string(problem));
+        json_object_object_del(record->json, "provider_id"); /* another provider may get it */
     } else {
         json_object_object_add(record->json, "provider_id", json_object_new_int(id));
         json_object_object_del(record->json, "error");
@@ -168,7 +191,13 @@ static int restore_partition(void *arg, const struct mofka_partition_record *rec
         return enter(restore, record, id, NULL, err);
     }
     uint16_t new_id = 0;
-    if (start_partition(restore, record->json, &new_id, &problem) < 0) {
+    int code = start_partition(restore, record->json, &new_id, &problem);
+    if (code == DANGO_ERR_AGAIN) {
+        restore->waiting++;
+        restore->why = problem;
+        return enter(restore, record, 0, problem.text, err);
+    }
+    if (code < 0) {
         restore->failed++;
         log_error("mofka", "topic \"%s\": partition %s is not served: %s", record->topic, uuid, problem.text);
         return enter(restore, record, 0, problem.text, err);
@@ -196,6 +225,8 @@ static int restore_all(struct restore *restore, struct dango_error *err)
     for (size_t i = 0; code == 0 && i < json_object_array_length(names); i++)
         code = restore_topic(restore, json_object_get_string(json_object_array_get_idx(names, i)), err);
     json_object_put(names);
+    if (code == 0 && restore->waiting > 0)
+        return dango_error_set(err, DANGO_ERR_AGAIN, "%zu partitions wait: %s", restore->waiting, restore->why.text);
     if (code == 0 && restore->restored + restore->failed > 0)
         log_info("mofka", "server \"%s\": %zu partitions are back, %zu are not", bedrock_host_name(restore->bedrock),
                  restore->restored, restore->failed);
