@@ -128,6 +128,13 @@ typedef struct diaspora_topic_objects {
 /* Creates a topic. DIASPORA_EXISTS when there is one of that name. `objects` may be NULL. */
 int diaspora_topic_create(diaspora_driver *driver, const char *name, const char *options,
                           const diaspora_topic_objects *objects, diaspora_error *err);
+/*
+ * Makes a topic from what the partitions of an earlier one have left on storage, with the same events, ids and saved
+ * positions; its objects are those that it had. Options: where to look, as in diaspora_topic_create (for "mofka":
+ * config.type "default", config.partition.path). All of its partitions, or an error and none. DIASPORA_EXISTS when there is
+ * a topic of that name, DIASPORA_UNSUPPORTED when the back-end cannot.
+ */
+int diaspora_topic_import(diaspora_driver *driver, const char *name, const char *options, diaspora_error *err);
 /* DIASPORA_OK and *exists, or an error when the back-end cannot tell. */
 int diaspora_topic_exists(diaspora_driver *driver, const char *name, bool *exists, diaspora_error *err);
 /* JSON object {name: description}, sorted by name, as text to be freed with free(). NULL on error. */

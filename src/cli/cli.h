@@ -52,8 +52,9 @@ struct cli_command {
     int (*run)(void *fields, struct dango_error *err); /* exit status when ≥ 0, error code when < 0 */
 };
 
-extern const struct cli_command cli_topic_create, cli_topic_list, cli_topic_positions, cli_topic_positions_reset,
-    cli_topic_positions_delete, cli_topic_complete, cli_topic_delete, cli_produce, cli_consume;
+extern const struct cli_command cli_topic_create, cli_topic_import, cli_topic_list, cli_topic_positions,
+    cli_topic_positions_reset, cli_topic_positions_delete, cli_topic_complete, cli_topic_delete, cli_produce,
+    cli_consume;
 
 /* ---- connect.c -------------------------------------------------------------------------------------------------- */
 

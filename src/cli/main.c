@@ -19,15 +19,11 @@
 #include <time.h>
 #include <unistd.h>
 
-static const struct cli_command *const commands[] = {&cli_topic_create,
-                                                     &cli_topic_list,
-                                                     &cli_topic_positions,
-                                                     &cli_topic_positions_reset,
-                                                     &cli_topic_positions_delete,
-                                                     &cli_topic_complete,
-                                                     &cli_topic_delete,
-                                                     &cli_produce,
-                                                     &cli_consume};
+static const struct cli_command *const commands[] = {
+    &cli_topic_create,    &cli_topic_import,          &cli_topic_list,
+    &cli_topic_positions, &cli_topic_positions_reset, &cli_topic_positions_delete,
+    &cli_topic_complete,  &cli_topic_delete,          &cli_produce,
+    &cli_consume};
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 #define COMMAND_WORDS 3 /* of the longest name */
 #define COMMAND_BYTES 128

@@ -193,6 +193,8 @@ struct diaspora_driver_ops {
 
     /* For operators; may be NULL if the back-end knows nothing of the kind. All may block. */
 
+    /* Makes a topic known again from what its partitions have kept, including its objects. Options as of topic_create. */
+    int (*topic_import)(void *driver, const char *name, struct json_object *options, struct dango_error *err);
     /* Deletes a topic with its events (unless they are to be kept) and positions. DANGO_ERR_BUSY while it has producers or
      * consumers, unless forced: then those get DANGO_ERR_NOT_FOUND. After a failure it can be done again. */
     int (*topic_delete)(void *driver, const char *name, bool force, bool keep_data, struct dango_error *err);

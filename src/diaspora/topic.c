@@ -155,6 +155,21 @@ int diaspora_topic_create(diaspora_driver *driver, const char *name, const char 
     return status;
 }
 
+int diaspora_topic_import(diaspora_driver *driver, const char *name, const char *options, diaspora_error *err)
+{
+    assert(driver && name);
+    struct json_object *json = NULL;
+    if (!driver->ops->topic_import)
+        return dango_error_set(err, DIASPORA_UNSUPPORTED, "driver \"%s\" cannot import topics", driver->ops->type);
+    int status = check_name(name, err);
+    if (status == 0)
+        status = dsp_options_text(options, "topic options", &json, err);
+    if (status == 0)
+        status = driver->ops->topic_import(driver->handle, name, json, err);
+    json_object_put(json);
+    return status;
+}
+
 int diaspora_topic_exists(diaspora_driver *driver, const char *name, bool *exists, diaspora_error *err)
 {
     assert(driver && name && exists);

@@ -12,6 +12,7 @@
  *     mofka-peer list    GROUP TOPIC NAME                   checks all events there are in partition 0, acknowledges the
  *                                                           last, says "run NUMBER COUNT" for consecutive numbers
  *     mofka-peer extent  GROUP TOPIC NAME                   says "extent FIRST END" of partition 0
+ *     mofka-peer partitions GROUP TOPIC                     says what each partition is, in order, a JSON object a line
  *
  * Event i of a producer has the metadata {"i":<i>} and data in which byte k is (unsigned char)(i + k).
  *
@@ -252,6 +253,18 @@ static int consume(const char *group_file, const char *name, const char *consume
     return status;
 }
 
+static int print_partitions(const char *group_file, const char *name)
+{
+    diaspora_driver *driver = open_driver(group_file);
+    diaspora_topic *topic = driver ? diaspora_topic_open(driver, name, &err) : NULL;
+    int status = topic ? 0 : failed();
+    for (size_t i = 0; topic && i < diaspora_topic_num_partitions(topic); i++)
+        puts(diaspora_topic_partition_info(topic, i));
+    diaspora_topic_close(topic);
+    diaspora_driver_close(driver);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -272,6 +285,8 @@ int main(int argc, char **argv)
         return consume(argv[2], argv[3], argv[4], "all", list_all);
     if (argc == 5 && strcmp(argv[1], "extent") == 0)
         return consume(argv[2], argv[3], argv[4], "none", print_extent);
+    if (argc == 4 && strcmp(argv[1], "partitions") == 0)
+        return print_partitions(argv[2], argv[3]);
     fprintf(stderr, "usage: see the head of peer.c\n");
     return 2;
 }

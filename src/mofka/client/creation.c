@@ -269,8 +269,8 @@ int mofka_creation_publish(struct mofka_creation *creation, const struct diaspor
     return dango_mofka_registry_publish(creation->driver->registry, creation->name, description, err);
 }
 
-/* Removes what was started, and adds to *err what could not be undone. */
-static void undo(struct mofka_creation *creation, struct dango_error *err)
+/* Removes what was started, and adds to *err what could not be undone. Whether nothing is left in the registry. */
+static bool undo(struct mofka_creation *creation, struct dango_error *err)
 {
     struct dango_error problem;
     size_t left = 0;
@@ -280,20 +280,21 @@ static void undo(struct mofka_creation *creation, struct dango_error *err)
         if (bedrock_service_remove_provider(server, started->provider, &problem) != 0)
             left++;
     }
-    if (dango_mofka_registry_drop(creation->driver->registry, creation->name, &problem) != 0)
+    bool dropped = dango_mofka_registry_drop(creation->driver->registry, creation->name, &problem) == 0;
+    if (!dropped)
         dango_error_prefix(err, "the registry keeps traces of it (%s)", problem.text);
     if (left > 0)
         dango_error_prefix(err, "%zu of its partitions could not be removed", left);
+    return dropped;
 }
 
 void mofka_creation_end(struct mofka_creation *creation, int code, struct dango_error *err)
 {
     struct dango_error problem;
     struct json_object *mark = NULL;
-    if (code != 0 && creation->begun)
-        undo(creation, err);
-    /* A mark that cannot be taken out is a dead one: the next creator takes it. */
-    if (creation->claimed)
+    bool clean = code == 0 || !creation->begun || undo(creation, err);
+    /* A mark that stays is a dead one from here on: the next creator takes it, and clears away what it protects. */
+    if (creation->claimed && clean)
         dango_mofka_registry_unclaim(creation->driver->registry, creation->name, &mark, &problem);
     json_object_put(mark);
     mofka_claim_fini(&creation->claim);

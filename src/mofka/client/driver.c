@@ -128,6 +128,7 @@ static const struct diaspora_driver_ops ops = {
     .driver_open = mofka_driver_open,
     .driver_close = mofka_driver_close,
     .topic_create = mofka_topic_create,
+    .topic_import = mofka_topic_import,
     .topic_exists = mofka_topic_exists,
     .topic_list = mofka_topic_list,
     .topic_open = mofka_topic_open,

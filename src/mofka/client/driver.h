@@ -4,6 +4,8 @@
  *     driver.c    opening: group file, engine, master database; the table
  *     options.c   option tables, and what they make of the options of a topic
  *     topic.c     creation (all or nothing), opening, listing
+ *     creation.c  the steps of a creation; claim.c: who may do them
+ *     import.c    topics from the directories of their partitions
  *     delete.c    deletion of topics
  *     admin.c     what operators do to partitions
  *     memory.c    buffers registered for the network
@@ -76,6 +78,7 @@ int mofka_resolve(struct mofka_driver *driver, const char *topic, const uint8_t 
 /* topic.c */
 int mofka_topic_create(void *driver, const char *name, struct json_object *options,
                        const struct diaspora_topic_description *description, struct dango_error *err);
+int mofka_topic_import(void *driver, const char *name, struct json_object *options, struct dango_error *err);
 int mofka_topic_exists(void *driver, const char *name, bool *exists, struct dango_error *err);
 int mofka_topic_list(void *driver, struct json_object **list, struct dango_error *err);
 int mofka_topic_open(void *driver, const char *name, void **topic, struct diaspora_topic_description *description,

@@ -3,6 +3,8 @@
  */
 #include "mofka/server/host.h"
 
+#include "mofka/server/directories.h"
+
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -17,7 +19,8 @@
 
 struct mofka_host {
     struct bedrock_host *bedrock;
-    ABT_thread thread; /* the attempts in the background; ABT_THREAD_NULL: none */
+    hg_id_t directories; /* the RPC */
+    ABT_thread thread;   /* the attempts in the background; ABT_THREAD_NULL: none */
     ABT_mutex_memory mutex;
     ABT_cond_memory changed; /* `ending` is set */
     bool ending;
@@ -83,6 +86,24 @@ static int start_later(struct mofka_host *host, struct dango_error *err)
     return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
 }
 
+/* Before the server announces itself, for a while. */
+static int restore_now(struct mofka_host *host, struct dango_error *err)
+{
+    const int64_t deadline_ns = dango_deadline_ns(WAIT_MS);
+    unsigned pause_ms = PAUSE_MIN_MS;
+    int code = attempt(host, err);
+    while (code == DANGO_ERR_AGAIN && dango_clock_ns() < deadline_ns && pause_attempts(host, &pause_ms))
+        code = attempt(host, err);
+    return code == DANGO_ERR_AGAIN ? start_later(host, err) : code;
+}
+
+static void free_host(struct mofka_host *host)
+{
+    if (host->directories)
+        margo_deregister(bedrock_host_instance(host->bedrock), host->directories);
+    free(host);
+}
+
 int mofka_host_attach(struct bedrock_host *bedrock, void **state, struct dango_error *err)
 {
     struct mofka_host *host = calloc(1, sizeof *host);
@@ -92,21 +113,17 @@ int mofka_host_attach(struct bedrock_host *bedrock, void **state, struct dango_e
     host->thread = ABT_THREAD_NULL;
     host->mutex = (ABT_mutex_memory)ABT_MUTEX_INITIALIZER;
     host->changed = (ABT_cond_memory)ABT_COND_INITIALIZER;
-    const int64_t deadline_ns = dango_deadline_ns(WAIT_MS);
-    unsigned pause_ms = PAUSE_MIN_MS;
-    int code = attempt(host, err);
-    while (code == DANGO_ERR_AGAIN && dango_clock_ns() < deadline_ns && pause_attempts(host, &pause_ms))
-        code = attempt(host, err);
-    if (code == DANGO_ERR_AGAIN)
-        code = start_later(host, err);
+    int code = mofka_directories_register(bedrock_host_instance(bedrock), bedrock_host_management_id(bedrock),
+                                          &host->directories, err);
+    if (code == 0)
+        code = restore_now(host, err);
     if (code < 0) {
-        free(host);
+        free_host(host);
         return code;
     }
     *state = host;
     return 0;
 }
-
 void mofka_host_detach(void *state)
 {
     struct mofka_host *host = state;
@@ -117,5 +134,5 @@ void mofka_host_detach(void *state)
     ABT_mutex_unlock(mutex);
     if (host->thread != ABT_THREAD_NULL)
         ABT_thread_free(&host->thread);
-    free(host);
+    free_host(host);
 }

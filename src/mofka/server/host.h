@@ -4,6 +4,7 @@
  *     host.c          when: before the server announces itself, and, if the master is not there yet, in the background
  *     surroundings.c  the group around the server, and where the master database is
  *     restore.c       the name of the server, and its partitions
+ *     directories.c   partitions that lie in a directory and that nobody knows
  *
  * The steps of one attempt: look around; name the server (its position in the group, if nobody has named it); claim the
  * name in the master database; start each partition that the registry gives to this name, and write down where it is.
@@ -11,6 +12,7 @@
  *   nobody but this server, and no master in it   nothing to restore; nothing is retried
  *   no master found, but others might have it     again, after a growing pause, until there is one or the server ends
  *   another server of the group has the name      the start fails; in the background: an error in the log, no restore
+ *   a partition needs a server that is not up yet the same, for this partition
  *   a partition cannot be started                 said in the log and, for clients, in its document; the others go on
  *   the master is lost half-way                   again; what runs already is only entered anew
  *

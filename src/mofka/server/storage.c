@@ -2,6 +2,7 @@
  * Where the partition of a provider is kept, and how it reaches the medium: through the I/O controller, from ULTs in the
  * provider's pool. Everything that runs so counts as a request, so that the end of the provider waits for it.
  */
+#include "mofka/server/directories.h"
 #include "mofka/server/provider.h"
 
 #include <stdlib.h>
@@ -79,13 +80,18 @@ static int open_stored(struct mofka_provider *provider, const struct mofka_parti
         .topic = provider->settings.topic,
         .options = provider->settings.stored,
         .must_exist = provider->settings.must_exist,
+        .origin = provider->settings.origin,
         .io = &provider->io,
         .run = mofka_provider_run,
         .sleep = sleep_in_thread,
         .run_arg = provider,
     };
     provider->io = (struct mofka_log_io){controller_pwritev, controller_fdatasync, provider->settings.io_controller};
-    int code = dango_mofka_partition_open(settings, &stored, &provider->partition, &report, err);
+    int code = 0;
+    if (!stored.must_exist)
+        code = mofka_directories_check(stored.topic, stored.options->path, settings->uuid, err);
+    if (code == 0)
+        code = dango_mofka_partition_open(settings, &stored, &provider->partition, &report, err);
     if (code == 0)
         code = open_positions(provider, err);
     if (code != 0)
