@@ -13,8 +13,9 @@ needs_mpi = [
     pytest.mark.skipif(not (BUILD / "lib/libdango-mpi.so").exists(), reason="the MPI plug-in was not built"),
 ]
 
-# Open MPI refuses to run as root, and more processes than cores, unless told to.
-MPI_ENVIRONMENT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+# Open MPI refuses to run as root, and more processes than cores, unless told to; and it does not free what it allocates.
+MPI_ENVIRONMENT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+                   "ASAN_OPTIONS": "detect_leaks=0"}
 
 
 def mpirun(servers, count, protocol, config_file, *options, arguments=(), env=None):

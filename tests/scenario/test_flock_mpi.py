@@ -165,6 +165,6 @@ def test_join_or_mpi(servers, workdir):
 
 
 def test_views_of_communicators(servers):
-    job = servers.start(["mpirun", "--oversubscribe", "-n", "5", str(BUILD / "tests/flock-mpi-view")], env=ENVIRONMENT)
+    job = servers.start(["mpirun", "--oversubscribe", "-n", "5", str(BUILD / "tests/flock-mpi-view")], env=MPI_ENVIRONMENT)
     assert job.wait() == 0, job.output()
     assert job.output().count("good") == 5

@@ -8,14 +8,14 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import time
 
 import pytest
 
+from launchers import mpirun, needs_mpi, wait_until_running
 from mofka import FIRST_CONFIGURATION, GROUP_FILE, peer
-from support import BUILD, PROTOCOL, SLOWNESS, START_TIMEOUT_S, run, wait_until
+from support import BUILD, PROTOCOL, SLOWNESS, run, wait_until
 
 TYPES = [t for t in ("rocksdb", "lmdb", "leveldb") if (BUILD / "lib" / f"libdango-yokan-{t}.so").exists()]
 pytestmark = pytest.mark.skipif(not TYPES, reason="no persistent database is built")
@@ -201,14 +201,13 @@ def test_a_name_that_is_none_is_refused(workdir, configuration):
         assert "cannot be the name of a server" in result.stderr
 
 
-MPI = pytest.mark.skipif(not shutil.which("mpirun") or not (BUILD / "lib/libdango-mpi.so").exists(),
-                         reason="no MPI")
-# Open MPI refuses to run as root, unless told to; and it does not free what it allocates.
-MPI_ENVIRONMENT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-                   "ASAN_OPTIONS": "detect_leaks=0"}
+def mpi_only(test):
+    for mark in needs_mpi:
+        test = mark(test)
+    return test
 
 
-def mpirun(servers, workdir, count, configuration, env=None):
+def start_ranks(servers, workdir, count, configuration, env=None):
     """As the user guide distributes the service: one group by MPI, the master database in rank 0."""
     config = copy.deepcopy(configuration)
     manager, master, *_ = config["providers"]
@@ -216,14 +215,7 @@ def mpirun(servers, workdir, count, configuration, env=None):
     master["__if__"] = "$MPI_COMM_WORLD.rank == 0"
     (workdir / GROUP_FILE).unlink(missing_ok=True)
     (workdir / "mpi.json").write_text(json.dumps(config))
-    command = ["mpirun", "--oversubscribe", "-n", str(count), str(BUILD / "bin/bedrock"), "na+sm", "-c", "mpi.json"]
-    return servers.start(command, env={**MPI_ENVIRONMENT, **(env or {})})
-
-
-def wait_until_running(job, count):
-    wait_until(lambda: job.output().count("now running at") == count or not job.running(), f"{count} running daemons",
-               3 * START_TIMEOUT_S)
-    assert job.running(), job.output()
+    return mpirun(servers, count, "na+sm", "mpi.json", env=env)
 
 
 def end_ranks(workdir, job):
@@ -233,9 +225,9 @@ def end_ranks(workdir, job):
     job.wait()
 
 
-@MPI
+@mpi_only
 def test_each_of_several_servers_brings_its_own_back(servers, workdir, configuration):
-    job = mpirun(servers, workdir, 3, configuration)
+    job = start_ranks(servers, workdir, 3, configuration)
     wait_until_running(job, 3)
     create("wide", 6, *STORED)
     run(peer("produce", "wide", 6000, 10, 100))
@@ -249,7 +241,7 @@ def test_each_of_several_servers_brings_its_own_back(servers, workdir, configura
     assert sorted(before) == ["0", "1", "2"] and all(len(partitions) == 2 for partitions in before.values())
     for life in range(2):
         end_ranks(workdir, job)
-        job = mpirun(servers, workdir, 3, configuration)
+        job = start_ranks(servers, workdir, 3, configuration)
         wait_until_running(job, 3)
         assert job.output().count("2 partitions are back, 0 are not") == 3
         assert layout() == before
@@ -258,9 +250,9 @@ def test_each_of_several_servers_brings_its_own_back(servers, workdir, configura
     assert job.wait() == 0, job.output()
 
 
-@MPI
+@mpi_only
 def test_two_servers_of_one_name_are_refused(servers, workdir, configuration):
-    job = mpirun(servers, workdir, 2, configuration, {"DANGO_SERVER_NAME": "same"})
+    job = start_ranks(servers, workdir, 2, configuration, {"DANGO_SERVER_NAME": "same"})
     assert job.wait() != 0
     assert re.search(r'this server is called "same", as is the one at na\+sm://\d+-0: give each server a name',
                      job.output())
@@ -327,7 +319,7 @@ def test_a_server_that_is_killed_while_it_starts_comes_back_all_the_same(servers
     assert "got 800\n" in run(peer("consume", "wide", "c", 800, "all")).stdout
 
 
-@MPI
+@mpi_only
 def test_what_a_partition_uses_on_another_server_is_found_again(servers, workdir, configuration):
     """Both partitions of the topic keep their events in the stores of rank 1, whose address changes."""
     (workdir / "store").mkdir()
@@ -339,13 +331,13 @@ def test_what_a_partition_uses_on_another_server_is_found_again(servers, workdir
          "config": {"target": {"type": "abtio", "config": {"path": "store/data", "create_if_missing": True}}},
          "dependencies": {"abt_io": "io_controller"}},
     ]
-    job = mpirun(servers, workdir, 2, configuration)
+    job = start_ranks(servers, workdir, 2, configuration)
     wait_until_running(job, 2)
     create("old", 2, "--topic.config.type", "legacy")
     run(peer("produce", "old", 1000, 10, 100))
     for life in range(2):
         end_ranks(workdir, job)
-        job = mpirun(servers, workdir, 2, configuration)
+        job = start_ranks(servers, workdir, 2, configuration)
         wait_until_running(job, 2)
         wait_until(lambda: job.output().count("1 partitions are back, 0 are not") == 2, "both partitions")
         assert "got 1000\n" in run(peer("consume", "old", f"c{life}", 1000, "all")).stdout
