@@ -150,6 +150,7 @@ int mofka_producer_push(struct mofka_producer *producer, uint64_t sequence, uint
     assert(producer->count == 0 || sequence >= mofka_producer_end(producer));
     if (producer->count == producer->capacity && producer->capacity < producer->window && grow(producer) != 0)
         return DANGO_ERR_NO_MEMORY;
+    assert(producer->capacity > 0); /* as the window is */
     producer->places[producer->end++ % producer->capacity] = (struct mofka_batch_place){sequence, first_id};
     if (producer->count < producer->capacity)
         producer->count++;
