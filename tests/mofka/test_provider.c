@@ -170,6 +170,29 @@ static void another_partition_at_the_place_is_noticed(void **state)
     assert_contains(err.text, "another partition");
 }
 
+/* The worst of them removes everything that is stored. */
+static void operators_reach_only_the_partition_they_mean(void **state)
+{
+    (void)state;
+    static const enum mofka_rpc rpcs[] = {MOFKA_RPC_INSPECT, MOFKA_RPC_COMPLETE, MOFKA_RPC_ERASE};
+    struct mofka_set_position_request position = {.partition = {8}};
+    struct mofka_operator_request request = {.partition = {8}};
+    struct mofka_answer answer;
+    mofka_request_head_init(&request.head, 0);
+    mofka_request_head_init(&position.head, 0);
+    position.head.flags = MOFKA_POSITION_FORCE | DIASPORA_START_FIRST;
+    uint64_t token = attach();
+    diaspora_segment part = {&request, sizeof request}, change = {&position, sizeof position};
+    for (size_t i = 0; i < sizeof rpcs / sizeof *rpcs; i++) {
+        assert_int_equal(mofka_call(&target, rpcs[i], &part, 1, &answer, sizeof answer, &err), DANGO_ERR_DISCONNECTED);
+        assert_contains(err.text, "another partition");
+    }
+    assert_int_equal(mofka_call(&target, MOFKA_RPC_SET_POSITION, &change, 1, &answer, sizeof answer, &err),
+                     DANGO_ERR_DISCONNECTED);
+    assert_int_equal(produce(token, 1, 0, "still there", NULL), 0);
+    assert_int_equal(plain(MOFKA_RPC_CLOSE, token), 0);
+}
+
 static void a_batch_that_is_sent_again_is_stored_once(void **state)
 {
     (void)state;
@@ -302,6 +325,7 @@ int main(void)
         cmocka_unit_test(tokens_open_only_what_they_are_for),
         cmocka_unit_test(batches_keep_their_order_whatever_fails),
         cmocka_unit_test(another_partition_at_the_place_is_noticed),
+        cmocka_unit_test(operators_reach_only_the_partition_they_mean),
         cmocka_unit_test(a_batch_that_is_sent_again_is_stored_once),
         cmocka_unit_test(lies_about_batches_store_nothing),
         cmocka_unit_test(rooms_that_are_none_end_the_subscription),

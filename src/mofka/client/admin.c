@@ -46,25 +46,32 @@ static int take_page(void *arg, const struct mofka_message *message, struct dang
     return code;
 }
 
-static int inspect(const struct mofka_target *target, struct inspection *inspection, struct dango_error *err)
+void mofka_operator_request_init(struct mofka_operator_request *request, const uint8_t uuid[16])
+{
+    mofka_request_head_init(&request->head, 0);
+    memcpy(request->partition, uuid, sizeof request->partition);
+}
+
+static int inspect(const struct mofka_topic_partition *where, struct inspection *inspection, struct dango_error *err)
 {
     int code;
     do {
-        struct mofka_inspect_request request;
+        struct mofka_operator_request request;
         size_t length = strlen(inspection->last);
-        mofka_request_head_init(&request.head, 0);
+        mofka_operator_request_init(&request, where->uuid);
         request.head.extra = (uint32_t)length;
         diaspora_segment parts[] = {{&request, sizeof request}, {inspection->last, length}};
-        code = mofka_call_take(target, MOFKA_RPC_INSPECT, parts, 2, MOFKA_CALL_MS, take_page, inspection, err);
+        code = mofka_call_take(&where->target, MOFKA_RPC_INSPECT, parts, 2, MOFKA_CALL_MS, take_page, inspection, err);
     } while (code == 0 && (inspection->answer.flags & MOFKA_STATE_MORE));
     return code;
 }
 
-int mofka_inspect_users(const struct mofka_target *target, uint64_t *users, struct dango_error *err)
+int mofka_inspect_users(const struct mofka_target *target, const uint8_t uuid[16], uint64_t *users,
+                        struct dango_error *err)
 {
-    struct mofka_inspect_request request;
+    struct mofka_operator_request request;
     struct mofka_inspect_answer answer;
-    mofka_request_head_init(&request.head, 0);
+    mofka_operator_request_init(&request, uuid);
     diaspora_segment part = {&request, sizeof request};
     int code = mofka_call(target, MOFKA_RPC_INSPECT, &part, 1, &answer, sizeof answer, err);
     if (code == 0)
@@ -80,7 +87,7 @@ int mofka_topic_inspect(void *topic, size_t partition, struct json_object **stat
     if (code != 0)
         return code;
     inspection.positions = json_object_new_object();
-    code = inspect(&where->target, &inspection, err);
+    code = inspect(where, &inspection, err);
     if (code != 0) {
         json_object_put(inspection.positions);
         return code;
@@ -112,6 +119,7 @@ int mofka_topic_set_position(void *topic, size_t partition, const struct diaspor
         return dango_error_set(err, DANGO_ERR_INVALID, "consumer name of %zu bytes (at most %u)", length,
                                MOFKA_NAME_MAX);
     mofka_request_head_init(&request.head, 0);
+    memcpy(request.partition, where->uuid, sizeof request.partition);
     request.head.flags = (uint16_t)(change->start | (change->force ? MOFKA_POSITION_FORCE : 0) |
                                     (change->remove ? MOFKA_POSITION_REMOVE : 0));
     request.head.extra = (uint32_t)length;
@@ -122,12 +130,12 @@ int mofka_topic_set_position(void *topic, size_t partition, const struct diaspor
 int mofka_topic_complete(void *topic, size_t partition, struct dango_error *err)
 {
     struct mofka_topic_partition *where;
-    struct mofka_request_head request;
+    struct mofka_operator_request request;
     struct mofka_answer answer;
     int code = mofka_topic_partition(topic, partition, &where, err);
     if (code != 0)
         return code;
-    mofka_request_head_init(&request, 0);
+    mofka_operator_request_init(&request, where->uuid);
     diaspora_segment part = {&request, sizeof request};
     return mofka_call(&where->target, MOFKA_RPC_COMPLETE, &part, 1, &answer, sizeof answer, err);
 }

@@ -14,6 +14,8 @@
 #include "util/json.h"
 #include "util/log.h"
 
+#include <uuid/uuid.h>
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,12 +28,13 @@ struct deletion {
 };
 
 static int open_target(const struct deletion *deletion, struct json_object *partition, struct mofka_target *target,
-                       struct dango_error *err)
+                       uuid_t uuid, struct dango_error *err)
 {
+    const char *text = dango_json_get_string(partition, "uuid");
     const char *address = dango_json_get_string(partition, "address");
     struct json_object *number = dango_json_get(partition, "provider_id"); /* absent: it was not started */
     int64_t id = json_object_is_type(number, json_type_int) ? json_object_get_int64(number) : -1;
-    if (!address || id < 0 || id > UINT16_MAX)
+    if (!address || id < 0 || id > UINT16_MAX || !text || uuid_parse(text, uuid) != 0)
         return dango_error_set(err, DANGO_ERR_CORRUPT, "the master database has no sound record of it");
     return mofka_target_init(target, deletion->driver->engine, address, (uint16_t)id, err);
 }
@@ -40,22 +43,24 @@ static int count_users(void *arg, const struct mofka_partition_record *record, s
 {
     struct deletion *deletion = arg;
     struct mofka_target target;
+    uuid_t uuid;
     uint64_t users;
     (void)err; /* a partition that cannot be asked has no users */
-    if (open_target(deletion, record->json, &target, NULL) != 0)
+    if (open_target(deletion, record->json, &target, uuid, NULL) != 0)
         return 0;
-    if (mofka_inspect_users(&target, &users, NULL) == 0)
+    if (mofka_inspect_users(&target, uuid, &users, NULL) == 0)
         deletion->users += users;
     mofka_target_fini(&target);
     return 0;
 }
 
-static int erase(const struct deletion *deletion, const struct mofka_target *target, struct dango_error *err)
+static int erase(const struct deletion *deletion, const struct mofka_target *target, const uuid_t uuid,
+                 struct dango_error *err)
 {
-    struct mofka_request_head request;
+    struct mofka_operator_request request;
     struct mofka_answer answer;
-    mofka_request_head_init(&request, 0);
-    request.flags = deletion->keep_data ? MOFKA_ERASE_KEEP : 0;
+    mofka_operator_request_init(&request, uuid);
+    request.head.flags = deletion->keep_data ? MOFKA_ERASE_KEEP : 0;
     diaspora_segment part = {&request, sizeof request};
     return mofka_call(target, MOFKA_RPC_ERASE, &part, 1, &answer, sizeof answer, err);
 }
@@ -99,9 +104,10 @@ static int delete_partition(void *arg, const struct mofka_partition_record *reco
     struct json_object *config = dango_json_get(dango_json_get(record->json, "provider"), "config");
     const char *type = config ? dango_json_get_string(config, "type") : NULL;
     struct mofka_target target;
-    int code = open_target(deletion, record->json, &target, err);
+    uuid_t uuid;
+    int code = open_target(deletion, record->json, &target, uuid, err);
     if (code == 0) {
-        code = erase(deletion, &target, err);
+        code = erase(deletion, &target, uuid, err);
         if (code == 0)
             code = remove_provider(deletion, record->json, target.address, err);
         mofka_target_fini(&target);

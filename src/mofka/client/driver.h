@@ -92,7 +92,9 @@ int mofka_topic_partition(struct mofka_topic *topic, size_t i, struct mofka_topi
 int mofka_topic_delete(void *driver, const char *name, bool force, bool keep_data, struct dango_error *err);
 
 /* admin.c: see struct diaspora_driver_ops */
-int mofka_inspect_users(const struct mofka_target *target, uint64_t *users, struct dango_error *err);
+void mofka_operator_request_init(struct mofka_operator_request *request, const uint8_t uuid[16]);
+int mofka_inspect_users(const struct mofka_target *target, const uint8_t uuid[16], uint64_t *users,
+                        struct dango_error *err);
 int mofka_topic_inspect(void *topic, size_t partition, struct json_object **state, struct dango_error *err);
 int mofka_topic_set_position(void *topic, size_t partition, const struct diaspora_position_change *change,
                              struct dango_error *err);

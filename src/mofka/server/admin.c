@@ -1,6 +1,6 @@
 /*
- * What operators ask: the state of the partition with the saved positions, moves of positions, its end, and its deletion. Mostly served by ULTs, because
- * much may have to be looked at.
+ * What operators ask: the state of the partition with the saved positions, moves of positions, its end, and its deletion.
+ * Mostly served by ULTs, because much may have to be looked at.
  *
  * A position is not moved under a consumer that uses it, unless that is forced: then the consumer is shut out first. From
  * the moment the operator is answered no acknowledgement of it counts any more, and whatever it asks tells it why.
@@ -14,6 +14,13 @@
 
 /* Positions in one answer. */
 #define PAGE_MAX 256u
+
+/* The request of an operator for this partition and no other. */
+static int decode(struct mofka_request *request, struct mofka_operator_request *decoded, struct dango_error *err)
+{
+    int code = dango_mofka_decode_request(&request->message, decoded, sizeof *decoded, err);
+    return code == 0 ? mofka_request_check_partition(request, decoded->partition, err) : code;
+}
 
 /* ---- looking ---- */
 
@@ -55,13 +62,13 @@ static void answer_page(struct mofka_request *request, struct page *page, size_t
 static void inspect(void *arg)
 {
     struct mofka_request *request = arg;
-    struct mofka_inspect_request inspection;
+    struct mofka_operator_request inspection;
     struct dango_error *err = &request->err;
     char after[MOFKA_NAME_MAX + 1];
     size_t count = 0;
     bool more = false;
     struct page *page = malloc(sizeof *page);
-    int code = page ? dango_mofka_decode_request(&request->message, &inspection, sizeof inspection, err)
+    int code = page ? decode(request, &inspection, err)
                     : dango_error_set(err, DANGO_ERR_NO_MEMORY, "the server is out of memory");
     if (code == 0)
         code = dango_mofka_decode_name(&request->message, sizeof inspection, after, err);
@@ -129,6 +136,8 @@ static void set_position(void *arg)
     char name[MOFKA_NAME_MAX + 1];
     int code = dango_mofka_decode_request(&request->message, &change, sizeof change, err);
     if (code == 0)
+        code = mofka_request_check_partition(request, change.partition, err);
+    if (code == 0)
         code = dango_mofka_decode_name(&request->message, sizeof change, name, err);
     if (code == 0)
         code = change_position(request, &change, name);
@@ -161,8 +170,8 @@ static void answer_ended(struct mofka_reception *reception, uint64_t first_id, i
 
 void mofka_handle_complete(struct mofka_request *request)
 {
-    struct mofka_request_head head;
-    int code = dango_mofka_decode_request(&request->message, &head, sizeof head, &request->err);
+    struct mofka_operator_request decoded;
+    int code = decode(request, &decoded, &request->err);
     request->reception.done = answer_ended;
     if (code == 0)
         code = dango_mofka_partition_end(request->provider->partition, &request->reception, &request->err);
@@ -177,16 +186,16 @@ static void erase(void *arg)
 {
     struct mofka_request *request = arg;
     struct mofka_provider *provider = request->provider;
-    struct mofka_request_head head;
+    struct mofka_operator_request decoded;
     struct dango_error why, *err = &request->err;
     struct mofka_log *log = dango_mofka_partition_log(provider->partition);
-    int code = dango_mofka_decode_request(&request->message, &head, sizeof head, err);
+    int code = decode(request, &decoded, err);
     if (code == 0) {
         atomic_store(&provider->deleted, true);
         dango_error_set(&why, DANGO_ERR_NOT_FOUND, "the topic has been deleted");
         code = mofka_sessions_fence(provider, NULL, &why, err);
     }
-    if (code == 0 && log && !(head.flags & MOFKA_ERASE_KEEP))
+    if (code == 0 && log && !(decoded.head.flags & MOFKA_ERASE_KEEP))
         code = dango_mofka_log_erase(log, err);
     if (code == 0)
         mofka_request_answer_done(request);

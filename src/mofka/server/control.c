@@ -22,8 +22,7 @@ static void answer_done_or_fail(struct mofka_request *request, int code)
         mofka_request_fail(request, &request->err);
 }
 
-/* Whether the client has come to the partition that it means. */
-static int check_partition(const struct mofka_request *request, const uint8_t uuid[16], struct dango_error *err)
+int mofka_request_check_partition(const struct mofka_request *request, const uint8_t uuid[16], struct dango_error *err)
 {
     if (memcmp(uuid, request->provider->settings.uuid, 16) == 0)
         return 0;
@@ -38,7 +37,7 @@ void mofka_handle_attach(struct mofka_request *request)
     char name[MOFKA_NAME_MAX + 1];
     if (dango_mofka_decode_request(&request->message, &attach, sizeof attach, err) != 0 ||
         dango_mofka_decode_name(&request->message, sizeof attach, name, err) != 0 ||
-        check_partition(request, attach.partition, err) != 0 ||
+        mofka_request_check_partition(request, attach.partition, err) != 0 ||
         mofka_session_open(request, false, name, &session, err) != 0) {
         mofka_request_fail(request, err);
         return;
@@ -84,8 +83,10 @@ int mofka_start_position(struct mofka_provider *provider, enum diaspora_start st
     return dango_error_set(err, DANGO_ERR_PROTOCOL, "malformed message: unknown place to start at");
 }
 
-void mofka_handle_subscribe(struct mofka_request *request)
+/* The body of a ULT: finding the place may mean reading files. */
+static void subscribe_in_thread(void *arg)
 {
+    struct mofka_request *request = arg;
     struct mofka_provider *provider = request->provider;
     struct mofka_subscribe_request subscribe;
     struct mofka_subscribe_answer answer = {.end = dango_mofka_partition_next_id(provider->partition)};
@@ -95,7 +96,7 @@ void mofka_handle_subscribe(struct mofka_request *request)
     char name[MOFKA_NAME_MAX + 1];
     if (dango_mofka_decode_request(&request->message, &subscribe, sizeof subscribe, err) != 0 ||
         dango_mofka_decode_name(&request->message, sizeof subscribe, name, err) != 0 ||
-        check_partition(request, subscribe.partition, err) != 0 ||
+        mofka_request_check_partition(request, subscribe.partition, err) != 0 ||
         mofka_start_position(provider, (enum diaspora_start)subscribe.head.flags, subscribe.start_id, name,
                              &answer.position, err) != 0 ||
         dango_mofka_reader_seek(&reader, provider->partition, answer.position, err) != 0 ||
@@ -116,6 +117,12 @@ void mofka_handle_subscribe(struct mofka_request *request)
     answer.token = session->token;
     diaspora_segment part = {&answer, sizeof answer};
     mofka_request_answer(request, &part, 1);
+}
+
+void mofka_handle_subscribe(struct mofka_request *request)
+{
+    if (mofka_request_continue(request, subscribe_in_thread) != 0)
+        mofka_request_fail(request, &request->err);
 }
 
 void mofka_request_answer_saved(struct mofka_saving *saving, const struct dango_error *err)

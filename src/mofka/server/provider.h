@@ -222,6 +222,8 @@ int mofka_sessions_watch(struct mofka_provider *provider, struct dango_error *er
 void mofka_sessions_unwatch(struct mofka_provider *provider);
 
 /* produce.c, fetch.c, read.c, control.c, admin.c */
+/* Whether the client has come to the partition that it means. */
+int mofka_request_check_partition(const struct mofka_request *request, const uint8_t uuid[16], struct dango_error *err);
 void mofka_handle_attach(struct mofka_request *request);
 void mofka_handle_produce(struct mofka_request *request);
 void mofka_handle_subscribe(struct mofka_request *request);

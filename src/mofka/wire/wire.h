@@ -11,14 +11,15 @@
  *     mofka_acknowledge   event id                          –
  *     mofka_renew         –                                 –                                      "I am still here"
  *     mofka_close         –                                 –                                      a client goes
- *     mofka_inspect       consumer name to go on behind     state, a page of saved positions
+ *     mofka_inspect       consumer name to go on behind     state, a page of saved positions       an operator's
  *     mofka_set_position  consumer name, where to           –                                      an operator's
  *     mofka_complete      –                                 –; an operator's: nothing follows
  *     mofka_erase         –                                 –; an operator's: the topic is deleted
  *
- * Every request of a session carries its token, a random number. Those that open one, and those of operators, have none. Every message starts
- * with a fixed structure below, little endian, copied as it is; what follows it is described beside it. Every answer
- * starts with struct mofka_answer: a code of dango/error.h and, when it is not 0, a text and nothing else.
+ * Every request of a session carries its token, a random number. Those that open one, and those of operators, have none:
+ * they name the partition instead. Every message starts with a fixed structure below, little endian, copied as it is; what
+ * follows it is described beside it. Every answer starts with struct mofka_answer: a code of dango/error.h and, when it is
+ * not 0, a text and nothing else.
  *
  * Bulk handles travel as flat bytes, so that a receiver that does not need them does not decode them.
  *
@@ -40,7 +41,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MOFKA_WIRE_VERSION 2u
+#define MOFKA_WIRE_VERSION 3u
 
 #define MOFKA_LEASE_MS 30000
 
@@ -133,9 +134,14 @@ struct mofka_acknowledge_request {
     uint64_t event_id;
 };
 
-/* Followed by the name of a consumer (head.extra bytes): saved positions behind it are wanted. */
-struct mofka_inspect_request {
+/*
+ * What operators ask without a session. The registry may be behind, and another partition where this one was: nothing must
+ * be done to that. An inspection is followed by the name of a consumer (head.extra bytes): saved positions behind it are
+ * wanted.
+ */
+struct mofka_operator_request {
     struct mofka_request_head head;
+    uint8_t partition[16]; /* uuid */
 };
 
 enum {
@@ -147,7 +153,8 @@ enum {
 /* Followed by the name (head.extra bytes). */
 struct mofka_set_position_request {
     struct mofka_request_head head;
-    uint64_t start_id; /* for DIASPORA_START_ID, or nanoseconds since 1970 for DIASPORA_START_TIME */
+    uint8_t partition[16]; /* uuid */
+    uint64_t start_id;     /* for DIASPORA_START_ID, or nanoseconds since 1970 for DIASPORA_START_TIME */
 };
 
 /* Start of all answers; a text of text_size bytes follows when code is not 0. */
