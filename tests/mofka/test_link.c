@@ -1,5 +1,6 @@
 /*
- * Links: a sink keeps order and stores everything once, whatever becomes of its sessions and connections meanwhile.
+ * Links: a sink keeps order and stores everything once, whatever becomes of its sessions and connections meanwhile; a
+ * source that is closed while it finds its partition again ends.
  */
 #include "tests/margo/peer.h"
 #include "tests/support/test.h"
@@ -7,6 +8,7 @@
 #include "diaspora/record.h"
 #include "mofka/client/driver.h"
 #include "mofka/client/link.h"
+#include "mofka/client/source.h"
 #include "mofka/server/provider.h"
 
 #include <semaphore.h>
@@ -164,12 +166,63 @@ static void both_at_once(void **state)
     send_all(break_both);
 }
 
+/* ---- closing ---- */
+
+static const struct mofka_link_ops *real_ops;
+static sem_t opening;
+static int fetch_outcome;
+
+/* Finds the partition just after the link has begun to close. */
+static int open_too_late(struct mofka_link *link, struct dango_error *failure)
+{
+    bool closing = false;
+    sem_post(&opening);
+    while (!closing) {
+        margo_thread_sleep(mofka_engine_instance(driver.engine), 1);
+        pthread_mutex_lock(&link->lock);
+        closing = link->closing;
+        pthread_mutex_unlock(&link->lock);
+    }
+    return real_ops->open(link, failure);
+}
+
+static void fetch_done(struct diaspora_fetch *fetch, const struct dango_error *failure)
+{
+    (void)fetch;
+    fetch_outcome = failure ? failure->code : 1;
+}
+
+static void closing_ends_a_source_that_comes_back_at_that_moment(void **state)
+{
+    (void)state;
+    const struct mofka_link_ops late_ops = {.open = open_too_late};
+    const struct diaspora_source_settings settings = {.consumer_name = "c", .start = DIASPORA_START_LAST};
+    struct diaspora_run run;
+    struct diaspora_fetch fetch = {.max_events = 1, .runs = &run, .runs_capacity = 1, .done = fetch_done};
+    void *source;
+    sem_init(&opening, 0, 0);
+    assert_int_equal(mofka_buffer_allocate(&driver, 8192, &fetch.buffer, &err), 0);
+    assert_int_equal(mofka_source_open(&topic, 0, &settings, &source, &err), 0);
+    struct mofka_link *link = source; /* a source begins with its link */
+    real_ops = link->ops;
+    link->ops = &late_ops;
+    mofka_source_fetch(source, &fetch);
+    close_session(link);
+    while (sem_wait(&opening) != 0)
+        ;
+    mofka_source_close(source);
+    assert_int_equal(fetch_outcome, DANGO_ERR_CANCELED);
+    mofka_buffer_free(&driver, &fetch.buffer);
+    sem_destroy(&opening);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sessions_that_are_forgotten_are_opened_again),
         cmocka_unit_test(connections_that_break_are_made_again),
         cmocka_unit_test(both_at_once),
+        cmocka_unit_test(closing_ends_a_source_that_comes_back_at_that_moment),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -41,7 +41,9 @@ static void renewed(void *arg, hg_return_t ret)
     } else {
         code = mofka_call_error(lease->target, ret, &err);
     }
-    if (code != 0 && ret != HG_CANCELED)
+    /* A server that has too much to do is asked again next time: its patience is longer than that. */
+    bool passing = code == DANGO_ERR_BUSY || code == DANGO_ERR_NO_MEMORY;
+    if (code != 0 && !passing && ret != HG_CANCELED)
         lease->lost(lease, &err);
     ABT_mutex_lock(leases->lock);
     lease->busy = false;

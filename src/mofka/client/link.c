@@ -184,6 +184,8 @@ static void answered(void *arg, hg_return_t ret)
     struct mofka_call *call = arg;
     struct mofka_link *link = call->link;
     bool alive, loss = take_answer(call, ret, &alive);
+    if (ret == HG_TIMEOUT) /* it may come to it later, when the memory is somebody else's */
+        margo_addr_set_remove(mofka_engine_instance(link->driver->engine), link->target.addr);
     pthread_mutex_lock(&link->lock);
     assert(link->under_way > 0 && call->state == MOFKA_CALL_SENT);
     link->under_way--;

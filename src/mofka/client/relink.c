@@ -4,7 +4,8 @@
  * A ULT of the engine looks for the partition; it ends when there is a session again, when the partition refuses for good,
  * when time is up, and when the link is closed. With reconnect_timeout_ms 0 there is one try.
  *
- * The user hears of it in two lines of the log: when the server hangs or the first try has failed, and when the session is back or given up.
+ * The user hears of it in two lines of the log: when the server hangs or the first try has failed, and when the session is
+ * back or given up.
  */
 #include "mofka/client/driver.h"
 #include "mofka/client/link.h"
@@ -147,6 +148,9 @@ void mofka_link_look(void *arg)
     int code = find_again(link, &err);
     report_end(link, code == 0);
     pthread_mutex_lock(&link->lock);
+    bool too_late = code == 0 && link->closing; /* nobody would end the session: whoever closes has found none */
+    if (too_late)
+        code = dango_error_set(&err, DANGO_ERR_CANCELED, "canceled: closed while its server was away");
     if (code == 0) {
         link->state = MOFKA_LINK_UP;
         link->session++;
@@ -159,6 +163,8 @@ void mofka_link_look(void *arg)
         mofka_link_fail_calls(link, &err);
     }
     pthread_mutex_unlock(&link->lock);
+    if (too_late)
+        mofka_link_end_lease(link, true, &err);
     mofka_link_deliver(link);
     mofka_link_drop(link, 1);
 }
