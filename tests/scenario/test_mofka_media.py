@@ -166,6 +166,7 @@ DAMAGES = [
     (lambda d: (d / "partition.json").unlink(), "partition.json is missing, but there are chunks; .*put the file back"),
     (lambda d: (d / "chunk-000001.log").unlink(), "chunk-000001.log is missing: put it back, or move"),
     (lambda d: [path.unlink() for path in d.glob("chunk-*")], "all chunks are missing: put them back, or move"),
+    (lambda d: [path.unlink() for path in d.glob("c[hu]*")], "all chunks are missing: put them back, or move"),
     (lambda d: (d / "chunk-000000.log").write_bytes(b"foreign" * 100), "not a chunk of a partition: put it back"),
     (lambda d: os.truncate(d / "chunk-000000.log", 10), "shorter than its header: put it back"),
     (lambda d: (d / "cursors").write_bytes(b"garbage"), "cursors: shorter than its header; move it away to start all"),

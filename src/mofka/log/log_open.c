@@ -301,10 +301,11 @@ static int check_order(const struct mofka_log *log, const struct mofka_chunk *ne
                            next->number, next->first_id, last->first_id);
 }
 
-/* Made, but killed before the first chunk; unless there have been consumers, then it had events. */
+/* Made, but killed before the first chunk; unless there have been consumers or full chunks, then it had events. */
 static int begin_anew(struct mofka_log *log, struct dango_error *err)
 {
-    if (faccessat(log->directory, MOFKA_CURSORS_NAME, F_OK, 0) == 0)
+    if (faccessat(log->directory, MOFKA_CURSORS_NAME, F_OK, 0) == 0 ||
+        faccessat(log->directory, MOFKA_PRODUCERS_NAME, F_OK, 0) == 0)
         return dango_error_set(err, DANGO_ERR_CORRUPT,
                                "all chunks are missing: put them back, or move the directory away to begin anew");
     return make_first_chunk(log, err);
