@@ -206,8 +206,11 @@ typedef struct diaspora_producer diaspora_producer;
 #define DIASPORA_ANY_PARTITION SIZE_MAX
 
 /*
- * Options: {"name": "", "batch_size": "adaptive" | N ≥ 1, "max_num_batches": 2, "ordering": "strict" | "loose"}.
- * A fixed batch leaves when it holds N events or on flush; an adaptive one as soon as the partition's sender is free.
+ * Options: {"name": "", "batch_size": "adaptive" | N ≥ 1, "max_num_batches": 2, "ordering": "strict" | "loose",
+ *           "targets": [partition, …]}.
+ * With targets, the partitions that are not among them need not be reachable; the partition selector chooses one of the
+ * targets, as if the topic had no others. A fixed batch leaves when it holds N events or on flush; an adaptive one as
+ * soon as the sender of the partition is free.
  */
 diaspora_producer *diaspora_producer_open(diaspora_topic *topic, const char *options, diaspora_error *err);
 /* Flushes, waits and closes. Errors of what was still pending are logged: flush first to see them. */

@@ -74,6 +74,9 @@ void cli_args_document(const struct cli_option *options, FILE *out);
 int cli_component_set(struct cli_component *component, const char *path, const char *text, struct dango_error *err);
 /* The JSON value that a text stands for: integer, number, boolean, list or string. NULL with the error set. */
 struct json_object *cli_component_value(const char *text, struct dango_error *err);
+
+/* Option --targets: "0,2" becomes [0, 2] in member "targets" of the options of a producer or consumer. */
+int cli_targets(const char *text, struct json_object *options, struct dango_error *err);
 /* The whole object: file, then members over it; one reference. */
 int cli_component_json(const struct cli_component *component, const char *name, struct json_object **json,
                        struct dango_error *err);

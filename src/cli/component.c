@@ -78,6 +78,20 @@ struct json_object *cli_component_value(const char *text, struct dango_error *er
     return json_object_new_string(text);
 }
 
+int cli_targets(const char *text, struct json_object *options, struct dango_error *err)
+{
+    struct json_object *value = cli_component_value(text, err);
+    if (!value)
+        return dango_error_prefix(err, "--targets");
+    if (!json_object_is_type(value, json_type_array)) {
+        struct json_object *only = value;
+        value = json_object_new_array();
+        json_object_array_add(value, only);
+    }
+    json_object_object_add(options, "targets", value);
+    return 0;
+}
+
 /* The object in a member; one is made when there is none or something else. */
 static struct json_object *object_in(struct json_object *parent, const char *key)
 {

@@ -24,7 +24,7 @@
 
 struct fields {
     struct cli_common common;
-    const char *topic, *name, *into, *from;
+    const char *topic, *name, *into, *from, *targets;
     int64_t count;
     bool follow, raw;
 };
@@ -36,6 +36,7 @@ static const struct cli_option options[] = {
     {"from", 0, CLI_TEXT, false, offsetof(struct fields, from), "first|saved|last|ID", "where to start"},
     {"count", 0, CLI_COUNT, false, offsetof(struct fields, count), "N", "end after N events, waiting for them"},
     {"follow", 0, CLI_FLAG, false, offsetof(struct fields, follow), NULL, "go on with what comes later"},
+    {"targets", 0, CLI_TEXT, false, offsetof(struct fields, targets), "N[,N...]", "read these partitions only"},
     {"raw", 0, CLI_FLAG, false, offsetof(struct fields, raw), NULL, "print JSON strings as plain text"},
     CLI_COMMON(struct fields),
 };
@@ -50,6 +51,7 @@ struct partition {
 struct reading {
     const struct fields *fields;
     diaspora_consumer *consumer;
+    struct json_object *targets; /* indices of partitions; NULL: all */
     struct cli_progress progress;
     struct cli_output output;
     struct cli_files files;
@@ -62,12 +64,25 @@ struct reading {
 
 /* ---- where it ends --------------------------------------------------------------------------------------------- */
 
+static bool is_target(const struct reading *r, size_t partition)
+{
+    for (size_t i = 0; r->targets && i < json_object_array_length(r->targets); i++)
+        if (json_object_get_uint64(json_object_array_get_idx(r->targets, i)) == partition)
+            return true;
+    return !r->targets;
+}
+
 static int find_ends(struct reading *r, struct dango_error *err)
 {
     r->partitions_left = r->partition_count;
     for (size_t i = 0; i < r->partition_count; i++) {
         struct partition *p = &r->partitions[i];
         uint64_t first;
+        if (!is_target(r, i)) {
+            p->done = true;
+            r->partitions_left--;
+            continue;
+        }
         int status = diaspora_consumer_extent(r->consumer, i, &first, &p->end, err);
         if (status != 0)
             return status;
@@ -167,7 +182,8 @@ static void tell_skipped(struct reading *r)
 {
     for (size_t i = 0; i < r->partition_count; i++) {
         uint64_t skipped;
-        if (diaspora_consumer_skipped(r->consumer, i, &skipped, NULL) != 0 || skipped == r->partitions[i].skipped)
+        if (!is_target(r, i) || diaspora_consumer_skipped(r->consumer, i, &skipped, NULL) != 0 ||
+            skipped == r->partitions[i].skipped)
             continue;
         cli_progress_hide(&r->progress);
         log_warning(CLI_LOG, "partition %zu: %" PRIu64 " events are no longer kept and were skipped", i,
@@ -260,6 +276,10 @@ static struct json_object *consumer_options(const struct fields *fields, struct 
     json_object_object_add(json, "name", json_object_new_string(fields->name ? fields->name : DEFAULT_NAME));
     json_object_object_add(json, "from", value);
     json_object_object_add(json, "data", json_object_new_string(fields->into ? "all" : "none"));
+    if (fields->targets && cli_targets(fields->targets, json, err) != 0) {
+        json_object_put(json);
+        return NULL;
+    }
     return json;
 }
 
@@ -295,6 +315,7 @@ static int consume(void *args, struct dango_error *err)
     if (fields->raw && fields->into)
         return dango_error_set(err, DANGO_ERR_INVALID, "--raw is about lines; it does not go with --into");
     struct json_object *json = consumer_options(fields, err);
+    r.targets = dango_json_get(json, "targets");
     if (json && cli_stop_start(err) == 0 && (driver = cli_connect(&fields->common, err)) &&
         (topic = diaspora_topic_open(driver, fields->topic, err)) &&
         (r.consumer = diaspora_consumer_open(topic, json_object_to_json_string(json), err)) &&

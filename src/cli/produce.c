@@ -12,7 +12,7 @@
 
 struct fields {
     struct cli_common common;
-    const char *topic, *name, *files, *batch_size;
+    const char *topic, *name, *files, *batch_size, *targets;
     bool raw;
 };
 
@@ -23,6 +23,7 @@ static const struct cli_option options[] = {
     {"name", 0, CLI_TEXT, false, offsetof(struct fields, name), "PRODUCER", "name of the producer"},
     {"batch-size", 0, CLI_TEXT, false, offsetof(struct fields, batch_size), "N|adaptive",
      "events per batch (default: adaptive)"},
+    {"targets", 0, CLI_TEXT, false, offsetof(struct fields, targets), "N[,N...]", "send to these partitions only"},
     CLI_COMMON(struct fields),
 };
 
@@ -39,6 +40,11 @@ static int producer_options(const struct fields *fields, struct json_object **js
     }
     if (size)
         json_object_object_add(*json, "batch_size", size);
+    if (fields->targets && cli_targets(fields->targets, *json, err) != 0) {
+        json_object_put(*json);
+        *json = NULL;
+        return err->code;
+    }
     return 0;
 }
 

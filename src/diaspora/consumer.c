@@ -62,31 +62,6 @@ const struct dango_option dango_diaspora_consumer_options[] = {
     DANGO_OPTION_END,
 };
 
-/* The partition that target `i` names; without targets, partition i. */
-static int parse_target(struct json_object *targets, size_t i, const diaspora_topic *topic, size_t *partition,
-                        struct dango_error *err)
-{
-    struct json_object *target = targets ? json_object_array_get_idx(targets, i) : NULL;
-    *partition = i;
-    if (!targets)
-        return 0;
-    if (!json_object_is_type(target, json_type_int))
-        return dango_error_set(err, DANGO_ERR_INVALID, "targets[%zu]: expected the index of a partition, got %s", i,
-                               dango_json_kind(target));
-    int64_t index = json_object_get_int64(target);
-    if (index < 0 || (uint64_t)index >= topic->partition_count)
-        return dango_error_set(err, DANGO_ERR_RANGE,
-                               "targets[%zu]: topic \"%s\" has no partition %" PRId64 " (partitions: %zu)", i,
-                               topic->name, index, topic->partition_count);
-    for (size_t k = 0; k < i; k++) {
-        if (json_object_get_int64(json_object_array_get_idx(targets, k)) == index)
-            return dango_error_set(err, DANGO_ERR_INVALID, "targets[%zu]: partition %" PRId64 " is named twice", i,
-                                   index);
-    }
-    *partition = (size_t)index;
-    return 0;
-}
-
 /* ---- opening and closing --------------------------------------------------------------------------------------- */
 
 static size_t clamp(size_t value, size_t low, size_t high)
@@ -136,7 +111,7 @@ static int open_feeds(diaspora_consumer *consumer, const struct settings *settin
     for (size_t i = 0; status == 0 && i < feed_count; i++) {
         struct dsp_feed *feed = &consumer->feeds[i];
         size_t partition;
-        status = parse_target(settings->targets, i, topic, &partition, err);
+        status = dsp_target(topic, settings->targets, i, &partition, err);
         if (status != 0)
             break;
         dsp_feed_init(feed, consumer, partition);

@@ -18,6 +18,7 @@ struct settings {
     int64_t max_num_batches;
     int64_t window;
     int ordering;
+    struct json_object *targets;
 };
 
 static const char *const orderings[] = {"strict", "loose", NULL};
@@ -31,6 +32,8 @@ const struct dango_option dango_diaspora_producer_options[] = {
                      "batches that may wait per partition before push blocks (0 means 1)"),
     DANGO_OPTION_INT("window", struct settings, window, 4, 1, 1024, "batches in flight per partition"),
     DANGO_OPTION_CHOICE("ordering", struct settings, ordering, 0, orderings, "order of events within a partition"),
+    DANGO_OPTION_JSON("targets", struct settings, targets, DANGO_JSON_ARRAY, NULL,
+                      "indices of the partitions to write, among which the selector chooses; all by default"),
     DANGO_OPTION_END,
 };
 
@@ -66,19 +69,22 @@ static int parse_settings(const char *options, struct settings *settings, size_t
     return status;
 }
 
-static int open_sinks(diaspora_producer *producer, struct dango_error *err)
+static int open_sinks(diaspora_producer *producer, struct json_object *targets, size_t count, struct dango_error *err)
 {
     const struct diaspora_sink_settings settings = {.producer_name = producer->name, .window = producer->window};
     diaspora_topic *topic = producer->topic;
-    for (size_t i = 0; i < topic->partition_count; i++) {
+    int status = 0;
+    for (size_t i = 0; status == 0 && i < count; i++) {
         struct dsp_lane *lane = &producer->lanes[i];
-        dsp_lane_init(lane, producer, i);
-        producer->lane_count++;
-        int status = topic->ops->sink_open(topic->handle, i, &settings, &lane->sink, err);
+        size_t partition;
+        status = dsp_target(topic, targets, i, &partition, err);
         if (status != 0)
-            return status;
+            return dango_error_prefix(err, "producer options");
+        dsp_lane_init(lane, producer, partition);
+        producer->lane_count++;
+        status = topic->ops->sink_open(topic->handle, partition, &settings, &lane->sink, err);
     }
-    return 0;
+    return status;
 }
 
 /* Gives everything back that belongs to the back-end; what futures need stays until the last reference is dropped. */
@@ -104,7 +110,12 @@ diaspora_producer *diaspora_producer_open(diaspora_topic *topic, const char *opt
     diaspora_producer *producer = NULL;
     if (parse_settings(options, &settings, &batch_size, err) != 0)
         goto out;
-    producer = calloc(1, sizeof *producer + topic->partition_count * sizeof *producer->lanes);
+    size_t count = settings.targets ? json_object_array_length(settings.targets) : topic->partition_count;
+    if (settings.targets && count == 0) {
+        dango_error_set(err, DANGO_ERR_INVALID, "producer options: targets: must not be empty");
+        goto out;
+    }
+    producer = calloc(1, sizeof *producer + count * sizeof *producer->lanes);
     if (!producer) {
         dango_error_set(err, DANGO_ERR_NO_MEMORY, "producer: out of memory");
         goto out;
@@ -116,7 +127,8 @@ diaspora_producer *diaspora_producer_open(diaspora_topic *topic, const char *opt
     producer->batch_size = batch_size;
     producer->waiting_max = settings.max_num_batches > 0 ? (size_t)settings.max_num_batches : 1;
     producer->window = (size_t)settings.window;
-    if (open_sinks(producer, err) != 0) {
+    producer->targeted = settings.targets != NULL;
+    if (open_sinks(producer, settings.targets, count, err) != 0) {
         close_sinks(producer);
         dsp_producer_release(producer);
         producer = NULL;
@@ -176,6 +188,16 @@ static int measure(struct dsp_push *push, struct dango_error *err)
     return 0;
 }
 
+/* The lane of a partition that the user names. */
+static int find_lane(const diaspora_producer *producer, size_t partition, size_t *lane, struct dango_error *err)
+{
+    for (*lane = 0; *lane < producer->lane_count; (*lane)++)
+        if (producer->lanes[*lane].partition == partition)
+            return 0;
+    return dango_error_set(err, DANGO_ERR_RANGE, "push: partition %zu is not among the targets of the producer",
+                           partition);
+}
+
 int diaspora_push_to(diaspora_producer *producer, size_t partition, const char *metadata, size_t metadata_size,
                      const diaspora_segment *data, size_t data_segments, diaspora_future **future, diaspora_error *err)
 {
@@ -195,6 +217,9 @@ int diaspora_push_to(diaspora_producer *producer, size_t partition, const char *
     if (producer->lane_count == 0)
         return dango_error_set(err, DANGO_ERR_INVALID, "push: topic \"%s\" has no partition", producer->topic->name);
     size_t chosen = 0;
+    if (producer->targeted && partition != DIASPORA_ANY_PARTITION &&
+        (status = find_lane(producer, partition, &partition, err)) != 0)
+        return status;
     status = objects->selector_class->select(objects->selector, producer->lane_count, metadata, metadata_size,
                                              partition, &chosen, err);
     if (status != 0)

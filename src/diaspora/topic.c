@@ -7,6 +7,7 @@
 #include "util/json.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -316,4 +317,30 @@ const char *diaspora_topic_partition_info(const diaspora_topic *topic, size_t pa
 {
     assert(topic);
     return partition < topic->partition_count ? topic->partition_infos[partition] : NULL;
+}
+
+/* ---- targets ---- */
+
+int dsp_target(const struct diaspora_topic *topic, struct json_object *targets, size_t i, size_t *partition,
+               struct dango_error *err)
+{
+    struct json_object *target = targets ? json_object_array_get_idx(targets, i) : NULL;
+    *partition = i;
+    if (!targets)
+        return 0;
+    if (!json_object_is_type(target, json_type_int))
+        return dango_error_set(err, DANGO_ERR_INVALID, "targets[%zu]: expected the index of a partition, got %s", i,
+                               dango_json_kind(target));
+    int64_t index = json_object_get_int64(target);
+    if (index < 0 || (uint64_t)index >= topic->partition_count)
+        return dango_error_set(err, DANGO_ERR_RANGE,
+                               "targets[%zu]: topic \"%s\" has no partition %" PRId64 " (partitions: %zu)", i,
+                               topic->name, index, topic->partition_count);
+    for (size_t k = 0; k < i; k++) {
+        if (json_object_get_int64(json_object_array_get_idx(targets, k)) == index)
+            return dango_error_set(err, DANGO_ERR_INVALID, "targets[%zu]: partition %" PRId64 " is named twice", i,
+                                   index);
+    }
+    *partition = (size_t)index;
+    return 0;
 }

@@ -31,6 +31,11 @@ struct diaspora_topic {
     _Atomic uint32_t references;
 };
 
+/* Option "targets" of producers and consumers, an array of indices: the partition that target `i` names. Without targets,
+ * partition i. */
+int dsp_target(const struct diaspora_topic *topic, struct json_object *targets, size_t i, size_t *partition,
+               struct dango_error *err);
+
 struct diaspora_topic *dsp_topic_retain(struct diaspora_topic *topic);
 void dsp_topic_release(struct diaspora_topic *topic);
 

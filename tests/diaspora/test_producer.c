@@ -400,6 +400,35 @@ static void partitions_are_chosen_in_turn_or_as_requested(void **state)
     diaspora_producer_close(producer);
 }
 
+static void targets_are_the_only_partitions(void **state)
+{
+    (void)state;
+    diaspora_error err = DIASPORA_ERROR_INIT;
+    diaspora_producer *producer = open_producer(&fixture, "{\"targets\":[2,0]}");
+    for (int i = 0; i < 30; i++)
+        push_number(producer, i, NULL);
+    ASSERT_OK(diaspora_push_to(producer, 2, "{}", 2, DIASPORA_NO_DATA, NULL, &problem));
+    assert_int_equal(diaspora_push_to(producer, 1, "{}", 2, DIASPORA_NO_DATA, NULL, &err), DANGO_ERR_RANGE);
+    assert_contains(err.text, "partition 1 is not among the targets of the producer");
+    ASSERT_OK(diaspora_flush(producer, 10000, &problem));
+    assert_int_equal(fake_event_count("events", 0), 15);
+    assert_int_equal(fake_event_count("events", 1), 0);
+    assert_int_equal(fake_event_count("events", 2), 16);
+    diaspora_producer_close(producer);
+    /* In another order: what is asked for is a partition of the topic all the same. */
+    producer = open_producer(&fixture, "{\"targets\":[2,1,0]}");
+    ASSERT_OK(diaspora_push_to(producer, 1, "{}", 2, DIASPORA_NO_DATA, NULL, &problem));
+    ASSERT_OK(diaspora_push_to(producer, 0, "{}", 2, DIASPORA_NO_DATA, NULL, &problem));
+    ASSERT_OK(diaspora_flush(producer, 10000, &problem));
+    assert_int_equal(fake_event_count("events", 0), 16);
+    assert_int_equal(fake_event_count("events", 1), 1);
+    diaspora_producer_close(producer);
+    assert_null(diaspora_producer_open(fixture.topic, "{\"targets\":[]}", &err));
+    assert_contains(err.text, "producer options: targets: must not be empty");
+    assert_null(diaspora_producer_open(fixture.topic, "{\"targets\":[0,3]}", &err));
+    assert_contains(err.text, "producer options: targets[1]: topic \"events\" has no partition 3 (partitions: 3)");
+}
+
 static void a_topic_without_partitions_takes_no_events(void **state)
 {
     (void)state;
@@ -484,6 +513,7 @@ int main(void)
         TEST(a_lost_server_fails_everything_at_once),
         TEST(futures_outlive_their_producer),
         CHAOS(partitions_are_chosen_in_turn_or_as_requested),
+        CHAOS(targets_are_the_only_partitions),
         CHAOS(a_topic_without_partitions_takes_no_events),
         CHAOS(producers_may_be_shared_by_threads),
     };

@@ -3,6 +3,9 @@
  * output what it does, one line each, so that a test can wait for it, kill it, and compare.
  *
  *     mofka-peer create  GROUP TOPIC OPTIONS
+ *     mofka-peer admin   GROUP                              keeps one driver open, and does what the lines of its standard
+ *                                                           input say: "create TOPIC OPTIONS", "open TOPIC", "delete
+ *                                                           TOPIC"; says "done" or "error" for each
  *     mofka-peer produce GROUP TOPIC COUNT BATCH DATA [FIRST]
  *                                                           COUNT events (0: for ever), DATA bytes of data each,
  *                                                           batches of BATCH events (0: adaptive), numbered from FIRST
@@ -19,6 +22,7 @@
  * In the environment:
  *     PEER_RECONNECT_MS     how long a server that is lost is looked for; else it is tried once
  *     PEER_BATCHES          produce: flush after that many batches instead of each
+ *     PEER_TARGETS          produce, consume: option "targets", such as "[0, 2]"
  *     PEER_EXACT            consume: the id of event i must be i
  *
  * Lines: "ready", "stored N" (after each flush), "got N" (every 1000 events and at the end, acknowledged), "error CODE: text".
@@ -55,6 +59,47 @@ static int create(const char *group_file, const char *topic, const char *options
     return code == 0 ? 0 : failed();
 }
 
+static int open_once(diaspora_driver *driver, const char *name)
+{
+    diaspora_topic *topic = diaspora_topic_open(driver, name, &err);
+    diaspora_topic_close(topic);
+    return topic ? 0 : err.code;
+}
+
+static int admin(const char *group_file)
+{
+    char line[4096], topic[257], options[3500];
+    diaspora_driver *driver = open_driver(group_file);
+    if (!driver)
+        return failed();
+    puts("ready");
+    while (fgets(line, sizeof line, stdin)) {
+        int code = -1;
+        if (sscanf(line, "create %256s %3499[^\n]", topic, options) == 2)
+            code = diaspora_topic_create(driver, topic, options, NULL, &err);
+        else if (sscanf(line, "open %256s", topic) == 1)
+            code = open_once(driver, topic);
+        else if (sscanf(line, "delete %256s", topic) == 1)
+            code = diaspora_topic_delete(driver, topic, NULL, &err);
+        if (code == 0)
+            puts("done");
+        else
+            failed();
+    }
+    diaspora_driver_close(driver);
+    return 0;
+}
+
+/* ", "targets": …" for the options of a producer or consumer, or nothing. */
+static const char *targets(void)
+{
+    static char text[256];
+    const char *list = getenv("PEER_TARGETS");
+    if (list)
+        snprintf(text, sizeof text, ", \"targets\": %s", list);
+    return text;
+}
+
 /* ---- produce ---- */
 
 static int push_one(diaspora_producer *producer, uint64_t i, unsigned char *data, size_t size)
@@ -85,9 +130,9 @@ static int push_all(diaspora_producer *producer, uint64_t first, uint64_t count,
 static int produce(const char *group_file, const char *name, uint64_t first, uint64_t count, uint64_t batch,
                    size_t size)
 {
-    char options[64] = "{}";
+    char options[320] = "{}";
     if (batch > 0)
-        snprintf(options, sizeof options, "{\"batch_size\": %" PRIu64 "}", batch);
+        snprintf(options, sizeof options, "{\"batch_size\": %" PRIu64 "%s}", batch, targets());
     diaspora_driver *driver = open_driver(group_file);
     diaspora_topic *topic = driver ? diaspora_topic_open(driver, name, &err) : NULL;
     diaspora_producer *producer = topic ? diaspora_producer_open(topic, options, &err) : NULL;
@@ -241,8 +286,8 @@ static int print_extent(diaspora_consumer *consumer)
 static int consume(const char *group_file, const char *name, const char *consumer_name, const char *data,
                    int (*body)(diaspora_consumer *consumer))
 {
-    char options[128];
-    snprintf(options, sizeof options, "{\"name\": \"%s\", \"data\": \"%s\"}", consumer_name, data);
+    char options[512];
+    snprintf(options, sizeof options, "{\"name\": \"%s\", \"data\": \"%s\"%s}", consumer_name, data, targets());
     diaspora_driver *driver = open_driver(group_file);
     diaspora_topic *topic = driver ? diaspora_topic_open(driver, name, &err) : NULL;
     diaspora_consumer *consumer = topic ? diaspora_consumer_open(topic, options, &err) : NULL;
@@ -271,6 +316,8 @@ int main(int argc, char **argv)
     exact = getenv("PEER_EXACT") != NULL;
     if (argc == 5 && strcmp(argv[1], "create") == 0)
         return create(argv[2], argv[3], argv[4]);
+    if (argc == 3 && strcmp(argv[1], "admin") == 0)
+        return admin(argv[2]);
     if ((argc == 7 || argc == 8) && strcmp(argv[1], "produce") == 0)
         return produce(argv[2], argv[3], argc == 8 ? strtoull(argv[7], NULL, 10) : 0, strtoull(argv[4], NULL, 10),
                        strtoull(argv[5], NULL, 10), strtoull(argv[6], NULL, 10));

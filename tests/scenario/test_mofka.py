@@ -157,7 +157,7 @@ def test_a_server_without_master_database_is_reported(servers):
     config = json.loads(FIRST_CONFIGURATION)
     config["providers"][1]["tags"] = []
     servers.bedrock(config)
-    assert 'no server has a master database' in create("t", check=False).stdout
+    assert 'no server of 1 has a master database' in create("t", check=False).stdout
 
 
 def test_a_server_with_its_own_threads_serves_the_same(servers):

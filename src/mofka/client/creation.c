@@ -18,21 +18,43 @@
 
 /* ---- servers ---- */
 
-/* What the servers are called: partitions belong to names, since addresses change. */
-static int load_server_names(struct mofka_creation *creation, struct dango_error *err)
+static int load_server_name(struct mofka_creation *creation, struct bedrock_service *server, struct dango_error *err)
 {
     char *text;
-    int code = bedrock_group_query(creation->driver->group, "$__config__.bedrock.name", &text, err);
+    int code = bedrock_service_query(server, "$__config__.bedrock.name", &text, err);
     if (code != 0)
         return code;
-    creation->server_names = dango_json_parse(text, strlen(text), err);
+    struct json_object *name = dango_json_parse(text, strlen(text), err);
+    if (name)
+        json_object_object_add(creation->server_names, bedrock_service_address(server), name);
+    else if (strcmp(text, "null") != 0)
+        code = dango_error_prefix(err, "name of server %s", bedrock_service_address(server));
     free(text);
-    return creation->server_names ? 0 : dango_error_prefix(err, "names of the servers");
+    return code;
+}
+
+/* Members have come and gone since the driver was opened: the file says who is there. What they are called matters, since
+ * partitions belong to names; and a server that does not answer is found before anything has been made. */
+static int find_servers(struct mofka_creation *creation, struct dango_error *err)
+{
+    struct mofka_driver *driver = creation->driver;
+    int code = bedrock_group_open_file(driver->bedrock, driver->group_file, 0, &creation->group, err);
+    if (code != 0)
+        return code;
+    size_t count = bedrock_group_size(creation->group);
+    size_t needed = creation->servers_needed == 0 ? count : creation->servers_needed;
+    creation->server_names = json_object_new_object();
+    for (size_t i = 0; i < count; i++) {
+        code = load_server_name(creation, bedrock_group_service(creation->group, i), err);
+        if (code != 0 && i < needed)
+            return dango_error_prefix(err, "server %zu of %zu, which would get a partition", i + 1, count);
+    }
+    return 0;
 }
 
 const char *mofka_creation_server_name(const struct mofka_creation *creation, size_t server)
 {
-    struct bedrock_service *service = bedrock_group_service(creation->driver->group, server);
+    struct bedrock_service *service = bedrock_group_service(creation->group, server);
     return dango_json_get_string(creation->server_names, bedrock_service_address(service));
 }
 
@@ -40,10 +62,10 @@ const char *mofka_creation_server_name(const struct mofka_creation *creation, si
 static struct bedrock_service *find_server(const struct mofka_creation *creation, struct json_object *document)
 {
     const char *wanted = dango_json_get_string(document, "server");
-    for (size_t i = 0; wanted && i < bedrock_group_size(creation->driver->group); i++) {
+    for (size_t i = 0; wanted && i < bedrock_group_size(creation->group); i++) {
         const char *name = mofka_creation_server_name(creation, i);
         if (name && strcmp(name, wanted) == 0)
-            return bedrock_group_service(creation->driver->group, i);
+            return bedrock_group_service(creation->group, i);
     }
     return NULL;
 }
@@ -53,7 +75,7 @@ static struct bedrock_service *find_server(const struct mofka_creation *creation
 /* Takes the mark of a dead creator out, unless it is another one by now. */
 static int take_mark(struct mofka_creation *creation, struct json_object *dead, struct dango_error *err)
 {
-    struct mofka_registry *registry = creation->driver->registry;
+    struct mofka_registry *registry = creation->registry;
     struct json_object *taken, *ignored = NULL;
     int code = dango_mofka_registry_unclaim(registry, creation->name, &taken, err);
     if (code == 0 && taken && !mofka_claim_is_same(taken, dead)) {
@@ -69,8 +91,7 @@ static int claim(struct mofka_creation *creation, struct dango_error *err)
 {
     for (;;) {
         struct json_object *other;
-        int code =
-            dango_mofka_registry_claim(creation->driver->registry, creation->name, creation->claim.json, &other, err);
+        int code = dango_mofka_registry_claim(creation->registry, creation->name, creation->claim.json, &other, err);
         if (code != DANGO_ERR_BUSY) {
             creation->claimed = code == 0;
             return code;
@@ -101,7 +122,7 @@ static int remove_leftover(void *arg, const struct mofka_partition_record *recor
 
 static int clear_away(struct mofka_creation *creation, struct dango_error *err)
 {
-    struct mofka_registry *registry = creation->driver->registry;
+    struct mofka_registry *registry = creation->registry;
     int code = dango_mofka_registry_partitions(registry, creation->name, remove_leftover, creation, err);
     if (code == 0)
         code = dango_mofka_registry_unpublish(registry, creation->name, err);
@@ -110,23 +131,32 @@ static int clear_away(struct mofka_creation *creation, struct dango_error *err)
     return code == DANGO_ERR_NOT_FOUND ? 0 : code;
 }
 
+/* Also makes sure of the registry, before the first step that cannot be tried twice. */
+static int check_name_is_free(struct mofka_creation *creation, struct dango_error *err)
+{
+    bool exists = false;
+    int code = mofka_topic_exists(creation->driver, creation->name, &exists, err);
+    creation->registry = atomic_load(&creation->driver->registry);
+    if (code == 0 && exists)
+        return dango_error_set(err, DANGO_ERR_EXISTS, "topic \"%s\" exists already", creation->name);
+    return code;
+}
+
 int mofka_creation_begin(struct mofka_creation *creation, struct dango_error *err)
 {
-    struct mofka_registry *registry = creation->driver->registry;
-    bool exists = false;
     int code = mofka_claim_init(&creation->claim, err);
     if (code == 0)
-        code = load_server_names(creation, err);
+        code = check_name_is_free(creation, err);
+    if (code == 0)
+        code = find_servers(creation, err);
     if (code == 0)
         code = claim(creation, err);
     if (code == 0)
-        code = dango_mofka_registry_exists(registry, creation->name, &exists, err);
-    if (code == 0 && exists)
-        code = dango_error_set(err, DANGO_ERR_EXISTS, "topic \"%s\" exists already", creation->name);
+        code = check_name_is_free(creation, err); /* it may have been finished before the mark was ours */
     if (code == 0 && creation->took_over)
         code = clear_away(creation, err);
     if (code == 0)
-        code = dango_mofka_registry_begin(registry, creation->name, err);
+        code = dango_mofka_registry_begin(creation->registry, creation->name, err);
     creation->begun = code == 0;
     return code;
 }
@@ -180,7 +210,7 @@ static const char *name_of_server(void *arg, const char *address)
 static struct json_object *make_document(const struct mofka_creation *creation,
                                          const struct mofka_new_partition *partition, struct json_object *description)
 {
-    struct bedrock_service *server = bedrock_group_service(creation->driver->group, partition->server);
+    struct bedrock_service *server = bedrock_group_service(creation->group, partition->server);
     const char *name = mofka_creation_server_name(creation, partition->server);
     struct json_object *document = json_object_new_object();
     json_object_object_add(document, "address", json_object_new_string(bedrock_service_address(server)));
@@ -198,7 +228,7 @@ static int start_partition(const struct mofka_creation *creation, struct bedrock
 {
     struct json_object *complete = dango_json_copy(description);
     json_object_object_add(dango_json_get(complete, "dependencies"), "master_database",
-                           json_object_new_string(dango_mofka_registry_locator(creation->driver->registry)));
+                           json_object_new_string(dango_mofka_registry_locator(creation->registry)));
     int code = bedrock_service_start_provider(server, json_object_to_json_string_ext(complete, JSON_C_TO_STRING_PLAIN),
                                               provider_id, err);
     json_object_put(complete);
@@ -223,8 +253,8 @@ static int reserve(struct mofka_creation *creation, struct dango_error *err)
 static int add(struct mofka_creation *creation, const struct mofka_new_partition *partition,
                struct json_object *description, struct json_object *document, struct dango_error *err)
 {
-    struct mofka_registry *registry = creation->driver->registry;
-    struct bedrock_service *server = bedrock_group_service(creation->driver->group, partition->server);
+    struct mofka_registry *registry = creation->registry;
+    struct bedrock_service *server = bedrock_group_service(creation->group, partition->server);
     struct mofka_partition_record record = {.topic = creation->name, .json = document};
     uint16_t provider_id;
     int code = dango_mofka_registry_add_partition(registry, creation->name, document, &record.id, err);
@@ -240,11 +270,11 @@ static int add(struct mofka_creation *creation, const struct mofka_new_partition
 int mofka_creation_add(struct mofka_creation *creation, const struct mofka_new_partition *partition,
                        struct dango_error *err)
 {
-    struct bedrock_service *server = bedrock_group_service(creation->driver->group, partition->server);
+    struct bedrock_service *server = bedrock_group_service(creation->group, partition->server);
     assert(server && creation->claimed);
     int code = reserve(creation, err);
     if (code == 0 && mofka_claim_needs_renewal(&creation->claim))
-        code = dango_mofka_registry_renew_claim(creation->driver->registry, creation->name, creation->claim.json, err);
+        code = dango_mofka_registry_renew_claim(creation->registry, creation->name, creation->claim.json, err);
     if (code != 0)
         return code;
     struct mofka_started *started = &creation->partitions[creation->started];
@@ -266,7 +296,7 @@ int mofka_creation_add(struct mofka_creation *creation, const struct mofka_new_p
 int mofka_creation_publish(struct mofka_creation *creation, const struct diaspora_topic_description *description,
                            struct dango_error *err)
 {
-    return dango_mofka_registry_publish(creation->driver->registry, creation->name, description, err);
+    return dango_mofka_registry_publish(creation->registry, creation->name, description, err);
 }
 
 /* Removes what was started, and adds to *err what could not be undone. Whether nothing is left in the registry. */
@@ -276,11 +306,11 @@ static bool undo(struct mofka_creation *creation, struct dango_error *err)
     size_t left = 0;
     for (size_t i = 0; i < creation->started; i++) {
         const struct mofka_started *started = &creation->partitions[i];
-        struct bedrock_service *server = bedrock_group_service(creation->driver->group, started->server);
+        struct bedrock_service *server = bedrock_group_service(creation->group, started->server);
         if (bedrock_service_remove_provider(server, started->provider, &problem) != 0)
             left++;
     }
-    bool dropped = dango_mofka_registry_drop(creation->driver->registry, creation->name, &problem) == 0;
+    bool dropped = dango_mofka_registry_drop(creation->registry, creation->name, &problem) == 0;
     if (!dropped)
         dango_error_prefix(err, "the registry keeps traces of it (%s)", problem.text);
     if (left > 0)
@@ -295,9 +325,10 @@ void mofka_creation_end(struct mofka_creation *creation, int code, struct dango_
     bool clean = code == 0 || !creation->begun || undo(creation, err);
     /* A mark that stays is a dead one from here on: the next creator takes it, and clears away what it protects. */
     if (creation->claimed && clean)
-        dango_mofka_registry_unclaim(creation->driver->registry, creation->name, &mark, &problem);
+        dango_mofka_registry_unclaim(creation->registry, creation->name, &mark, &problem);
     json_object_put(mark);
     mofka_claim_fini(&creation->claim);
     json_object_put(creation->server_names);
+    bedrock_group_close(creation->group);
     free(creation->partitions);
 }

@@ -23,7 +23,10 @@ struct mofka_creation {
     struct mofka_driver *driver;
     const char *name;
     const struct mofka_topic_options *options;
+    size_t servers_needed; /* so many servers, from the first, must answer: the others are not missed. 0: all must */
     /* The rest is the creation's. */
+    struct mofka_registry *registry;
+    struct bedrock_group *group; /* the servers that the group file names now, in its order */
     struct mofka_claim claim;
     bool claimed;                     /* our mark is in the database */
     bool took_over;                   /* from a creator that has died */

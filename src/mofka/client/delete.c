@@ -127,12 +127,15 @@ static int delete_partition(void *arg, const struct mofka_partition_record *reco
 int mofka_topic_delete(void *driver, const char *name, bool force, bool keep_data, struct dango_error *err)
 {
     struct deletion deletion = {.driver = driver, .topic = name, .keep_data = keep_data};
-    struct mofka_registry *registry = deletion.driver->registry;
+    struct mofka_registry *registry = atomic_load(&deletion.driver->registry);
     struct dango_error mine;
     if (!err)
         err = &mine;
     bool exists;
-    int code = dango_mofka_registry_exists(registry, name, &exists, err);
+    int code;
+    do
+        code = dango_mofka_registry_exists(registry, name, &exists, err);
+    while (mofka_master_moved(driver, &registry, code));
     if (code == 0)
         code = dango_mofka_registry_partitions(registry, name, count_users, &deletion, err);
     if (code == 0 && deletion.users > 0 && !force)

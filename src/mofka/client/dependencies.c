@@ -71,7 +71,7 @@ static int add_implied(const struct mofka_creation *creation, struct json_object
     char *name;
     int code = find_provider(server, wanted, &name, err);
     if (code == 0 && !name && wanted->elsewhere)
-        code = find_elsewhere(creation->driver->group, wanted, &name, err);
+        code = find_elsewhere(creation->group, wanted, &name, err);
     if (code != 0)
         return code;
     if (!name)

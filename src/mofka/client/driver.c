@@ -41,8 +41,6 @@ static int open_network(struct mofka_driver *driver, const struct mofka_driver_o
     }
     code = bedrock_client_create(mofka_engine_instance(driver->engine), &driver->bedrock, err);
     if (code == 0)
-        code = bedrock_group_open(driver->bedrock, (const char *const *)addresses, count, 0, &driver->group, err);
-    if (code == 0)
         code = mofka_search_init(driver, err);
     if (code == 0 && mofka_find_master(driver, driver->bedrock, err) != 0)
         code = dango_error_prefix(err, "group file %s%s", driver->group_file,
@@ -56,7 +54,6 @@ static void mofka_driver_close(void *driver)
 {
     struct mofka_driver *self = driver;
     mofka_search_fini(self);
-    bedrock_group_close(self->group);
     bedrock_client_destroy(self->bedrock);
     if (self->engine) {
         mofka_leases_fini(&self->leases);

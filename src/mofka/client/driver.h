@@ -36,7 +36,6 @@ struct mofka_driver {
     double reconnect_timeout_ms;
     struct mofka_engine *engine;
     struct bedrock_client *bedrock;
-    struct bedrock_group *group;               /* the servers, in the order of the group file */
     _Atomic(struct mofka_registry *) registry; /* another one when the master database has moved */
     struct mofka_leases leases;
     /* Finding what has moved (resolve.c). */
@@ -65,12 +64,15 @@ struct mofka_topic {
 void mofka_driver_note_loss(struct mofka_driver *driver, const char *why);
 void mofka_driver_note_end(struct mofka_driver *driver, bool found, const char *address, double seconds);
 
-/* resolve.c: both block the calling thread, for seconds if servers hang. */
+/* resolve.c: these block the calling thread, for seconds if servers hang. */
 
 int mofka_search_init(struct mofka_driver *driver, struct dango_error *err);
 void mofka_search_fini(struct mofka_driver *driver);
 /* Looks for the master database anew, with the deadlines of `client`; driver->registry is then the one to use. */
 int mofka_find_master(struct mofka_driver *driver, struct bedrock_client *client, struct dango_error *err);
+/* Whether what failed with `code` in `*registry` is worth another try, because the master database is elsewhere now:
+ * `*registry` is the new one then. */
+bool mofka_master_moved(struct mofka_driver *driver, struct mofka_registry **registry, int code);
 /* Where the partition is now, according to the master database. */
 int mofka_resolve(struct mofka_driver *driver, const char *topic, const uint8_t uuid[16], struct mofka_target *target,
                   struct dango_error *err);

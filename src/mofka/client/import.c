@@ -119,7 +119,7 @@ static int add_found(struct import *import, struct json_object *json, size_t ser
         struct found *found = &import->found[i];
         if (strcmp(found->uuid, uuid) != 0)
             continue;
-        if (home || (!found->home && i % bedrock_group_size(import->creation.driver->group) == server))
+        if (home || (!found->home && i % bedrock_group_size(import->creation.group) == server))
             found->server = server;
         found->home = found->home || home;
         return 0;
@@ -139,7 +139,7 @@ static int add_found(struct import *import, struct json_object *json, size_t ser
 
 static int ask_all(struct import *import, struct dango_error *err)
 {
-    struct bedrock_group *group = import->creation.driver->group;
+    struct bedrock_group *group = import->creation.group;
     const mofka_directories_in_t question = {import->creation.name, import->path};
     int code = 0;
     for (size_t server = 0; code == 0 && server < bedrock_group_size(group); server++) {

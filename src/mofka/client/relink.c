@@ -216,8 +216,8 @@ int mofka_link_open(struct mofka_link *link, struct mofka_topic *topic, size_t p
     link->up_ns = dango_clock_ns();
     if (ABT_eventual_create(0, &link->unused) != ABT_SUCCESS)
         code = dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
-    if (code == 0)
-        code = open_first(link, where, err);
+    if (code == 0 && open_first(link, where, err) != 0)
+        code = dango_error_prefix(err, "partition %zu", partition);
     if (code != 0)
         link_fini(link);
     return code;

@@ -92,6 +92,21 @@ static int use_master(struct mofka_driver *driver, const char *address, int id, 
     return 0;
 }
 
+/* Why there is no master database: `failure` is that of the first server that did not answer. */
+static int explain_search(const struct dango_error *failure, size_t answers, size_t count, struct dango_error *err)
+{
+    if (failure->code != 0 && answers == 0)
+        return dango_error_set(err, failure->code, "%s", failure->text);
+    if (failure->code != 0)
+        return dango_error_set(err, failure->code,
+                               "none of the %zu servers that answer, of %zu, has the master database: %s", answers,
+                               count, failure->text);
+    return dango_error_set(err, DANGO_ERR_NOT_FOUND,
+                           "no server of %zu has a master database (a yokan provider with the tag \"" MOFKA_MASTER_TAG
+                           "\"), or the one that has it has left the group",
+                           count);
+}
+
 /* Looks on all servers of the group file. */
 static int search_servers(struct mofka_driver *driver, struct bedrock_client *client, struct dango_error *err)
 {
@@ -102,20 +117,18 @@ static int search_servers(struct mofka_driver *driver, struct bedrock_client *cl
         return code;
     struct dango_error failure = {0};
     int id = -1;
+    size_t answers = 0;
     for (size_t i = 0; i < count && id < 0; i++) {
         struct dango_error mine = {0};
-        if (ask(client, addresses[i], &id, &mine) != 0 && failure.code == 0)
+        if (ask(client, addresses[i], &id, &mine) == 0)
+            answers++;
+        else if (failure.code == 0)
             failure = mine;
-        else if (id >= 0)
+        if (id >= 0)
             code = use_master(driver, addresses[i], id, err);
     }
     bedrock_addresses_free(addresses, count);
-    if (id >= 0)
-        return code;
-    if (failure.code != 0)
-        return dango_error_set(err, failure.code, "%s", failure.text);
-    return dango_error_set(err, DANGO_ERR_NOT_FOUND,
-                           "no server has a master database (a yokan provider with the tag \"" MOFKA_MASTER_TAG "\")");
+    return id >= 0 ? code : explain_search(&failure, answers, count, err);
 }
 
 int mofka_find_master(struct mofka_driver *driver, struct bedrock_client *client, struct dango_error *err)
@@ -130,6 +143,18 @@ int mofka_find_master(struct mofka_driver *driver, struct bedrock_client *client
     const struct dango_error result = driver->search_result;
     ABT_mutex_unlock(driver->search_lock);
     return result.code == 0 ? 0 : dango_error_set(err, result.code, "%s", result.text);
+}
+
+bool mofka_master_moved(struct mofka_driver *driver, struct mofka_registry **registry, int code)
+{
+    struct dango_error err;
+    if (code != DANGO_ERR_DISCONNECTED && code != DANGO_ERR_TIMEOUT)
+        return false;
+    if (mofka_find_master(driver, driver->prober, &err) != 0)
+        return false; /* the first failure says more */
+    struct mofka_registry *before = *registry;
+    *registry = atomic_load(&driver->registry);
+    return *registry != before;
 }
 
 /* ---- the partition ---- */

@@ -35,7 +35,7 @@ static struct json_object *make_origin(const struct mofka_creation *creation, si
 static int create_partition(struct mofka_creation *creation, size_t i,
                             const struct diaspora_topic_description *description, struct dango_error *err)
 {
-    struct mofka_new_partition partition = {.server = i % bedrock_group_size(creation->driver->group)};
+    struct mofka_new_partition partition = {.server = i % bedrock_group_size(creation->group)};
     uuid_t random;
     uuid_generate(random);
     uuid_unparse_lower(random, partition.uuid);
@@ -61,6 +61,7 @@ int mofka_topic_create(void *driver, const char *name, struct json_object *optio
         code = dango_mofka_topic_options_parse(options, &parsed, err);
     if (code != 0)
         return code;
+    creation.servers_needed = (size_t)parsed.num_partitions;
     code = mofka_creation_begin(&creation, err);
     for (size_t i = 0; code == 0 && i < (size_t)parsed.num_partitions; i++)
         code = create_partition(&creation, i, description, err);
@@ -79,13 +80,23 @@ int mofka_topic_exists(void *driver, const char *name, bool *exists, struct dang
     *exists = false;
     if (dango_mofka_check_topic_name(name, NULL) != 0)
         return 0; /* a topic of such a name cannot be */
-    return dango_mofka_registry_exists(self->registry, name, exists, err);
+    struct mofka_registry *registry = atomic_load(&self->registry);
+    int code;
+    do
+        code = dango_mofka_registry_exists(registry, name, exists, err);
+    while (mofka_master_moved(self, &registry, code));
+    return code;
 }
 
 int mofka_topic_list(void *driver, struct json_object **list, struct dango_error *err)
 {
     struct mofka_driver *self = driver;
-    return dango_mofka_registry_list(self->registry, list, err);
+    struct mofka_registry *registry = atomic_load(&self->registry);
+    int code;
+    do
+        code = dango_mofka_registry_list(registry, list, err);
+    while (mofka_master_moved(self, &registry, code));
+    return code;
 }
 
 /* ---- opening ---- */
@@ -138,7 +149,11 @@ int mofka_topic_open(void *driver, const char *name, void **topic, struct diaspo
         mofka_topic_close(new);
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     }
-    int code = dango_mofka_registry_load(self->registry, name, description, err);
+    struct mofka_registry *registry = atomic_load(&self->registry);
+    int code;
+    do
+        code = dango_mofka_registry_load(registry, name, description, err);
+    while (mofka_master_moved(self, &registry, code));
     if (code == 0) {
         code = open_partitions(new, description->partitions, err);
         if (code != 0) {
