@@ -84,7 +84,8 @@ static int enter(struct dango_error *err)
     if (status == 0 && (rank != world.rank || size != world.size))
         status = dango_error_set(err, DANGO_ERR_UNSUPPORTED,
                                  "the launcher says rank %d of %d, MPI says %d of %d: libdango-mpi.so was built for "
-                                 "another MPI than that of the launcher",
+                                 "another MPI than that of the launcher, or srun was started without --mpi=pmix; "
+                                 "bootstrap [\"join\", \"self\"] needs no MPI",
                                  world.rank, world.size, rank, size);
     return status;
 }
