@@ -129,7 +129,14 @@ struct diaspora_topic_description {
 
 struct diaspora_sink_settings {
     const char *producer_name;
-    size_t window; /* batches that may be in flight at a time */
+    size_t window;  /* batches that may be in flight at a time */
+    bool ack_early; /* batches may be completed when the back-end has them, although they are not stored yet */
+};
+
+/* The question whether all batches of a sink that are done are stored. */
+struct diaspora_settling {
+    /* They are, or err says what is not, or that it is not known. From any thread, as for batches. */
+    void (*done)(struct diaspora_settling *settling, const struct dango_error *err);
 };
 
 struct diaspora_source_settings {
@@ -190,6 +197,9 @@ struct diaspora_driver_ops {
 
     /* How many events that it should have begun with were no longer kept when it was opened. May be NULL: 0. */
     uint64_t (*source_skipped)(void *source);
+
+    /* For sinks with ack_early, one at a time. NULL: the driver does not complete batches early. */
+    void (*sink_settle)(void *sink, struct diaspora_settling *settling);
 
     /* For operators; may be NULL if the back-end knows nothing of the kind. All may block. */
 

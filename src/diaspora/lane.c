@@ -233,6 +233,82 @@ bool dsp_lane_wait(struct dsp_lane *lane, uint64_t sealed, int64_t deadline_ns)
     return all_done;
 }
 
+/* With the lock. Remembers the failure with the lowest sequence. */
+static void note_failure(struct dsp_lane *lane, const struct dango_error *err, uint64_t sequence)
+{
+    if (lane->failure && lane->failure_sequence < sequence)
+        return;
+    if (lane->failure)
+        dsp_error_free(lane->failure);
+    lane->failure = dsp_error_copy(err);
+    lane->failure_sequence = sequence;
+}
+
+/* ---- batches that are done before they are stored ---- */
+
+static void settled(struct diaspora_settling *settling, const struct dango_error *err);
+
+/* With the lock, which is let go meanwhile. */
+static void ask(struct dsp_lane *lane)
+{
+    lane->is_settling = true;
+    lane->settles_begun++;
+    lane->settling_end = oldest(lane);
+    lane->settling.done = settled;
+    pthread_mutex_unlock(&lane->lock);
+    lane->producer->topic->ops->sink_settle(lane->sink, &lane->settling);
+    pthread_mutex_lock(&lane->lock);
+}
+
+static void settled(struct diaspora_settling *settling, const struct dango_error *err)
+{
+    struct dsp_lane *lane = container_of(settling, struct dsp_lane, settling);
+    struct diaspora_producer *producer = lane->producer;
+    dsp_producer_retain(producer); /* the flush may be over once the lock is let go */
+    pthread_mutex_lock(&lane->lock);
+    if (err)
+        note_failure(lane, err, 0); /* it is about batches before all that are not done */
+    else
+        lane->settled_end = lane->settling_end;
+    lane->settles_done = lane->settles_begun;
+    lane->is_settling = false;
+    bool again = lane->settle_again;
+    lane->settle_again = false;
+    if (again)
+        ask(lane);
+    pthread_mutex_unlock(&lane->lock);
+    dsp_gate_open(&lane->gate);
+    dsp_producer_release(producer);
+}
+
+uint64_t dsp_lane_settle(struct dsp_lane *lane, uint64_t sealed)
+{
+    pthread_mutex_lock(&lane->lock);
+    assert(oldest(lane) >= sealed);
+    uint64_t number = lane->settled_end < sealed ? lane->settles_begun + 1 : 0;
+    if (number > 0 && lane->is_settling)
+        lane->settle_again = true; /* what is under way may not cover the last batches */
+    else if (number > 0)
+        ask(lane);
+    pthread_mutex_unlock(&lane->lock);
+    return number;
+}
+
+bool dsp_lane_wait_settled(struct dsp_lane *lane, uint64_t number, int64_t deadline_ns)
+{
+    bool in_time = true;
+    pthread_mutex_lock(&lane->lock);
+    while (lane->settles_done < number && in_time) {
+        uint32_t ticket = dsp_gate_ticket(&lane->gate);
+        pthread_mutex_unlock(&lane->lock);
+        in_time = dsp_gate_wait(&lane->gate, ticket, deadline_ns);
+        pthread_mutex_lock(&lane->lock);
+    }
+    bool done = lane->settles_done >= number;
+    pthread_mutex_unlock(&lane->lock);
+    return done;
+}
+
 struct dango_error *dsp_lane_take_failure(struct dsp_lane *lane, uint64_t sealed)
 {
     struct dango_error *failure = NULL;
@@ -243,17 +319,6 @@ struct dango_error *dsp_lane_take_failure(struct dsp_lane *lane, uint64_t sealed
     }
     pthread_mutex_unlock(&lane->lock);
     return failure;
-}
-
-/* With the lock. Remembers the failure with the lowest sequence. */
-static void note_failure(struct dsp_lane *lane, const struct dango_error *err, uint64_t sequence)
-{
-    if (lane->failure && lane->failure_sequence < sequence)
-        return;
-    if (lane->failure)
-        dsp_error_free(lane->failure);
-    lane->failure = dsp_error_copy(err);
-    lane->failure_sequence = sequence;
 }
 
 /* As many batches as are needed at a time are kept, up to a limit: making one costs more than filling it. */

@@ -17,6 +17,7 @@ struct settings {
     struct json_object *batch_size;
     int64_t max_num_batches;
     int64_t window;
+    bool ack_early;
     int ordering;
     struct json_object *targets;
 };
@@ -31,6 +32,9 @@ const struct dango_option dango_diaspora_producer_options[] = {
     DANGO_OPTION_INT("max_num_batches", struct settings, max_num_batches, 2, 0, INT32_MAX,
                      "batches that may wait per partition before push blocks (0 means 1)"),
     DANGO_OPTION_INT("window", struct settings, window, 4, 1, 1024, "batches in flight per partition"),
+    DANGO_OPTION_BOOL("ack_early", struct settings, ack_early, false,
+                      "futures of events are complete when the server has received them, if the partition allows that "
+                      "(its option ack_early); only a flush says that they are stored"),
     DANGO_OPTION_CHOICE("ordering", struct settings, ordering, 0, orderings, "order of events within a partition"),
     DANGO_OPTION_JSON("targets", struct settings, targets, DANGO_JSON_ARRAY, NULL,
                       "indices of the partitions to write, among which the selector chooses; all by default"),
@@ -71,7 +75,8 @@ static int parse_settings(const char *options, struct settings *settings, size_t
 
 static int open_sinks(diaspora_producer *producer, struct json_object *targets, size_t count, struct dango_error *err)
 {
-    const struct diaspora_sink_settings settings = {.producer_name = producer->name, .window = producer->window};
+    const struct diaspora_sink_settings settings = {
+        .producer_name = producer->name, .window = producer->window, .ack_early = producer->ack_early};
     diaspora_topic *topic = producer->topic;
     int status = 0;
     for (size_t i = 0; status == 0 && i < count; i++) {
@@ -128,6 +133,7 @@ diaspora_producer *diaspora_producer_open(diaspora_topic *topic, const char *opt
     producer->waiting_max = settings.max_num_batches > 0 ? (size_t)settings.max_num_batches : 1;
     producer->window = (size_t)settings.window;
     producer->targeted = settings.targets != NULL;
+    producer->ack_early = settings.ack_early && topic->ops->sink_settle;
     if (open_sinks(producer, settings.targets, count, err) != 0) {
         close_sinks(producer);
         dsp_producer_release(producer);
@@ -249,6 +255,17 @@ static void collect_failure(struct dsp_lane *lane, uint64_t sealed, int *status,
     dsp_error_free(failure);
 }
 
+/* Waits until everything that is done is stored, too. False: not in time. */
+static bool settle(diaspora_producer *producer, const uint64_t *sealed, uint64_t *numbers, int64_t deadline_ns)
+{
+    bool in_time = true;
+    for (size_t i = 0; i < producer->lane_count; i++)
+        numbers[i] = dsp_lane_settle(&producer->lanes[i], sealed[i]);
+    for (size_t i = 0; in_time && i < producer->lane_count; i++)
+        in_time = dsp_lane_wait_settled(&producer->lanes[i], numbers[i], deadline_ns);
+    return in_time;
+}
+
 int diaspora_flush(diaspora_producer *producer, int64_t timeout_ms, diaspora_error *err)
 {
     assert(producer);
@@ -256,7 +273,7 @@ int diaspora_flush(diaspora_producer *producer, int64_t timeout_ms, diaspora_err
     size_t count = producer->lane_count;
     int status = 0;
     uint64_t few[8];
-    uint64_t *sealed = count <= 8 ? few : malloc(count * sizeof *sealed);
+    uint64_t *sealed = count <= 4 ? few : malloc(2 * count * sizeof *sealed);
     if (!sealed)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "flush: out of memory");
     for (size_t i = 0; i < count; i++)
@@ -265,6 +282,8 @@ int diaspora_flush(diaspora_producer *producer, int64_t timeout_ms, diaspora_err
     bool in_time = true;
     for (size_t i = 0; in_time && i < count; i++)
         in_time = dsp_lane_wait(&producer->lanes[i], sealed[i], deadline_ns);
+    if (in_time && producer->ack_early)
+        in_time = settle(producer, sealed, sealed + count, deadline_ns);
     for (size_t i = 0; in_time && i < count; i++)
         collect_failure(&producer->lanes[i], sealed[i], &status, err);
     if (!in_time)

@@ -85,8 +85,12 @@ struct dsp_lane {
     size_t free_completion_count;
     struct dsp_gate gate; /* opened when there is room again, and when what a flush waits for is done */
     unsigned room_waiters, flush_waiters;
-    uint64_t flush_target;       /* the lowest that a flush waits for, if any does */
-    struct dango_error *failure; /* first one since the last flush that took it */
+    struct diaspora_settling settling;
+    bool is_settling, settle_again; /* the driver has been asked; somebody asked after that */
+    uint64_t settles_begun, settles_done;
+    uint64_t settling_end, settled_end; /* behind the last batch that is asked for, and that is known to be stored */
+    uint64_t flush_target;              /* the lowest that a flush waits for, if any does */
+    struct dango_error *failure;        /* first one since the last flush that took it */
     uint64_t failure_sequence;
 };
 
@@ -98,6 +102,7 @@ struct diaspora_producer {
     size_t waiting_max;
     size_t window;
     bool targeted; /* the lanes are those of option "targets", in its order */
+    bool ack_early; /* batches may be done and not stored: flush asks */
     size_t lane_count;
     struct dsp_lane lanes[];
 };
@@ -158,6 +163,11 @@ uint64_t dsp_lane_seal(struct dsp_lane *lane);
 void dsp_lane_seal_batch_of(struct dsp_lane *lane, const struct dsp_completion *completion);
 /* Waits until the first `sealed` batches are done: false when the deadline passes before. */
 bool dsp_lane_wait(struct dsp_lane *lane, uint64_t sealed, int64_t deadline_ns);
+/* Asks whether the first `sealed` batches, which are done, are stored; returns the number of the question, for
+ * dsp_lane_wait_settled. */
+uint64_t dsp_lane_settle(struct dsp_lane *lane, uint64_t sealed);
+/* Waits for the answer, which is a failure of the lane if it is bad: false when the deadline passes before. */
+bool dsp_lane_wait_settled(struct dsp_lane *lane, uint64_t number, int64_t deadline_ns);
 /* Takes the failure of one of the first `sealed` batches, if there is any; to be freed with dsp_error_free. */
 struct dango_error *dsp_lane_take_failure(struct dsp_lane *lane, uint64_t sealed);
 

@@ -64,6 +64,7 @@ static const char *const modes[] = {
     "{\"batch_size\":1}",
     "{\"batch_size\":10,\"max_num_batches\":0,\"window\":1}",
     "{\"batch_size\":0,\"max_num_batches\":1,\"window\":1,\"ordering\":\"loose\"}",
+    "{\"batch_size\":10,\"ack_early\":true}",
 };
 
 /* 100 events without and 100 with data; every fifth future is waited for. */
@@ -302,6 +303,38 @@ static void a_failed_batch_fails_its_futures_and_the_next_flush(void **state)
     diaspora_producer_close(producer);
 }
 
+static void a_flush_asks_whether_what_was_answered_early_is_stored(void **state)
+{
+    (void)state;
+    struct fake_settings settings = FAKE_DEFAULTS;
+    diaspora_producer *producer = open_producer(&fixture, "{\"batch_size\":1,\"ack_early\":true}");
+    diaspora_future *future;
+    diaspora_error err;
+    ASSERT_OK(diaspora_flush(producer, 0, &problem)); /* there is nothing to be asked */
+    settings.hold_settling = true;
+    fake_change(settings);
+    push_number(producer, 0, &future);
+    ASSERT_OK(diaspora_future_wait(future, 10000, NULL, &problem));
+    diaspora_future_release(future);
+    assert_int_equal(diaspora_flush(producer, 10, &err), DIASPORA_TIMEOUT);
+    fake_change(FAKE_DEFAULTS);
+    fake_release();
+    ASSERT_OK(diaspora_flush(producer, 10000, &problem));
+    ASSERT_OK(diaspora_flush(producer, 0, &problem)); /* nothing has come since */
+    size_t asked = fake_statistics().settlings;
+    assert_in_range(asked, 1, 2);
+    settings.hold_settling = false;
+    settings.unsettled = true;
+    fake_change(settings);
+    push_number(producer, 1, NULL);
+    for (int again = 0; again < 2; again++) { /* for as long as it is so */
+        assert_int_equal(diaspora_flush(producer, 10000, &err), DANGO_ERR_IO);
+        assert_contains(err.text, FAKE_BATCH_FAILURE);
+    }
+    diaspora_producer_close(producer);
+    assert_int_equal(fake_statistics().settlings, asked + 3);
+}
+
 static void batches_behind_a_failed_one_fail_with_it(void **state)
 {
     (void)state;
@@ -508,6 +541,7 @@ int main(void)
         TEST(large_events_bound_a_batch_by_bytes),
         TEST(an_event_may_be_larger_than_a_batch),
         TEST(a_failed_batch_fails_its_futures_and_the_next_flush),
+        TEST(a_flush_asks_whether_what_was_answered_early_is_stored),
         TEST(batches_behind_a_failed_one_fail_with_it),
         TEST(a_server_without_an_answer_is_waited_for_once),
         TEST(a_lost_server_fails_everything_at_once),

@@ -78,6 +78,7 @@ struct answer {
     uint64_t first_id;
     struct diaspora_fetch *fetch;
     struct diaspora_read *read;
+    struct diaspora_settling *settling;
     size_t *unanswered;
     int code;
     const char *text;
@@ -163,6 +164,8 @@ static void deliver(struct answer *a)
         fake.fetches_unanswered--;
         UNLOCK();
         a->fetch->done(a->fetch, err);
+    } else if (a->settling) {
+        a->settling->done(a->settling, err);
     } else {
         a->read->done(a->read, err);
     }
@@ -725,6 +728,22 @@ static void fake_sink_submit(void *sink, struct diaspora_batch *batch)
     UNLOCK();
 }
 
+static void fake_sink_settle(void *sink, struct diaspora_settling *settling)
+{
+    struct sink *s = sink;
+    struct answer a = {.settling = settling, .unanswered = &s->unanswered};
+    LOCK();
+    fake.statistics.settlings++;
+    if (fake.settings.unsettled) {
+        a.code = DANGO_ERR_IO;
+        a.text = FAKE_BATCH_FAILURE;
+    }
+    s->unanswered++;
+    a.held = fake.settings.hold_settling;
+    answer(a);
+    UNLOCK();
+}
+
 static void fake_sink_close(void *sink)
 {
     struct sink *s = sink;
@@ -753,6 +772,7 @@ static const struct diaspora_driver_ops fake_ops = {
     .sink_open = fake_sink_open,
     .sink_submit = fake_sink_submit,
     .sink_close = fake_sink_close,
+    .sink_settle = fake_sink_settle,
     .source_open = fake_source_open,
     .source_fetch = fake_source_fetch,
     .source_read = fake_source_read,

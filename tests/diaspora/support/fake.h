@@ -16,6 +16,8 @@ struct fake_settings {
     bool no_data_along;    /* never send data with the records */
     unsigned batch_fails;  /* the n-th batch submitted (from 1) fails, with those queued behind it; 0: none */
     bool hold_batches;     /* batches are stored, but not answered until fake_release_batches */
+    bool hold_settling;    /* the same for the question whether batches are stored … */
+    bool unsettled;        /* … which is answered by a failure */
     bool hold_reads;       /* the same for reads */
     bool damage_records;   /* the last record of an answer to a fetch does not end in a NUL */
     bool lost_is_removed;  /* that batch is not damaged, but no longer kept */
@@ -31,6 +33,7 @@ struct fake_settings {
 
 struct fake_statistics {
     size_t batches, batches_unanswered_max; /* of all sinks */
+    size_t settlings;
     size_t reads, read_items;
     size_t read_ranges_max;        /* of one read */
     size_t fetches_unanswered_max; /* of all sources */
