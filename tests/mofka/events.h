@@ -16,7 +16,8 @@ struct test_batch {
     uint64_t first_id;
     int code;
     char text[DANGO_ERROR_TEXT_MAX]; /* of the failure */
-    int done;
+    int done, promised;
+    uint64_t promised_id;
 };
 
 static inline void test_batch_done(struct mofka_reception *reception, uint64_t first_id, int code)
@@ -27,6 +28,15 @@ static inline void test_batch_done(struct mofka_reception *reception, uint64_t f
     if (reception->failure)
         snprintf(batch->text, sizeof batch->text, "%s", reception->failure->text);
     __atomic_add_fetch(&batch->done, 1, __ATOMIC_RELEASE);
+}
+
+/* For reception.promised. */
+static inline void test_batch_promised(struct mofka_reception *reception, uint64_t first_id)
+{
+    struct test_batch *batch = container_of(reception, struct test_batch, reception);
+    assert_int_equal(batch->done, 0);
+    batch->promised++;
+    batch->promised_id = first_id;
 }
 
 static inline void test_batch_init(struct test_batch *batch, struct mofka_stream *stream, uint32_t attempt,

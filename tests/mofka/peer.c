@@ -23,6 +23,7 @@
  *     PEER_RECONNECT_MS     how long a server that is lost is looked for; else it is tried once
  *     PEER_BATCHES          produce: flush after that many batches instead of each
  *     PEER_TARGETS          produce, consume: option "targets", such as "[0, 2]"
+ *     PEER_EARLY            produce: ask for early answers, and go on after a flush that failed
  *     PEER_EXACT            consume: the id of event i must be i
  *
  * Lines: "ready", "stored N" (after each flush), "got N" (every 1000 events and at the end, acknowledged), "error CODE: text".
@@ -102,6 +103,8 @@ static const char *targets(void)
 
 /* ---- produce ---- */
 
+static bool early;
+
 static int push_one(diaspora_producer *producer, uint64_t i, unsigned char *data, size_t size)
 {
     char text[48];
@@ -121,6 +124,8 @@ static int push_all(diaspora_producer *producer, uint64_t first, uint64_t count,
             code = diaspora_flush(producer, DIASPORA_FOREVER, &err);
             if (code == 0)
                 printf("stored %" PRIu64 "\n", i + 1);
+            else if (early)
+                code = (failed(), 0);
         }
     }
     free(data);
@@ -130,9 +135,11 @@ static int push_all(diaspora_producer *producer, uint64_t first, uint64_t count,
 static int produce(const char *group_file, const char *name, uint64_t first, uint64_t count, uint64_t batch,
                    size_t size)
 {
-    char options[320] = "{}";
+    char options[320], batch_size[32] = "\"adaptive\"";
     if (batch > 0)
-        snprintf(options, sizeof options, "{\"batch_size\": %" PRIu64 "%s}", batch, targets());
+        snprintf(batch_size, sizeof batch_size, "%" PRIu64, batch);
+    snprintf(options, sizeof options, "{\"batch_size\": %s, \"ack_early\": %s%s}", batch_size, early ? "true" : "false",
+             targets());
     diaspora_driver *driver = open_driver(group_file);
     diaspora_topic *topic = driver ? diaspora_topic_open(driver, name, &err) : NULL;
     diaspora_producer *producer = topic ? diaspora_producer_open(topic, options, &err) : NULL;
@@ -314,6 +321,7 @@ int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
     exact = getenv("PEER_EXACT") != NULL;
+    early = getenv("PEER_EARLY") != NULL;
     if (argc == 5 && strcmp(argv[1], "create") == 0)
         return create(argv[2], argv[3], argv[4]);
     if (argc == 3 && strcmp(argv[1], "admin") == 0)

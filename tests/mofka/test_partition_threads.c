@@ -22,6 +22,7 @@
 
 static struct mofka_partition *partition;
 static atomic_int producers_running;
+static bool ask_promises;
 
 struct producer {
     pthread_t thread;
@@ -39,6 +40,8 @@ static void produce_window(struct producer *producer, struct mofka_stream *strea
         /* The tag carries producer and number of the batch. */
         test_batch_init(&batches[i], stream, attempt, i, 1 + (uint32_t)random_below(seed, 5), random_below(seed, 200),
                         (producer->number << 24) + base + i);
+        if (ask_promises && random_below(seed, 3) > 0)
+            batches[i].reception.promised = test_batch_promised;
         taken[i] = dango_mofka_partition_reserve(partition, &batches[i].reception, NULL) == 0;
     }
     for (unsigned left = WINDOW; left > 0; left--) {
@@ -57,8 +60,18 @@ static void produce_window(struct producer *producer, struct mofka_stream *strea
             sched_yield(); /* another thread completes it */
         if (taken[i] && batches[i].code == 0)
             producer->stored += batches[i].reception.count;
+        if (taken[i] && batches[i].promised) {
+            assert_int_equal(batches[i].code, 0);
+            assert_int_equal(batches[i].promised_id, batches[i].first_id);
+        }
         free(batches[i].content);
     }
+}
+
+static void settled(struct mofka_settling *settling, const struct dango_error *err)
+{
+    (void)settling;
+    assert_null(err);
 }
 
 static void *produce(void *arg)
@@ -66,8 +79,11 @@ static void *produce(void *arg)
     struct producer *producer = arg;
     struct mofka_stream stream = {.producer = producer->number};
     uint64_t seed = producer->number + 1;
-    for (unsigned base = 0; base < BATCHES; base += WINDOW)
+    for (unsigned base = 0; base < BATCHES; base += WINDOW) {
+        struct mofka_settling settling = {.done = settled};
         produce_window(producer, &stream, base + 1, base, &seed);
+        dango_mofka_partition_settle(partition, &stream, &settling); /* all batches are done: it is told at once */
+    }
     atomic_fetch_sub(&producers_running, 1);
     return NULL;
 }
@@ -186,8 +202,9 @@ static void in_memory(void **state)
     readers_follow_writers();
 }
 
-static void in_files_with(uint64_t help_bytes)
+static void in_files_with(uint64_t help_bytes, bool promises)
 {
+    ask_promises = promises;
     char path[] = "/tmp/dango-threads-XXXXXX", command[64];
     assert_non_null(mkdtemp(path));
     struct mofka_pool_options pool = {.num_tiers = 3, .num_buffers = 2, .first_size = 64, .size_multiple = 2};
@@ -195,6 +212,7 @@ static void in_files_with(uint64_t help_bytes)
                                             .max_chunk_size = 30000,
                                             .max_events_per_chunk = 1000,
                                             .fd_cache_capacity = 2,
+                                            .ack_early = {promises, 3},
                                             .producers = {pool, pool}};
     struct mofka_log_io io = {mofka_log_system_io.pwritev, quick_fdatasync, NULL};
     struct mofka_stored_settings stored = {
@@ -210,14 +228,20 @@ static void in_files_with(uint64_t help_bytes)
 static void in_files(void **state)
 {
     (void)state;
-    in_files_with(0);
+    in_files_with(0, false);
 }
 
 /* Whatever comes during a sync is appended by a helper. */
 static void in_files_with_helpers(void **state)
 {
     (void)state;
-    in_files_with(1);
+    in_files_with(1, false);
+}
+
+static void in_files_with_promises(void **state)
+{
+    (void)state;
+    in_files_with(1, true);
 }
 
 /* ---- positions ---- */
@@ -293,6 +317,7 @@ int main(void)
         cmocka_unit_test(in_memory),
         cmocka_unit_test(in_files),
         cmocka_unit_test(in_files_with_helpers),
+        cmocka_unit_test(in_files_with_promises),
         cmocka_unit_test(positions_are_saved_from_many_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

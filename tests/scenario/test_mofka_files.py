@@ -63,6 +63,7 @@ def test_the_short_command_line(service, workdir):
             "metadata_buffer_pool": {"num_tiers": 1, "num_buffers": 0, "first_size": 65536, "size_multiple": 4.0},
             "desc_buffer_pool": {"num_tiers": 1, "num_buffers": 0, "first_size": 4096, "size_multiple": 4.0},
         },
+        "ack_early": {"enabled": False, "max_pending_batches": 8},
         "write_cache": {"enabled": True, "max_batches": 16, "max_memory_bytes": 67108864},
         "bulk_cache": {"enabled": True, "initial_buffer_size": 0},
         "retention": {"max_age_s": 0, "max_bytes": 0},

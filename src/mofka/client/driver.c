@@ -135,6 +135,7 @@ static const struct diaspora_driver_ops ops = {
     .sink_open = mofka_sink_open,
     .sink_submit = mofka_sink_submit,
     .sink_close = mofka_sink_close,
+    .sink_settle = mofka_sink_settle,
     .source_open = mofka_source_open,
     .source_fetch = mofka_source_fetch,
     .source_read = mofka_source_read,

@@ -123,6 +123,7 @@ void mofka_memory_release(struct mofka_memory *memory);
 int mofka_sink_open(void *topic, size_t partition, const struct diaspora_sink_settings *settings, void **sink,
                     struct dango_error *err);
 void mofka_sink_submit(void *sink, struct diaspora_batch *batch);
+void mofka_sink_settle(void *sink, struct diaspora_settling *settling);
 void mofka_sink_close(void *sink);
 int mofka_source_open(void *topic, size_t partition, const struct diaspora_source_settings *settings, void **source,
                       struct dango_error *err);

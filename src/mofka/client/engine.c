@@ -39,6 +39,7 @@ static const char *const rpc_names[MOFKA_RPC_COUNT] = {
     [MOFKA_RPC_RENEW] = "mofka_renew",         [MOFKA_RPC_CLOSE] = "mofka_close",
     [MOFKA_RPC_INSPECT] = "mofka_inspect",     [MOFKA_RPC_SET_POSITION] = "mofka_set_position",
     [MOFKA_RPC_COMPLETE] = "mofka_complete",   [MOFKA_RPC_ERASE] = "mofka_erase",
+    [MOFKA_RPC_SETTLE] = "mofka_settle",
 };
 
 static int start(struct mofka_engine *engine)

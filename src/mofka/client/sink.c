@@ -9,6 +9,10 @@
  * that for the failures that it knows; for those that only we know (a batch that could not be sent), later batches of the
  * attempt are failed here. Once the core has been told, a new attempt begins.
  *
+ * With ack_early an answer says that the server has the batch, not that it is stored; settling asks for that. When the
+ * server is lost in between, the partition says at the next session how far it came: what is missing is reported by the
+ * next settling, once, and the producer goes on.
+ *
  * A message too large to be sent eagerly is fetched by the server, which small ones behind it overtake. Only data in very
  * many segments need one: such a batch travels alone.
  */
@@ -18,6 +22,7 @@
 #include "util/clock.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -53,6 +58,15 @@ struct mofka_sink {
     uint32_t attempt, failed_attempt;
     uint64_t stored_end; /* behind the last batch that the partition said it has … */
     int64_t stored_ns;   /* … and when it said so */
+    bool ack_early;
+    uint64_t
+        promised_end; /* with ack_early: behind the last batch answered; from stored_end on, not known to be stored */
+    struct dango_error loss; /* of batches that were answered */
+    struct settle_call {
+        struct mofka_call call;
+        struct diaspora_settling *settling;
+        uint64_t end; /* promised_end when it was asked */
+    } settle;
 };
 
 static struct mofka_sink *sink_of(struct mofka_link *link)
@@ -197,8 +211,11 @@ static void note_outcome(struct mofka_sink *sink, struct batch_call *self)
     /* The partition has lost what it had: the application is told now, once, and what comes next is a new start. */
     if (err->code == DANGO_ERR_CORRUPT)
         sink->stored_end = 0;
-    if (err->code == 0) {
+    if (err->code == 0 && sink->ack_early)
+        sink->promised_end = self->batch->sequence + 1;
+    else if (err->code == 0)
         sink->stored_end = self->batch->sequence + 1;
+    if (err->code == 0) {
         sink->stored_ns = dango_clock_ns();
     }
 }
@@ -238,6 +255,49 @@ static const struct mofka_call_ops batch_ops = {
     .complete = complete_batch,
 };
 
+/* ---- settling ---- */
+
+static int send_settle(struct mofka_call *call, struct dango_error *err)
+{
+    struct mofka_sink *sink = sink_of(call->link);
+    struct mofka_request_head head;
+    mofka_request_head_init(&head, call->link->token);
+    diaspora_segment part = {&head, sizeof head};
+    sink->settle.end = sink->promised_end;
+    return mofka_link_start(call, &part, 1, MOFKA_CALL_MS, err);
+}
+
+static void complete_settle(struct mofka_call *call)
+{
+    struct mofka_sink *sink = sink_of(call->link);
+    struct dango_error err = call->err;
+    mofka_call_drop_message(call);
+    pthread_mutex_lock(&sink->link.lock);
+    if (err.code == 0) {
+        err = sink->loss;
+        dango_error_clear(&sink->loss);
+        if (sink->settle.end <= sink->promised_end && sink->settle.end > sink->stored_end)
+            sink->stored_end = sink->settle.end;
+    }
+    pthread_mutex_unlock(&sink->link.lock);
+    sink->settle.settling->done(sink->settle.settling, err.code != 0 ? &err : NULL);
+}
+
+static const struct mofka_call_ops settle_ops = {
+    .rpc = MOFKA_RPC_SETTLE,
+    .send = send_settle,
+    .complete = complete_settle,
+};
+
+void mofka_sink_settle(void *arg, struct diaspora_settling *settling)
+{
+    struct mofka_sink *sink = arg;
+    pthread_mutex_lock(&sink->link.lock);
+    sink->settle.settling = settling;
+    mofka_link_submit(&sink->link, &sink->settle.call);
+    pthread_mutex_unlock(&sink->link.lock);
+}
+
 /* ---- sessions ---- */
 
 /* Who we are and where we stand. */
@@ -245,6 +305,7 @@ static void describe_producer(struct mofka_sink *sink, struct mofka_attach_reque
 {
     mofka_request_head_init(&request->head, 0);
     memcpy(request->partition, sink->link.uuid, sizeof request->partition);
+    request->head.flags = sink->ack_early ? MOFKA_ACK_EARLY : 0;
     request->producer = sink->producer;
     request->window = sink->window;
     pthread_mutex_lock(&sink->link.lock);
@@ -264,6 +325,21 @@ static void describe_producer(struct mofka_sink *sink, struct mofka_attach_reque
     pthread_mutex_unlock(&sink->link.lock);
 }
 
+/* The partition has the batches before `known_end`: of those that were answered early the others are lost. */
+static void take_stock(struct mofka_sink *sink, uint64_t known_end)
+{
+    pthread_mutex_lock(&sink->link.lock);
+    if (sink->promised_end > known_end && dango_clock_ns() - sink->stored_ns < REMEMBERED_NS) {
+        dango_error_set(&sink->loss, DANGO_ERR_IO,
+                        "batches %" PRIu64 " to %" PRIu64
+                        " of this producer, which were answered early (ack_early), are "
+                        "not stored: the server was lost before it had written them",
+                        known_end, sink->promised_end - 1);
+        sink->promised_end = known_end;
+    }
+    pthread_mutex_unlock(&sink->link.lock);
+}
+
 static int attach(struct mofka_link *link, struct dango_error *err)
 {
     struct mofka_sink *sink = sink_of(link);
@@ -274,8 +350,10 @@ static int attach(struct mofka_link *link, struct dango_error *err)
     request.head.extra = (uint32_t)length;
     diaspora_segment parts[] = {{&request, sizeof request}, {sink->name, length}};
     int code = mofka_call_timed(&link->target, MOFKA_RPC_ATTACH, parts, 2, &answer, sizeof answer, ATTACH_MS, err);
-    if (code == 0)
+    if (code == 0) {
         link->token = answer.token;
+        take_stock(sink, answer.stored_end);
+    }
     return code;
 }
 
@@ -292,6 +370,7 @@ static void sink_free(struct mofka_sink *sink)
         mofka_call_fini(&self->call);
         free(self);
     }
+    mofka_call_fini(&sink->settle.call);
     free(sink->name);
     free(sink);
 }
@@ -328,6 +407,8 @@ int mofka_sink_open(void *topic, size_t partition, const struct diaspora_sink_se
     size_t window = settings->window > 0 ? settings->window : 1;
     new->window = (uint32_t)(window < MOFKA_WINDOW_MAX ? window : MOFKA_WINDOW_MAX);
     new->attempt = 1;
+    new->ack_early = settings->ack_early;
+    mofka_call_init(&new->settle.call, &new->link, &settle_ops);
     list_init(&new->idle);
     list_init(&new->queued);
     int code = set_name(new, settings->producer_name, err);

@@ -91,6 +91,20 @@ static void fail(struct mofka_log *log, const struct dango_error *err)
     log_critical("mofka-log", "%s; the partition is read-only until the server is restarted", err->text);
 }
 
+bool dango_mofka_log_refuses(struct mofka_log *log)
+{
+    pthread_mutex_lock(&log->state_lock);
+    bool refuses = log->failed;
+    pthread_mutex_unlock(&log->state_lock);
+    return refuses;
+}
+
+void dango_mofka_log_refuse(struct mofka_log *log, const struct dango_error *why)
+{
+    if (!dango_mofka_log_refuses(log))
+        fail(log, why);
+}
+
 /* Whether `bytes` and `events` more belong into a new chunk. An empty chunk takes whatever comes. */
 static bool chunk_is_full(const struct mofka_log *log, const struct mofka_chunk *chunk, uint64_t bytes, uint64_t events)
 {

@@ -85,6 +85,9 @@ int dango_mofka_log_append(struct mofka_log *log, struct mofka_frame *const *fra
 void dango_mofka_log_begin_sync(struct mofka_log *log);
 /* Puts what was there at begin_sync (if that was not called: now) on the medium and shows it to readers. */
 int dango_mofka_log_sync(struct mofka_log *log, struct dango_error *err);
+/* Whether the log takes no more after a failure; and making it so, for the reason `why`. */
+bool dango_mofka_log_refuses(struct mofka_log *log);
+void dango_mofka_log_refuse(struct mofka_log *log, const struct dango_error *why);
 /* Shows everything appended to readers. */
 void dango_mofka_log_publish(struct mofka_log *log);
 

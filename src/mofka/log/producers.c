@@ -277,3 +277,13 @@ int dango_mofka_producers_find(struct mofka_producers *producers, const struct m
     pthread_mutex_unlock(&producers->lock);
     return found;
 }
+
+uint64_t dango_mofka_producers_newest(struct mofka_producers *producers, const struct mofka_producer *producer,
+                                      uint64_t *first_id)
+{
+    pthread_mutex_lock(&producers->lock);
+    uint64_t end = mofka_producer_end(producer);
+    *first_id = end > 0 ? producer->places[(producer->end - 1) % producer->capacity].first_id : 0;
+    pthread_mutex_unlock(&producers->lock);
+    return end;
+}

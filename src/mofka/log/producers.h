@@ -74,6 +74,10 @@ void dango_mofka_producers_put(struct mofka_producers *producers, struct mofka_p
 int dango_mofka_producers_find(struct mofka_producers *producers, const struct mofka_producer *producer,
                                uint64_t sequence, uint64_t *first_id, struct dango_error *err);
 
+/* Behind the newest batch of the producer that is known, and the id of its first event; 0 when none is. */
+uint64_t dango_mofka_producers_newest(struct mofka_producers *producers, const struct mofka_producer *producer,
+                                      uint64_t *first_id);
+
 size_t dango_mofka_producers_count(struct mofka_producers *producers);
 
 /*

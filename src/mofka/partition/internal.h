@@ -49,6 +49,8 @@ struct mofka_partition {
     uint64_t size;                     /* bytes committed */
     bool ending;                       /* the end of the stream is reserved or stored */
     struct mofka_stream ends;          /* that the marks of the end belong to */
+    struct list_node settlings;        /* that wait */
+    struct dango_error refusal;        /* why nothing more is stored; code 0: it is. Set once */
 };
 
 /* For the constructors of the storages, which embed the structure. */
@@ -66,6 +68,20 @@ void mofka_reception_failed(struct mofka_reception *reception, int code);
 
 /* Tells whoever waits: `grown` first, because whoever waits for an event is in a greater hurry. Without the lock. */
 void mofka_partition_complete(struct mofka_partition *partition, bool grown, struct list_node *finished);
+
+/* The batch will be stored as event `first_id`, unless the medium fails. In `finish`, under the lock. */
+void mofka_reception_promise(struct mofka_reception *reception, uint64_t first_id);
+/* Of receptions that are promised: tells them. Without the lock. */
+void mofka_receptions_tell(struct list_node *promises);
+/* One of `promised` and `done` is over: the last one calls done. Without the lock. */
+void mofka_reception_done(struct mofka_reception *reception);
+
+/* Nothing is stored any more: what was promised and is not stored is lost. Under the lock. */
+void mofka_partition_refuse(struct mofka_partition *partition, const struct dango_error *why);
+/* Takes those settlings off whose outcome is known. Under the lock, after next_id has grown or refusal. */
+void mofka_partition_settled(struct mofka_partition *partition, struct list_node *settled);
+/* Tells them. Without the lock. */
+void mofka_settlings_tell(struct mofka_partition *partition, struct list_node *settled);
 
 /* The error of a reader that has `lost` events in front of it. */
 int mofka_reader_gap(const struct mofka_reader *reader, struct dango_error *err);

@@ -68,6 +68,16 @@ static const struct dango_option bulk_cache_options[] = {
     DANGO_OPTION_END,
 };
 
+static const struct dango_option ack_early_options[] = {
+    DANGO_OPTION_BOOL("enabled", struct mofka_ack_early_options, enabled, false,
+                      "whether producers that ask for it (their option ack_early) are answered when their batch has "
+                      "been received; what is not stored yet when the server crashes is lost"),
+    DANGO_OPTION_INT("max_pending_batches", struct mofka_ack_early_options, max_pending_batches, 8, 1,
+                     MOFKA_ACK_EARLY_MAX,
+                     "batches answered and not stored at a time; those beyond are answered when they are stored"),
+    DANGO_OPTION_END,
+};
+
 static const struct dango_option retention_options[] = {
     DANGO_OPTION_INT("max_age_s", struct mofka_retention_options, max_age_s, 0, 0, INT64_C(1) << 33,
                      "seconds that a full chunk is kept after its last event has come; 0: for ever"),
@@ -94,6 +104,8 @@ const struct dango_option dango_mofka_default_options[] = {
                      "chunk files kept mapped for reading while nobody reads them"),
     DANGO_OPTION_OBJECT("producers", struct mofka_default_options, producers, producer_options, "the way in"),
     DANGO_OPTION_OBJECT("consumers", struct mofka_default_options, consumers, consumer_options, "the way out"),
+    DANGO_OPTION_OBJECT("ack_early", struct mofka_default_options, ack_early, ack_early_options,
+                        "answering producers before their events are stored"),
     DANGO_OPTION_OBJECT("write_cache", struct mofka_default_options, write_cache, write_cache_options,
                         "without effect: recent events are served from the page cache, which has them anyway"),
     DANGO_OPTION_OBJECT("bulk_cache", struct mofka_default_options, bulk_cache, bulk_cache_options,

@@ -30,6 +30,11 @@ struct mofka_bulk_cache_options {
     int64_t initial_buffer_size;
 };
 
+struct mofka_ack_early_options {
+    bool enabled;
+    int64_t max_pending_batches;
+};
+
 struct mofka_retention_options {
     int64_t max_age_s, max_bytes;        /* 0: no limit */
     struct json_object *acknowledged_by; /* a name or an array of names; NULL: none */
@@ -42,10 +47,14 @@ struct mofka_default_options {
     int64_t fd_cache_capacity;
     struct mofka_producers_options producers;
     struct mofka_consumers_options consumers;
+    struct mofka_ack_early_options ack_early;
     struct mofka_write_cache_options write_cache;
     struct mofka_bulk_cache_options bulk_cache;
     struct mofka_retention_options retention;
 };
+
+/* Most batches that may be answered and not stored: what one client may have in flight. */
+#define MOFKA_ACK_EARLY_MAX 1024
 
 /* Longest interval between syncs: producers wait for an answer meanwhile, and so does the end of the server. */
 #define MOFKA_SYNC_INTERVAL_MAX_MS 1000

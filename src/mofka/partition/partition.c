@@ -21,11 +21,13 @@ void mofka_partition_init(struct mofka_partition *partition, const struct mofka_
     pthread_mutex_init(&partition->lock, NULL);
     list_init(&partition->pending);
     list_init(&partition->streams);
+    list_init(&partition->settlings);
 }
 
 void mofka_partition_fini(struct mofka_partition *partition)
 {
     assert(list_empty(&partition->pending) && list_empty(&partition->streams));
+    assert(list_empty(&partition->settlings));
     pthread_mutex_destroy(&partition->lock);
 }
 
@@ -86,6 +88,9 @@ int dango_mofka_partition_attach(struct mofka_partition *partition, struct mofka
         stream->attempt = attempt;
         stream->failed_attempt = 0;
         stream->next_sequence = resume->first;
+        uint64_t first_id;
+        stream->stored_end = dango_mofka_producers_newest(partition->producers, stream->record, &first_id);
+        stream->promised_end = stream->stored_end > 0 ? first_id + 1 : 0;
         list_append(&partition->streams, &stream->link);
     }
     pthread_mutex_unlock(&partition->lock);
@@ -158,7 +163,7 @@ static int reserve_locked(struct mofka_partition *partition, struct mofka_recept
     code = partition->ops->place(partition, reception, (size_t)size, err);
     if (code != 0)
         return code;
-    reception->received = false;
+    reception->received = reception->is_promised = false;
     reception->failure = NULL;
     atomic_fetch_add_explicit(&stream->pending, 1, memory_order_relaxed);
     list_append(&partition->pending, &reception->link);
@@ -213,7 +218,7 @@ void mofka_partition_complete(struct mofka_partition *partition, bool grown, str
         atomic_fetch_sub(&done->stream->pending, 1); /* what it became is known to whoever comes now */
         if (done->end_of_stream)
             mofka_partition_ended(partition, done->code);
-        done->done(done, done->first_id, done->code);
+        mofka_reception_done(done);
     }
 }
 
@@ -221,8 +226,9 @@ void dango_mofka_partition_commit(struct mofka_partition *partition, struct mofk
 {
     assert(code <= 0 && !reception->received);
     const struct mofka_storage_ops *ops = partition->ops;
-    struct list_node finished;
+    struct list_node finished, promises;
     list_init(&finished);
+    list_init(&promises);
     reception->code = code;
     if (code == 0 && ops->prepare)
         ops->prepare(partition, reception);
@@ -241,10 +247,13 @@ void dango_mofka_partition_commit(struct mofka_partition *partition, struct mofk
             mofka_reception_failed(oldest, oldest->code);
         if (ops->finish(partition, oldest))
             list_append(&finished, &oldest->link);
+        else if (oldest->is_promised)
+            list_append(&promises, &oldest->promise);
     }
     bool grown = atomic_load_explicit(&partition->next_id, memory_order_relaxed) != before;
     bool start = ops->needs_writer && ops->needs_writer(partition);
     pthread_mutex_unlock(&partition->lock);
+    mofka_receptions_tell(&promises);
     /* The last `done` may be the end of the partition, unless there is a writer to be started. */
     mofka_partition_complete(partition, grown, &finished);
     if (start)

@@ -104,6 +104,8 @@ struct mofka_stream {
     uint32_t attempt;              /* newest seen; 0: none yet */
     uint32_t failed_attempt;       /* batches of this and earlier attempts are refused */
     struct mofka_producer *record; /* attached */
+    uint64_t stored_end;           /* attached: behind the newest batch known then */
+    uint64_t promised_end;         /* behind the last event that it may believe stored */
     struct list_node link;         /* attached: in the partition's list */
     atomic_uint pending;           /* batches reserved and not done */
 };
@@ -131,15 +133,19 @@ struct mofka_reception {
      * given to commit, or DANGO_ERR_CANCELED because an earlier batch of the stream failed, or why it could not be
      * stored, and then `failure` says so. */
     void (*done)(struct mofka_reception *reception, uint64_t first_id, int code);
+    /* May be NULL. Called at most once, without locks, before `done`, when the partition vouches for the batch with
+     * `first_id` although it is not stored yet. Only partitions with ack_early do. */
+    void (*promised)(struct mofka_reception *reception, uint64_t first_id);
     const struct dango_error *failure; /* during done: the storage's words, or NULL */
     /* set by reserve: where the content goes, records first and data right behind */
     struct mofka_region *region;
     size_t offset; /* of the records in the region */
     /* the partition's */
-    struct list_node link;
+    struct list_node link, promise;
     uint64_t first_id;
     int code;
-    bool received;
+    bool received, is_promised;
+    atomic_uint calls; /* promised: of `promised` and `done` that are to come */
 };
 
 /*
@@ -152,6 +158,19 @@ int dango_mofka_partition_reserve(struct mofka_partition *partition, struct mofk
 
 /* The content is in place (code 0) or will not come (a negative code). */
 void dango_mofka_partition_commit(struct mofka_partition *partition, struct mofka_reception *reception, int code);
+
+/* Somebody waits until what was promised is stored. Memory of the caller until `done`. */
+struct mofka_settling {
+    /* Called once, without locks, perhaps before settle returns. An error: something promised is not stored. */
+    void (*done)(struct mofka_settling *settling, const struct dango_error *err);
+    /* the partition's */
+    struct list_node link;
+    uint64_t end;
+};
+
+/* Everything that was promised to the stream so far, or to its producer in earlier ones. */
+void dango_mofka_partition_settle(struct mofka_partition *partition, struct mofka_stream *stream,
+                                  struct mofka_settling *settling);
 
 /*
  * Ends the stream. Needs only `done` in the reception, which is called, perhaps before this returns, when the mark is stored

@@ -12,6 +12,10 @@
  * behind the part that was written) fail, with everything that the same producers have sent after them, and the ids are
  * given to others. After a failed sync the log refuses everything, and says so: what was appended meanwhile fails, too.
  *
+ * With `ack_early` a batch may be promised as soon as it is on the list of committed ones (promise.c). Its id is then the
+ * one behind all that stand before it, so what is on the list stays there: only a failed write takes batches away, and if
+ * it takes away ids before a promised one, the log refuses everything from then on.
+ *
  * The reading half is a mofka_log_reader, which verifies each frame once when it comes to it. What lies behind next_id is
  * not shown, even if the log shows it already (a full chunk becomes visible as a whole, before its group is complete).
  */
@@ -52,6 +56,7 @@ struct stored_partition {
     int64_t interval_ms;  /* from sync to sync, at least */
     int64_t next_sync_ns; /* the writer's: not before */
     uint64_t help_bytes;
+    size_t promises_max; /* batches promised and not stored; 0: none is promised */
     int (*run)(void *arg, void (*body)(void *argument), void *argument);
     void (*sleep)(void *arg, int64_t timeout_ms);
     void *run_arg;
@@ -59,6 +64,8 @@ struct stored_partition {
     /* guarded by the lock: */
     struct list_node committed; /* receptions to be appended, in order */
     uint64_t committed_size;    /* bytes of their frames */
+    uint64_t committed_end;     /* the id behind them, if nothing fails */
+    size_t promises;            /* promised and not stored */
     struct list_node appended;  /* receptions in the log that are not answered, in order */
     bool writing;               /* a writer exists or is about to */
     bool syncing;               /* the writer is: there may be a helper */
@@ -106,6 +113,11 @@ static void prepare(struct mofka_partition *base, struct mofka_reception *recept
     dango_mofka_frame_sign_content(frame, content, size);
 }
 
+static bool may_promise(const struct stored_partition *partition, const struct mofka_reception *reception)
+{
+    return reception->promised && partition->promises < partition->promises_max && partition->base.refusal.code == 0;
+}
+
 static bool finish(struct mofka_partition *base, struct mofka_reception *reception)
 {
     struct stored_partition *partition = stored(base);
@@ -113,6 +125,11 @@ static bool finish(struct mofka_partition *base, struct mofka_reception *recepti
         drop_buffer(partition, reception);
         return true;
     }
+    if (may_promise(partition, reception)) {
+        mofka_reception_promise(reception, partition->committed_end);
+        partition->promises++;
+    }
+    partition->committed_end += frame_of(reception)->count;
     list_append(&partition->committed, &reception->link);
     partition->committed_size += mofka_frame_size(frame_of(reception));
     return false;
@@ -120,7 +137,7 @@ static bool finish(struct mofka_partition *base, struct mofka_reception *recepti
 
 /* ---- appending ---- */
 
-/* Takes what has been committed, but not the batches behind one that failed. */
+/* Takes what has been committed. */
 static void take_group(struct stored_partition *partition, struct group *group)
 {
     group->count = 0;
@@ -132,13 +149,8 @@ static void take_group(struct stored_partition *partition, struct group *group)
             break;
         struct mofka_reception *reception = container_of(node, struct mofka_reception, link);
         partition->committed_size -= mofka_frame_size(frame_of(reception));
-        if (reception->attempt <= reception->stream->failed_attempt) {
-            reception->code = DANGO_ERR_CANCELED;
-            list_append(&group->failed, &reception->link);
-        } else {
-            group->frames[group->count] = frame_of(reception);
-            group->receptions[group->count++] = reception;
-        }
+        group->frames[group->count] = frame_of(reception);
+        group->receptions[group->count++] = reception;
     }
     pthread_mutex_unlock(&partition->base.lock);
 }
@@ -147,7 +159,9 @@ static void number_group(struct stored_partition *partition, struct group *group
 {
     uint64_t id = dango_mofka_log_next_id(partition->log), now_ns = dango_clock_wall_ns();
     for (size_t i = 0; i < group->count; i++) {
-        group->frames[i]->first_id = group->receptions[i]->first_id = id;
+        group->frames[i]->first_id = id;
+        if (!group->receptions[i]->is_promised) /* else it has this one, or the log refuses it */
+            group->receptions[i]->first_id = id;
         group->frames[i]->timestamp_ns = now_ns;
         dango_mofka_frame_seal(group->frames[i]);
         id += group->frames[i]->count;
@@ -164,23 +178,80 @@ static void put_back(struct stored_partition *partition, struct group *group, si
     partition->full = true;
 }
 
+/* The batch is complete and not stored. True: it was promised. The lock is held. */
+static bool fail_batch(struct stored_partition *partition, struct mofka_reception *reception, int code,
+                       const struct dango_error *err)
+{
+    mofka_reception_failed(reception, code);
+    reception->failure = reception->is_promised ? NULL : err; /* nobody is there any more whom it could be told */
+    partition->promises -= reception->is_promised;
+    return reception->is_promised;
+}
+
+/* Those behind a batch of the same attempt that failed, when nothing is promised: ids go back. The lock is held. */
+static void cancel_committed(struct stored_partition *partition, struct group *group)
+{
+    struct list_node kept;
+    list_init(&kept);
+    partition->committed_end = dango_mofka_log_next_id(partition->log);
+    for (struct list_node *node; (node = list_pop(&partition->committed));) {
+        struct mofka_reception *reception = container_of(node, struct mofka_reception, link);
+        if (reception->attempt <= reception->stream->failed_attempt) {
+            partition->committed_size -= mofka_frame_size(frame_of(reception));
+            reception->code = DANGO_ERR_CANCELED;
+            list_append(&group->failed, node);
+        } else {
+            partition->committed_end += frame_of(reception)->count;
+            list_append(&kept, node);
+        }
+    }
+    for (struct list_node *node; (node = list_pop(&kept));)
+        list_append(&partition->committed, node);
+}
+
+static bool committed_has_promise(const struct stored_partition *partition)
+{
+    list_for_each (node, &partition->committed) {
+        if (container_of(node, struct mofka_reception, link)->is_promised)
+            return true;
+    }
+    return false;
+}
+
+/* Those from `first` on have failed; `refused`: and so will all that come. Whether that breaks a promise. The lock is
+ * held. */
+static bool fail_group(struct stored_partition *partition, struct group *group, size_t first, bool refused,
+                       const struct dango_error *err)
+{
+    bool broken = committed_has_promise(partition);
+    for (size_t i = first; i < group->count; i++) {
+        broken = fail_batch(partition, group->receptions[i], err->code, err) || broken;
+        list_append(&group->failed, &group->receptions[i]->link);
+    }
+    if (broken || refused)
+        mofka_partition_refuse(&partition->base, err);
+    if (!broken)
+        cancel_committed(partition, group);
+    return broken;
+}
+
 /* The first `appended` batches are in the log; the others failed with *err, or cannot be appended now. */
 static void sort_group(struct stored_partition *partition, struct group *group, size_t appended,
                        const struct dango_error *err)
 {
+    bool broken = false, refused = err->code != 0 && dango_mofka_log_refuses(partition->log);
     pthread_mutex_lock(&partition->base.lock);
-    for (size_t i = 0; i < appended; i++)
+    for (size_t i = 0; i < appended; i++) {
+        assert(group->receptions[i]->first_id == group->frames[i]->first_id);
         list_append(&partition->appended, &group->receptions[i]->link);
-    if (err->code == DANGO_ERR_AGAIN) {
-        put_back(partition, group, appended);
-    } else {
-        for (size_t i = appended; i < group->count; i++) {
-            mofka_reception_failed(group->receptions[i], err->code);
-            group->receptions[i]->failure = err;
-            list_append(&group->failed, &group->receptions[i]->link);
-        }
     }
+    if (err->code == DANGO_ERR_AGAIN)
+        put_back(partition, group, appended);
+    else if (appended < group->count)
+        broken = fail_group(partition, group, appended, refused, err);
     pthread_mutex_unlock(&partition->base.lock);
+    if (broken)
+        dango_mofka_log_refuse(partition->log, err); /* before the next append, which is ours, too */
 }
 
 /* Answers receptions that are off all lists. */
@@ -190,6 +261,16 @@ static void answer(struct stored_partition *partition, bool grown, struct list_n
         drop_buffer(partition, container_of(node, struct mofka_reception, link));
     }
     mofka_partition_complete(&partition->base, grown, receptions);
+}
+
+/* Tells those who wait for promised batches what has become of them. */
+static void settle_promises(struct stored_partition *partition)
+{
+    struct list_node settled;
+    pthread_mutex_lock(&partition->base.lock);
+    mofka_partition_settled(&partition->base, &settled);
+    pthread_mutex_unlock(&partition->base.lock);
+    mofka_settlings_tell(&partition->base, &settled);
 }
 
 /* Makes one group part of the log; answers those that failed. */
@@ -207,6 +288,7 @@ static void append_group(struct stored_partition *partition)
         sort_group(partition, group, appended, &err);
     }
     answer(partition, false, &group->failed);
+    settle_promises(partition);
 }
 
 /* Whether somebody should append beside the sync that runs; if so, that is settled. The lock is held. */
@@ -273,15 +355,18 @@ static void settle(struct stored_partition *partition, struct list_node *recepti
     list_for_each (node, receptions) {
         struct mofka_reception *reception = container_of(node, struct mofka_reception, link);
         if (err) {
-            mofka_reception_failed(reception, err->code);
-            reception->failure = err;
+            fail_batch(partition, reception, err->code, err);
             continue;
         }
+        partition->promises -= reception->is_promised;
         partition->base.size += mofka_frame_size(frame_of(reception));
         atomic_store_explicit(&partition->base.next_id, reception->first_id + reception->count, memory_order_release);
     }
+    if (err)
+        mofka_partition_refuse(&partition->base, err);
     pthread_mutex_unlock(&partition->base.lock);
     answer(partition, !err, receptions);
+    settle_promises(partition);
 }
 
 static void finish_appended(struct stored_partition *partition)
@@ -502,6 +587,8 @@ int dango_mofka_partition_open(const struct mofka_partition_settings *settings,
     list_init(&new->committed);
     list_init(&new->appended);
     new->help_bytes = stored_settings->help_bytes ? stored_settings->help_bytes : HELP_BYTES;
+    if (stored_settings->options->ack_early.enabled)
+        new->promises_max = (size_t)stored_settings->options->ack_early.max_pending_batches;
     new->run = stored_settings->run;
     new->sleep = stored_settings->sleep;
     new->run_arg = stored_settings->run_arg;
@@ -517,7 +604,8 @@ int dango_mofka_partition_open(const struct mofka_partition_settings *settings,
         return code;
     }
     new->base.producers = dango_mofka_log_producers(new->log);
-    atomic_store(&new->base.next_id, dango_mofka_log_next_id(new->log));
+    new->committed_end = dango_mofka_log_next_id(new->log);
+    atomic_store(&new->base.next_id, new->committed_end);
     mofka_partition_set_complete(&new->base, report->end_of_stream);
     *partition = &new->base;
     return 0;

@@ -43,13 +43,14 @@ void mofka_handle_attach(struct mofka_request *request)
         return;
     }
     const struct mofka_resume resume = {attach.first, attach.stored_end, attach.unsettled, attach.window};
+    session->ack_early = (attach.head.flags & MOFKA_ACK_EARLY) != 0;
     if (dango_mofka_partition_attach(request->provider->partition, &session->stream, attach.producer, attach.attempt,
                                      &resume, err) != 0) {
         mofka_session_close(request->provider, session);
         mofka_request_fail(request, err);
         return;
     }
-    struct mofka_attach_answer answer = {.token = session->token};
+    struct mofka_attach_answer answer = {.token = session->token, .stored_end = session->stream.stored_end};
     diaspora_segment part = {&answer, sizeof answer};
     mofka_request_answer(request, &part, 1);
 }

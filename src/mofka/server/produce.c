@@ -3,11 +3,22 @@
  *
  * A batch that is inside its message is copied to its place and committed on the spot. A larger one gets its place now,
  * which fixes its order, and is pulled there by a ULT. In both cases nothing is stored that is not a sound sequence of
- * records. The answer is sent when the partition says that the batch is complete, by whichever thread completed it.
+ * records. The answer is sent when the partition says that the batch is complete, by whichever thread completed it; or,
+ * if producer and partition want it so, when the batch has come and has its id. The request then goes on without anybody
+ * to be answered, and the end of the provider waits for it as for all.
  */
 #include "mofka/server/provider.h"
 
 #include "diaspora/record.h"
+
+/* The partition vouches for the batch. */
+static void answer_early(struct mofka_reception *reception, uint64_t first_id)
+{
+    struct mofka_request *request = container_of(reception, struct mofka_request, reception);
+    struct mofka_produce_answer answer = {.first_id = first_id};
+    diaspora_segment part = {&answer, sizeof answer};
+    mofka_request_answer_early(request, &part, 1);
+}
 
 /* The partition has completed the batch. */
 static void answer_producer(struct mofka_reception *reception, uint64_t first_id, int code)
@@ -86,6 +97,7 @@ void mofka_handle_produce(struct mofka_request *request)
         .sequence = produce.request.sequence,
         .records_size = produce.request.records_size,
         .data_size = produce.request.data_size,
+        .promised = request->session->ack_early ? answer_early : NULL,
         .done = answer_producer,
     };
     int reserved = dango_mofka_partition_reserve(request->provider->partition, &request->reception, err);
@@ -102,4 +114,28 @@ void mofka_handle_produce(struct mofka_request *request)
         receive(request, &produce);
     else if (mofka_request_continue(request, receive_in_thread) != 0)
         commit(request, err->code);
+}
+
+/* ---- what was answered early ---- */
+
+static void answer_settled(struct mofka_settling *settling, const struct dango_error *err)
+{
+    struct mofka_request *request = container_of(settling, struct mofka_request, settling);
+    if (err)
+        mofka_request_fail(request, err);
+    else
+        mofka_request_answer_done(request);
+}
+
+void mofka_handle_settle(struct mofka_request *request)
+{
+    struct mofka_request_head head;
+    struct dango_error *err = &request->err;
+    if (dango_mofka_decode_request(&request->message, &head, sizeof head, err) != 0 ||
+        mofka_session_find(request, head.token, false, err) != 0) {
+        mofka_request_fail(request, err);
+        return;
+    }
+    request->settling.done = answer_settled;
+    dango_mofka_partition_settle(request->provider->partition, &request->session->stream, &request->settling);
 }

@@ -9,12 +9,19 @@ static const struct {
     const char *name;
     void (*handle)(struct mofka_request *request);
 } endpoints[MOFKA_ENDPOINT_COUNT] = {
-    {"mofka_attach", mofka_handle_attach},       {"mofka_produce", mofka_handle_produce},
-    {"mofka_subscribe", mofka_handle_subscribe}, {"mofka_fetch", mofka_handle_fetch},
-    {"mofka_read", mofka_handle_read},           {"mofka_acknowledge", mofka_handle_acknowledge},
-    {"mofka_renew", mofka_handle_renew},         {"mofka_close", mofka_handle_close},
-    {"mofka_inspect", mofka_handle_inspect},     {"mofka_set_position", mofka_handle_set_position},
-    {"mofka_complete", mofka_handle_complete},   {"mofka_erase", mofka_handle_erase},
+    {"mofka_attach", mofka_handle_attach},
+    {"mofka_produce", mofka_handle_produce},
+    {"mofka_settle", mofka_handle_settle},
+    {"mofka_subscribe", mofka_handle_subscribe},
+    {"mofka_fetch", mofka_handle_fetch},
+    {"mofka_read", mofka_handle_read},
+    {"mofka_acknowledge", mofka_handle_acknowledge},
+    {"mofka_renew", mofka_handle_renew},
+    {"mofka_close", mofka_handle_close},
+    {"mofka_inspect", mofka_handle_inspect},
+    {"mofka_set_position", mofka_handle_set_position},
+    {"mofka_complete", mofka_handle_complete},
+    {"mofka_erase", mofka_handle_erase},
 };
 
 /* ---- memory of the partition ---- */

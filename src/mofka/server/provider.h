@@ -10,7 +10,8 @@
  * Locks, in this order: session->lock, provider->lock, partition's and positions' own. They are pthread mutexes, held
  * for short stretches without waiting for anything.
  *
- * Life. Every request counts in `active` from the moment the progress loop hands it over until it is answered; destroy
+ * Life. Every request counts in `active` from the moment the progress loop hands it over until it is answered (a batch that
+ * is answered early: until it is stored); destroy
  * refuses new ones, answers the waiting ones and waits for the rest. The structure itself lives until Margo has
  * stopped, because the progress loop may look at it until then.
  *
@@ -93,6 +94,7 @@ struct mofka_session {
     struct list_node fetches;   /* requests that are not answered, oldest first */
     struct mofka_reader reader; /* consumer: what comes next */
     struct mofka_stream stream; /* producer */
+    bool ack_early;             /* producer: it asks for early answers */
     char name[MOFKA_NAME_MAX + 1];
 };
 
@@ -109,8 +111,10 @@ struct mofka_request {
     struct mofka_provider *provider;
     struct mofka_session *session; /* a reference, once it is known */
     hg_handle_t handle;
+    bool answered; /* and not finished */
     struct mofka_message message;
     struct mofka_reception reception; /* produce */
+    struct mofka_settling settling;   /* settle */
     struct mofka_saving saving;       /* acknowledge */
     /* fetch: the credit and what was collected for it */
     struct mofka_fetch_request fetch;
@@ -142,7 +146,7 @@ struct mofka_endpoint {
     hg_id_t id;
 };
 
-#define MOFKA_ENDPOINT_COUNT 12
+#define MOFKA_ENDPOINT_COUNT 13
 
 struct mofka_provider {
     struct mofka_provider_settings settings;
@@ -185,7 +189,8 @@ void mofka_retention_fini(struct mofka_provider *provider);
 void mofka_retention_grown(struct mofka_provider *provider);
 void mofka_retention_acknowledged(struct mofka_provider *provider);
 
-/* request.c: answers consume the request. */
+/* request.c: answers consume the request, except early ones, which are followed by another that nobody gets. */
+void mofka_request_answer_early(struct mofka_request *request, const diaspora_segment *parts, size_t count);
 void mofka_request_answer(struct mofka_request *request, const diaspora_segment *parts, size_t count);
 void mofka_request_fail(struct mofka_request *request, const struct dango_error *err);
 /* Goes on in a ULT of the provider's pool; fails the request and returns an error when there is none to be had. */
@@ -226,6 +231,7 @@ void mofka_sessions_unwatch(struct mofka_provider *provider);
 int mofka_request_check_partition(const struct mofka_request *request, const uint8_t uuid[16], struct dango_error *err);
 void mofka_handle_attach(struct mofka_request *request);
 void mofka_handle_produce(struct mofka_request *request);
+void mofka_handle_settle(struct mofka_request *request);
 void mofka_handle_subscribe(struct mofka_request *request);
 void mofka_handle_fetch(struct mofka_request *request);
 void mofka_handle_read(struct mofka_request *request);

@@ -15,6 +15,7 @@ static struct mofka_request *request_take(struct mofka_provider *provider)
         list_init(&request->link);
         request->provider = provider;
         request->session = NULL;
+        request->answered = false;
         request->piece_count = 0;
         dango_error_clear(&request->err);
     }
@@ -74,16 +75,25 @@ static void respond_error(hg_handle_t handle, const struct dango_error *err)
     respond(handle, parts, 2);
 }
 
+void mofka_request_answer_early(struct mofka_request *request, const diaspora_segment *parts, size_t count)
+{
+    assert(!request->answered);
+    request->answered = true;
+    respond(request->handle, parts, count);
+}
+
 void mofka_request_answer(struct mofka_request *request, const diaspora_segment *parts, size_t count)
 {
-    respond(request->handle, parts, count);
+    if (!request->answered)
+        respond(request->handle, parts, count);
     finish(request);
 }
 
 void mofka_request_fail(struct mofka_request *request, const struct dango_error *err)
 {
     assert(err->code < 0);
-    respond_error(request->handle, err);
+    if (!request->answered)
+        respond_error(request->handle, err);
     finish(request);
 }
 

@@ -4,6 +4,7 @@
  *     RPC                 request                           answer
  *     mofka_attach        producer name, number             token                                  a producer comes
  *     mofka_produce       a batch, inside or by reference   id of its first event
+ *     mofka_settle        –                                 –; when what was answered early is stored, or why not
  *     mofka_subscribe     consumer name, where to start     token, position, end                   a consumer comes
  *     mofka_fetch         room for events: a credit         frames, inside or written to the room; waits until there
  *                                                           is something
@@ -41,7 +42,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MOFKA_WIRE_VERSION 3u
+#define MOFKA_WIRE_VERSION 4u
 
 #define MOFKA_LEASE_MS 30000
 
@@ -71,6 +72,9 @@ struct mofka_request_head {
     uint32_t extra; /* meaning depends on the request */
     uint64_t token; /* 0 in attach and subscribe */
 };
+
+/* Flag of attach: batches may be answered when they have been received, if the partition does that. */
+enum { MOFKA_ACK_EARLY = 1 };
 
 /* Followed by the name (head.extra bytes). */
 struct mofka_attach_request {
@@ -166,6 +170,7 @@ struct mofka_answer {
 struct mofka_attach_answer {
     struct mofka_answer answer;
     uint64_t token;
+    uint64_t stored_end; /* behind the newest batch of this producer that the partition knows */
 };
 
 struct mofka_produce_answer {
