@@ -7,6 +7,8 @@
 
 #include "tests/flock/support.h"
 
+#include "tests/support/protocol.h"
+
 #include "util/clock.h"
 
 #define GROUP_MAX 64
@@ -134,7 +136,7 @@ static inline bool all_see(const char *expected)
 static inline int start_margo(void **state)
 {
     (void)state;
-    mid = margo_init("na+sm", MARGO_SERVER_MODE, 0, 0);
+    mid = margo_init(test_protocol(), MARGO_SERVER_MODE, 0, 0);
     if (!mid)
         return -1;
     own_address(mid, address, sizeof address);

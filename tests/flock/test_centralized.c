@@ -100,6 +100,24 @@ static void a_third_member_joins(void **state)
     assert_true(counts[1].last_id == 3 && counts[2].last_id == 3);
 }
 
+/* All that the file names are gone: they are asked at once, and none answers. */
+static void nobody_to_join(void **state)
+{
+    (void)state;
+    static const char config[] = "{\"group\":{\"type\":\"centralized\",\"config\":{" OPTIONS
+                                 ",\"primary_provider_id\":1,\"primary_address\":\"%s\"}}}";
+    char text[512];
+    flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
+    struct flock_provider_args args = FLOCK_PROVIDER_ARGS_INIT;
+    snprintf(text, sizeof text, config, test_nobody());
+    for (uint16_t id = 1; id <= 4; id++)
+        flock_group_view_add_member(&view, test_nobody(), id);
+    args.initial_view = &view;
+    int64_t start = dango_clock_ns();
+    assert_ret(flock_provider_register(mid, 9, text, &args, &providers[9]), FLOCK_ERR_FROM_MERCURY);
+    assert_true(dango_clock_ns() - start < 6 * DANGO_NS_PER_S);
+}
+
 /* The primary is not the first of the view, and a joiner comes before it. */
 static void a_primary_in_the_middle(void **state)
 {
@@ -183,6 +201,7 @@ int main(void)
         cmocka_unit_test_teardown(effective_configuration, end_group_teardown),
         cmocka_unit_test_teardown(refused_configurations, end_group_teardown),
         cmocka_unit_test_teardown(a_third_member_joins, end_group_teardown),
+        cmocka_unit_test_teardown(nobody_to_join, end_group_teardown),
         cmocka_unit_test_teardown(a_primary_in_the_middle, end_group_teardown),
         cmocka_unit_test_teardown(the_leaving_primary_hands_over, end_group_teardown),
         cmocka_unit_test_teardown(metadata_reach_everybody, end_group_teardown),

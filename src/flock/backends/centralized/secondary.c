@@ -130,7 +130,7 @@ static struct target *ask_all(struct flk_cen_group *group, double limit_ms)
         flk_cen_answer_t answer = {0};
         hg_return_t ret = margo_wait_any(count, requests, &index);
         assert(index < count);
-        calls[index].request = NULL;
+        calls[index].request = requests[index] = NULL; /* freed */
         if (ret == HG_SUCCESS && flk_call_wait(&calls[index], &answer) == HG_SUCCESS) {
             target = target_create(answer.primary, answer.primary_id);
             margo_free_output(calls[index].handle, &answer);
