@@ -11,7 +11,7 @@
  * gets the lock of a file that has been removed meanwhile tries again. The lock ends with its holder. Where the file system
  * knows no locks, there is a warning and no protection.
  */
-#include "flock/internal.h"
+#include "flock/backends/backend.h"
 
 #include "util/clock.h"
 #include "util/log.h"
@@ -29,6 +29,7 @@
 
 #define LOCK_TIMEOUT_MS 60000.0
 #define LOCK_RETRY_MS   5.0
+#define ASK_LIMIT_MS    5000.0 /* even a busy member answers within it */
 
 /* ---- the lock ---- */
 
@@ -102,41 +103,44 @@ static bool has_member(const flock_group_view_t *view, const char *address)
     return false;
 }
 
-/* Asks for what is built in everywhere: the kind of the provider. Addresses of other protocols cannot be asked. */
-static bool is_alive(margo_instance_id mid, const flock_member_t *member)
+/* Whether some of these members, which are asked at once, are alive: *owner is one of them, if there is a choice one that
+ * is not of the new group. Addresses of other protocols cannot be asked. */
+static void ask(margo_instance_id mid, const flock_member_t *members, size_t count, const flock_group_view_t *view,
+                const flock_member_t **owner)
 {
-    hg_addr_t address;
-    char identity[64];
-    size_t size = sizeof identity;
-    if (margo_addr_lookup(mid, member->address, &address) != HG_SUCCESS)
-        return false;
-    hg_return_t ret = margo_provider_get_identity(mid, address, member->provider_id, identity, &size);
-    margo_addr_free(mid, address);
-    return ret == HG_SUCCESS && strcmp(identity, "flock") == 0;
+    struct flk_calls calls;
+    struct flk_call *call;
+    flk_get_view_in_t in = {0};
+    flk_get_view_out_t out = {0};
+    hg_id_t rpc = MARGO_REGISTER(mid, FLK_RPC_GET_VIEW, flk_get_view_in_t, flk_get_view_out_t, NULL);
+    flk_calls_start(&calls, mid, rpc, members, count, &in, ASK_LIMIT_MS);
+    while ((!*owner || has_member(view, (*owner)->address)) && (call = flk_calls_next(&calls, &out))) {
+        if (out.ret == FLOCK_SUCCESS)
+            *owner = call->member;
+        margo_free_output(call->handle, &out);
+        out = (flk_get_view_out_t){0};
+    }
+    flk_calls_end(&calls);
 }
 
 int flk_claim_file(margo_instance_id mid, const char *filename, const flock_group_view_t *view, struct dango_error *err)
 {
     flock_group_view_t old = FLOCK_GROUP_VIEW_INITIALIZER;
+    const flock_member_t *owner = NULL;
+    int status = 0;
     if (access(filename, F_OK) != 0)
         return 0;
     if (flk_group_file_read(filename, &old, err) != FLOCK_SUCCESS)
         return dango_error_prefix(err, "exists and is not a group file: remove it, or give another path");
-    int status = 0;
-    bool ours = false; /* another process of the new group has been faster, and has written it */
-    for (uint64_t i = 0; status == 0 && i < old.members.size; i++) {
-        const flock_member_t *member = &old.members.data[i];
-        if (!is_alive(mid, member))
-            continue;
-        ours = has_member(view, member->address);
-        if (!ours)
-            status =
-                dango_error_set(err, DANGO_ERR_EXISTS,
-                                "%s belongs to a group that is running (%s): stop it, or give this one another file",
-                                filename, member->address);
-    }
-    flock_group_view_clear(&old);
-    if (status == 0 && !ours && unlink(filename) != 0 && errno != ENOENT)
+    for (size_t i = 0; i < old.members.size && !owner; i += FLK_CALLS_MAX)
+        ask(mid, &old.members.data[i], old.members.size - i, view, &owner);
+    if (!owner && unlink(filename) != 0 && errno != ENOENT)
         status = dango_error_set_errno(err, errno, "%s: cannot remove the file of an old group", filename);
+    /* Otherwise another process of the new group has been faster, and has written it. */
+    else if (owner && !has_member(view, owner->address))
+        status = dango_error_set(err, DANGO_ERR_EXISTS,
+                                 "%s belongs to a group that is running (%s): stop it, or give this one another file",
+                                 filename, owner->address);
+    flock_group_view_clear(&old);
     return status;
 }

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import time
 
 import pytest
 
@@ -194,6 +195,19 @@ def test_a_stale_file_alone_is_an_error(group):
     (late,) = group.start(1, wait=False, bootstrap=("join",))
     assert late.wait(TIMEOUT_S) == 1
     assert "no member of the group answers" in late.output()
+
+
+def test_hung_members_are_asked_at_once(servers, discovery):
+    """A new group in the place of an old one waits 5 s, however many members do not answer."""
+    group = Group(servers, discovery, "swim")
+    group.start(4)
+    group.wait_until_all_see(group.daemons)
+    for daemon in group.daemons:
+        daemon.signal(signal.SIGSTOP)
+    start = time.monotonic()
+    (new,) = group.start(1, bootstrap=("self",))
+    assert time.monotonic() - start < 9 * SLOWNESS
+    wait_until(lambda: group.file_members() == [new.address], "the file is the new group's")
 
 
 @both

@@ -30,7 +30,8 @@ static inline struct dango_error *flk_backend_error(flock_backend_init_args_t *a
 struct flk_call {
     hg_addr_t addr;
     hg_handle_t handle;
-    margo_request request; /* NULL: complete */
+    margo_request request;        /* NULL: complete */
+    const flock_member_t *member; /* one of many: whose it is */
 };
 
 /* Sends; on failure there is nothing to end. Does not wait for the answer. */
@@ -40,6 +41,24 @@ hg_return_t flk_call_start(struct flk_call *call, margo_instance_id mid, hg_id_t
 hg_return_t flk_call_wait(struct flk_call *call, void *out);
 /* Gives up a call that is not complete. Every started call ends with this. */
 void flk_call_end(struct flk_call *call);
+
+/* The same RPC to many members at once, so that one that hangs delays nobody. */
+#define FLK_CALLS_MAX 64
+
+struct flk_calls {
+    struct flk_call list[FLK_CALLS_MAX];
+    margo_request pending[FLK_CALLS_MAX]; /* NULL: complete */
+    size_t count;
+};
+
+/* Calls the first FLK_CALLS_MAX of `count` members, which must stay where they are until the end. Those that cannot be
+ * reached are left out. */
+void flk_calls_start(struct flk_calls *calls, margo_instance_id mid, hg_id_t rpc, const flock_member_t *members,
+                     size_t count, void *in, double timeout_ms);
+/* Blocks until the next answer is there, and decodes it; to be freed by margo_free_output. NULL: there is none any more. */
+struct flk_call *flk_calls_next(struct flk_calls *calls, void *out);
+/* Gives up those that are not complete. */
+void flk_calls_end(struct flk_calls *calls);
 
 /* ---- updates (events.c) ---- */
 

@@ -42,3 +42,40 @@ void flk_call_end(struct flk_call *call)
     margo_destroy(call->handle);
     margo_addr_free(mid, call->addr);
 }
+
+/* ---- many at once ---- */
+
+void flk_calls_start(struct flk_calls *calls, margo_instance_id mid, hg_id_t rpc, const flock_member_t *members,
+                     size_t count, void *in, double timeout_ms)
+{
+    assert(calls && (members || count == 0));
+    calls->count = 0;
+    for (size_t i = 0; i < count && i < FLK_CALLS_MAX; i++) {
+        struct flk_call *call = &calls->list[calls->count];
+        if (flk_call_start(call, mid, rpc, members[i].address, members[i].provider_id, in, timeout_ms) != HG_SUCCESS)
+            continue;
+        call->member = &members[i];
+        calls->pending[calls->count++] = call->request;
+    }
+}
+
+struct flk_call *flk_calls_next(struct flk_calls *calls, void *out)
+{
+    for (;;) {
+        size_t i;
+        hg_return_t ret = margo_wait_any(calls->count, calls->pending, &i);
+        if (i >= calls->count)
+            return NULL;
+        struct flk_call *call = &calls->list[i];
+        call->request = calls->pending[i] = NULL; /* freed */
+        if (ret == HG_SUCCESS && flk_call_wait(call, out) == HG_SUCCESS)
+            return call;
+    }
+}
+
+void flk_calls_end(struct flk_calls *calls)
+{
+    for (size_t i = 0; i < calls->count; i++)
+        flk_call_end(&calls->list[i]);
+    calls->count = 0;
+}

@@ -11,9 +11,8 @@
 
 #include <assert.h>
 
-#define ASK_AT_ONCE_MAX 64
-#define REDIRECTS_MAX   8
-#define JOIN_RETRY_MS   50.0
+#define REDIRECTS_MAX 8
+#define JOIN_RETRY_MS 50.0
 
 /* A member as an argument of background work. */
 struct target {
@@ -111,33 +110,19 @@ static enum flk_cen_status join_at(struct flk_cen_group *group, const char *addr
 static struct target *ask_all(struct flk_cen_group *group, double limit_ms)
 {
     flock_group_view_t others = FLOCK_GROUP_VIEW_INITIALIZER;
-    struct flk_call calls[ASK_AT_ONCE_MAX];
-    margo_request requests[ASK_AT_ONCE_MAX] = {0};
+    struct flk_calls calls;
     struct target *target = NULL;
     flk_cen_request_t request;
-    size_t count = 0;
+    flk_cen_answer_t answer = {0};
     flk_cen_others(group, NULL, 0, &others);
     flk_cen_request_init(group, &request, CEN_WHO);
-    for (uint64_t i = 0; i < others.members.size && count < ASK_AT_ONCE_MAX; i++) {
-        const flock_member_t *member = &others.members.data[i];
-        if (flk_call_start(&calls[count], group->mid, group->rpc, member->address, member->provider_id, &request,
-                           limit_ms) == HG_SUCCESS) {
-            requests[count] = calls[count].request;
-            count++;
-        }
+    flk_calls_start(&calls, group->mid, group->rpc, others.members.data, others.members.size, &request, limit_ms);
+    struct flk_call *call = flk_calls_next(&calls, &answer);
+    if (call) {
+        target = target_create(answer.primary, answer.primary_id);
+        margo_free_output(call->handle, &answer);
     }
-    for (size_t pending = count, index = 0; pending > 0 && !target; pending--) {
-        flk_cen_answer_t answer = {0};
-        hg_return_t ret = margo_wait_any(count, requests, &index);
-        assert(index < count);
-        calls[index].request = requests[index] = NULL; /* freed */
-        if (ret == HG_SUCCESS && flk_call_wait(&calls[index], &answer) == HG_SUCCESS) {
-            target = target_create(answer.primary, answer.primary_id);
-            margo_free_output(calls[index].handle, &answer);
-        }
-    }
-    for (size_t i = 0; i < count; i++)
-        flk_call_end(&calls[i]);
+    flk_calls_end(&calls);
     flock_group_view_clear(&others);
     return target;
 }
@@ -309,15 +294,18 @@ static enum opinion ask_opinion(struct flk_cen_group *group, const flock_member_
 static bool has_quorum(struct flk_cen_group *group, const flock_group_view_t *others)
 {
     size_t reached = 1, members = others->members.size + 2;
-    for (uint64_t i = 0; i < others->members.size && 2 * reached <= members; i++) {
-        flk_cen_request_t request;
-        flk_cen_answer_t answer;
-        flk_cen_request_init(group, &request, CEN_WHO);
-        if (flk_cen_call(group, others->members.data[i].address, others->members.data[i].provider_id, &request,
-                         ping_limit_ms(group), &answer)) {
-            reached++;
-            flk_cen_answer_free(&answer);
+    flk_cen_request_t request;
+    flk_cen_request_init(group, &request, CEN_WHO);
+    for (size_t i = 0; i < others->members.size && 2 * reached <= members; i += FLK_CALLS_MAX) {
+        struct flk_calls calls;
+        flk_cen_answer_t answer = {0};
+        flk_calls_start(&calls, group->mid, group->rpc, &others->members.data[i], others->members.size - i, &request,
+                        ping_limit_ms(group));
+        for (struct flk_call *call; (call = flk_calls_next(&calls, &answer)); reached++) {
+            margo_free_output(call->handle, &answer);
+            answer = (flk_cen_answer_t){0};
         }
+        flk_calls_end(&calls);
     }
     return 2 * reached > members;
 }
