@@ -43,6 +43,8 @@ struct bdk_manager {
     const struct bdk_engines *engines;
     uint16_t management_id;
     double resolution_timeout_s;
+    struct json_object *addresses; /* borrowed: of engine 0 in the processes of the launch, by rank; NULL: not known, */
+    const struct dango_error *unknown; /* and why */
 };
 
 /* Registry and engines are borrowed. Nothing needs to be released once bdk_manager_end has run; the manager stays in

@@ -10,6 +10,7 @@
 #include "util/json.h"
 #include "util/log.h"
 #include "util/suggest.h"
+#include "util/world.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -181,6 +182,17 @@ static int no_provider(const struct bdk_plan *plan, const struct bdk_description
         dango_suggest_list("providers", reference->by_id ? NULL : reference->name, names, count, list, sizeof list));
 }
 
+static int check_rank(int rank, const char *text, struct dango_error *err)
+{
+    struct dango_world world;
+    dango_world_read(&world);
+    if (rank < world.size)
+        return 0;
+    return dango_error_set(err, DANGO_ERR_RANGE, "\"%s\": there is no rank %d, %s", text, rank,
+                           world.launched ? "the launch has fewer processes"
+                                          : "this process was not started by an MPI launcher");
+}
+
 /* A reference to a component of declared type `type`. */
 static int check_component(const struct bdk_plan *plan, const struct bdk_description *provider, const char *type,
                            struct json_object *item, struct dango_error *err)
@@ -196,8 +208,7 @@ static int check_component(const struct bdk_plan *plan, const struct bdk_descrip
     if (reference.by_id && strcmp(reference.name, type) != 0)
         return dango_error_set(err, DANGO_ERR_INVALID, "\"%s\" has type %s, expected %s", text, reference.name, type);
     if (reference.place == BDK_PLACE_RANK)
-        return dango_error_set(err, DANGO_ERR_UNSUPPORTED,
-                               "\"%s\": references by rank need MPI, which is not built in; use an address", text);
+        return check_rank(reference.rank, text, err);
     if (reference.place == BDK_PLACE_ADDRESS)
         return 0;
     const struct bdk_known *target = bdk_known_find(plan->known, plan->num_known, &reference);

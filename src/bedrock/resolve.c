@@ -161,12 +161,30 @@ static int resolve_remote(struct bdk_manager *manager, const struct bdk_provider
     return set_handle(item, mid, reference->address, err);
 }
 
+/* A rank is another way to write its address. */
+static int rank_to_address(const struct bdk_manager *manager, struct bdk_reference *reference, struct dango_error *err)
+{
+    assert(reference->place == BDK_PLACE_RANK);
+    if (!manager->addresses)
+        return dango_error_set(err, manager->unknown->code, "the address of rank %d is not known: %s", reference->rank,
+                               manager->unknown->text);
+    struct json_object *address = json_object_array_get_idx(manager->addresses, (size_t)reference->rank);
+    assert(address); /* plan.c has checked the rank */
+    if (json_object_get_string_len(address) >= BDK_ADDRESS_BYTES)
+        return dango_error_set(err, DANGO_ERR_RANGE, "the address of rank %d is too long", reference->rank);
+    memcpy(reference->address, json_object_get_string(address), (size_t)json_object_get_string_len(address) + 1);
+    reference->place = BDK_PLACE_ADDRESS;
+    return 0;
+}
+
 static int resolve_provider(struct bdk_manager *manager, const struct bdk_provider *dependent, struct json_object *json,
                             struct bedrock_dependency *item, struct bdk_provider **target, struct dango_error *err)
 {
     struct bdk_reference reference;
     int status = bdk_reference_parse(&reference, json_object_get_string(json), err);
     if (status < 0)
+        return status;
+    if (reference.place == BDK_PLACE_RANK && (status = rank_to_address(manager, &reference, err)) < 0)
         return status;
     if (reference.place == BDK_PLACE_ADDRESS)
         return resolve_remote(manager, dependent, &reference, item, err);

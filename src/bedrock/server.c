@@ -24,12 +24,15 @@
 #include "util/log.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct bedrock_server {
     struct dango_world world;
+    struct json_object *addresses; /* of the processes of the launch, by rank; NULL: not known, */
+    struct dango_error unknown;    /* and why */
     struct bdk_registry *registry;
     struct bdk_config config;
     struct bdk_engines engines;
@@ -139,6 +142,8 @@ static int start_management(struct bedrock_server *server, struct dango_error *e
     arm_wake(server);
     bdk_manager_init(&server->manager, server->registry, &server->engines, settings);
     server->manager_exists = true;
+    server->manager.addresses = server->addresses;
+    server->manager.unknown = &server->unknown;
     int status = find_management_pool(server, err);
     for (size_t i = 0; i < server->engines.count && status == 0; i++)
         status =
@@ -171,14 +176,30 @@ static int start_providers(struct bedrock_server *server, struct dango_error *er
     return status < 0 ? status : bdk_manager_ready(&server->manager, err);
 }
 
+/* A reference to a provider on another rank: `@12"`. */
+static bool mentions_rank(const char *text, size_t length)
+{
+    for (const char *end = text + length, *at = text; (at = memchr(at, '@', (size_t)(end - at)));) {
+        const char *digit = ++at;
+        while (at < end && isdigit((unsigned char)*at))
+            at++;
+        if (at > digit && at < end && *at == '"')
+            return true;
+    }
+    return false;
+}
+
 /*
- * Whether some process of the launch may form a group by MPI: then all of them initialise it, since MPI knows only all or
- * none. Conditions leave different providers to different processes; the text is the same for all.
+ * Whether some process of the launch may form a group by MPI, or refer to another by its rank: then all of them initialise
+ * MPI, which knows only all or none, and exchange their addresses. Conditions leave different providers to different
+ * processes; the text is the same for all.
  */
-static bool mentions_mpi(const char *text, size_t length)
+static void exchange_addresses(struct bedrock_server *server, const char *text, size_t length)
 {
     static const char word[] = "\"mpi\"";
-    return memmem(text, length, word, sizeof word - 1) != NULL;
+    if (memmem(text, length, word, sizeof word - 1) || mentions_rank(text, length))
+        dango_flock_mpi_enter();
+    server->addresses = dango_flock_mpi_addresses(server->engines.list[0].address, &server->unknown);
 }
 
 int bedrock_server_set_name(struct bedrock_server *server, const char *name, struct dango_error *err)
@@ -192,15 +213,13 @@ int bedrock_server_start(struct bedrock_server *server, const char *address, con
     assert(server->engines.count == 0 && config && err);
     int status;
     if ((status = read_config(server, config, length, err)) < 0 ||
-        (status = bdk_engines_start(&server->engines, &server->config, address, err)) < 0 ||
-        (status = start_management(server, err)) < 0)
+        (status = bdk_engines_start(&server->engines, &server->config, address, err)) < 0)
         return status;
-    if (mentions_mpi(config, length))
-        dango_flock_mpi_enter();
-    status = start_providers(server, err);
-    if (status == 0)
-        dango_flock_mpi_leave();
-    return status;
+    exchange_addresses(server, config, length);
+    if ((status = start_management(server, err)) < 0 || (status = start_providers(server, err)) < 0)
+        return status;
+    dango_flock_mpi_leave();
+    return 0;
 }
 
 /* ---- end ---- */
@@ -231,6 +250,7 @@ void bedrock_server_destroy(struct bedrock_server *server)
     /* Handlers that still run find a manager without providers; they have ended when the engines have stopped. */
     bdk_engines_stop(&server->engines);
     bdk_host_destroy(server->host);
+    json_object_put(server->addresses);
     bdk_config_release(&server->config);
     bdk_registry_destroy(server->registry);
     pthread_mutex_destroy(&server->stop_lock);
@@ -324,7 +344,10 @@ int bdk_server_query(struct bedrock_server *server, const char *expression, char
 {
     struct json_object *variables = json_object_new_object(), *value;
     json_object_object_add(variables, "__config__", bdk_server_dump(server));
-    json_object_object_add(variables, "MPI_COMM_WORLD", dango_world_variable(&server->world));
+    struct json_object *world = dango_world_variable(&server->world);
+    if (world)
+        json_object_object_add(world, "addresses", json_object_get(server->addresses));
+    json_object_object_add(variables, "MPI_COMM_WORLD", world);
     int status = bdk_expression_evaluate(expression, variables, &value, err);
     json_object_put(variables);
     if (status < 0)

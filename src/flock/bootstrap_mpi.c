@@ -22,8 +22,7 @@
 struct report {
     int32_t status; /* 0, or an error code */
     uint16_t provider_id;
-    uint32_t address_bytes; /* with the NUL */
-    char text[256];         /* of the error */
+    char text[256]; /* of the error */
 };
 
 static int read_rank(struct json_object *ranks, size_t i, const struct dango_world *world, int *list,
@@ -105,9 +104,7 @@ static void prepare(const struct flk_bootstrap *bootstrap, struct report *report
     memset(report, 0, sizeof *report);
     report->provider_id = bootstrap->provider_id;
     *address = flk_self_address(bootstrap->mid);
-    if (*address)
-        report->address_bytes = (uint32_t)strlen(*address) + 1;
-    else
+    if (!*address)
         dango_error_set(&err, DANGO_ERR_INTERNAL, "cannot tell the own address");
     if (err.code == 0 && bootstrap->file && bootstrap->ranks[0] == bootstrap->world.rank) {
         if (flk_lock_take(&lock, bootstrap->mid, bootstrap->file, &err) == 0)
@@ -118,43 +115,32 @@ static void prepare(const struct flk_bootstrap *bootstrap, struct report *report
     snprintf(report->text, sizeof report->text, "%.255s", err.text);
 }
 
-/* The first failure becomes everybody's; else the longest address. */
-static int read_reports(const struct flk_bootstrap *bootstrap, struct report *reports, size_t *longest,
-                        struct dango_error *err)
+/* The first failure becomes everybody's. */
+static int read_reports(const struct flk_bootstrap *bootstrap, struct report *reports, struct dango_error *err)
 {
-    *longest = 0;
     for (size_t i = 0; i < bootstrap->rank_count; i++) {
         reports[i].text[sizeof reports[i].text - 1] = '\0';
         if (reports[i].status != 0)
             return dango_error_set(err, reports[i].status, "rank %d: %s", bootstrap->ranks[i], reports[i].text);
-        if (reports[i].address_bytes > *longest)
-            *longest = reports[i].address_bytes;
     }
     return 0;
 }
 
-/* With the reports known: the addresses, padded to the length of the longest. */
+/* With the reports known, which are good: the addresses. */
 static int gather(const struct flk_bootstrap *bootstrap, const struct report *reports, const char *address,
-                  size_t longest, flock_group_view_t *view, struct dango_error *err)
+                  flock_group_view_t *view, struct dango_error *err)
 {
-    assert(address && strlen(address) < longest);
-    size_t count = bootstrap->rank_count;
-    char *padded = calloc(1, longest), *all = calloc(count, longest);
-    int status = padded && all ? 0 : dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
-    if (status == 0) {
-        memcpy(padded, address, strlen(address) + 1);
-        status = flk_mpi_allgather(bootstrap->ranks, count, padded, longest, all, err);
-    }
-    for (size_t i = 0; status == 0 && i < count; i++) {
-        char *text = all + i * longest;
-        text[longest - 1] = '\0';
+    size_t slot;
+    char *all = flk_mpi_gather_text(bootstrap->ranks, bootstrap->rank_count, address, &slot, err);
+    int status = all ? 0 : err->code;
+    for (size_t i = 0; status == 0 && i < bootstrap->rank_count; i++) {
+        const char *text = all + i * slot;
         if (flock_group_view_find_member(view, text, reports[i].provider_id))
             status = dango_error_set(err, DANGO_ERR_EXISTS, "two ranks have the address %s and provider id %u", text,
                                      reports[i].provider_id);
         else if (!flock_group_view_add_member(view, text, reports[i].provider_id))
             status = dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     }
-    free(padded);
     free(all);
     return status;
 }
@@ -163,16 +149,15 @@ static int exchange(const struct flk_bootstrap *bootstrap, flock_group_view_t *v
 {
     struct report mine;
     char *address;
-    size_t longest = 0;
     struct report *reports = calloc(bootstrap->rank_count, sizeof *reports);
     if (!reports)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     prepare(bootstrap, &mine, &address);
     int status = flk_mpi_allgather(bootstrap->ranks, bootstrap->rank_count, &mine, sizeof mine, reports, err);
     if (status == 0)
-        status = read_reports(bootstrap, reports, &longest, err);
+        status = read_reports(bootstrap, reports, err);
     if (status == 0)
-        status = gather(bootstrap, reports, address, longest, view, err);
+        status = gather(bootstrap, reports, address, view, err);
     free(address);
     free(reports);
     return status == 0 ? 0 : dango_error_prefix(err, "bootstrap method \"mpi\"");

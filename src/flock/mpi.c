@@ -7,12 +7,14 @@
 #include "util/log.h"
 
 #include <abt.h>
+#include <json-c/json.h>
 
 #include <assert.h>
 #include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -178,4 +180,66 @@ int flk_mpi_allgather(const int *ranks, size_t count, const void *in, size_t siz
     struct job job = {
         .kind = JOB_ALLGATHER, .ranks = ranks, .count = count, .in = in, .size = size, .out = out, .err = err};
     return submit(&job);
+}
+
+/* ---- texts ---- */
+
+static int gather_padded(const int *ranks, size_t count, const char *text, size_t slot, char *all,
+                         struct dango_error *err)
+{
+    assert(strlen(text) < slot);
+    char *padded = calloc(1, slot);
+    if (!padded)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    memcpy(padded, text, strlen(text));
+    int status = flk_mpi_allgather(ranks, count, padded, slot, all, err);
+    for (size_t i = 0; i < count; i++)
+        all[(i + 1) * slot - 1] = '\0';
+    free(padded);
+    return status;
+}
+
+/* First the lengths; then the texts, padded to the length of the longest. */
+char *flk_mpi_gather_text(const int *ranks, size_t count, const char *text, size_t *slot, struct dango_error *err)
+{
+    uint32_t size = (uint32_t)strlen(text) + 1, *sizes = calloc(count, sizeof *sizes);
+    if (!sizes) {
+        dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    int status = flk_mpi_allgather(ranks, count, &size, sizeof size, sizes, err);
+    *slot = size;
+    for (size_t i = 0; i < count; i++)
+        *slot = sizes[i] > *slot ? sizes[i] : *slot;
+    free(sizes);
+    char *all = status == 0 ? calloc(count, *slot) : NULL;
+    if (status == 0 && !all)
+        dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    if (all && gather_padded(ranks, count, text, *slot, all, err) == 0)
+        return all;
+    free(all);
+    return NULL;
+}
+
+struct json_object *dango_flock_mpi_addresses(const char *own, struct dango_error *err)
+{
+    struct dango_world world;
+    size_t slot = 0;
+    dango_world_read(&world);
+    int *ranks = calloc((size_t)world.size, sizeof *ranks);
+    if (!ranks) {
+        dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    for (int i = 0; i < world.size; i++)
+        ranks[i] = i;
+    char *all = world.size > 1 ? flk_mpi_gather_text(ranks, (size_t)world.size, own, &slot, err) : strdup(own);
+    free(ranks);
+    if (!all)
+        return NULL;
+    struct json_object *addresses = json_object_new_array();
+    for (int i = 0; i < world.size; i++)
+        json_object_array_add(addresses, json_object_new_string(all + (size_t)i * slot));
+    free(all);
+    return addresses;
 }

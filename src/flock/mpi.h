@@ -28,6 +28,8 @@
 
 #define DANGO_MPI_ABI 1
 
+struct json_object;
+
 struct dango_mpi {
     int abi;
     /* Initialises MPI if nobody has (*owner: it did, and `finalize` is to be called); rank and size in MPI_COMM_WORLD. */
@@ -43,10 +45,16 @@ struct dango_mpi {
 /* Collective over the launch; does nothing without a launcher. Failures are kept and reported by the first exchange. */
 void dango_flock_mpi_enter(void);
 void dango_flock_mpi_leave(void);
+/* The addresses of all processes of the launch, by rank, as an array of strings: collective over the launch, between enter
+ * and leave. The own one alone without a launcher. A new reference; NULL with an error. */
+struct json_object *dango_flock_mpi_addresses(const char *own, struct dango_error *err);
 
 /* ---- for the bootstrap ---- */
 
 /* See struct dango_mpi. Fails if MPI is not there, not initialised (any more), or disagrees with the launcher. */
 int flk_mpi_allgather(const int *ranks, size_t count, const void *in, size_t size, void *out, struct dango_error *err);
+/* The same for texts of different lengths: `count` slots of *slot bytes, each with a text that ends with a NUL. To be
+ * freed; NULL with an error. */
+char *flk_mpi_gather_text(const int *ranks, size_t count, const char *text, size_t *slot, struct dango_error *err);
 
 #endif

@@ -120,7 +120,8 @@ static const struct wrong catalogue[] = {
     {LIB THING ",'dependencies':{'friend':'q'}},{'name':'q','type':'thing'}]}",
      "providers[0].dependencies.friend: 'q' is created later (providers[1]): put it before this provider"},
     {LIB THING ",'dependencies':{'friend':'x@local'}}]}", "dependencies.friend: no provider named 'x@local'"},
-    {LIB THING ",'dependencies':{'friend':'x@1'}}]}", "references by rank need MPI"},
+    {LIB THING ",'dependencies':{'friend':'x@1'}}]}",
+     "there is no rank 1, this process was not started by an MPI launcher"},
     {LIB THING ",'dependencies':{'engine':1}}]}", "providers[0].dependencies.engine: no engine '1' (engines: 0 to 0)"},
     {LIB THING ",'dependencies':{'engine':'one'}}]}", "providers[0].dependencies.engine: no engine 'one'"},
     /* bedrock */

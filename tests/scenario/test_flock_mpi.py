@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 
@@ -54,6 +55,35 @@ def test_four_ranks_are_one_group(servers, workdir):
     assert [worlds[a]["rank"] for a in masters] == [0]
     run(["bedrock-shutdown", "na+sm", "-f", "group.flock"])
     assert job.wait() == 0, job.output()
+
+
+def test_providers_of_other_ranks(servers, workdir):
+    """Each rank depends on a provider of another one, and none of them names MPI otherwise."""
+    library = str(BUILD / "tests" / "libtest-bedrock-module.so")
+    here = {"name": "here", "type": "thing", "provider_id": 4}
+    users = [
+        {"__if__": f"$MPI_COMM_WORLD.rank == {rank}", "name": "user", "type": "thing"}
+        | {"dependencies": {"friend": f"{reference}@{other}"}}
+        for rank, reference, other in [(0, "here", 1), (1, "thing:4", 0)]
+    ]
+    job = mpirun(servers, 2, {"libraries": [library], "providers": [here, *users]})
+    wait_until_running(job, 2)
+    addresses = re.findall(r"now running at (\S+)", job.output())
+    everybody = [word for address in addresses for word in ("-a", address)]
+    worlds = json.loads(run(["bedrock-query", "na+sm", *everybody, "-e", "$MPI_COMM_WORLD"]).stdout)
+    by_rank = worlds[addresses[0]]["addresses"]
+    assert sorted(by_rank) == sorted(addresses) and all(by_rank[w["rank"]] == a for a, w in worlds.items())
+    configs = json.loads(run(["bedrock-query", "na+sm", *everybody]).stdout)
+    for rank, other in [(0, 1), (1, 0)]:
+        assert configs[by_rank[rank]]["providers"][1]["dependencies"] == {"friend": f"thing:4@{by_rank[other]}"}
+
+
+def test_a_reference_to_a_rank_out_of_range(servers, workdir):
+    library = str(BUILD / "tests" / "libtest-bedrock-module.so")
+    user = {"name": "user", "type": "thing", "dependencies": {"friend": "here@2"}}
+    job = mpirun(servers, 2, {"libraries": [library], "providers": [user]})
+    assert job.wait() != 0
+    assert '"here@2": there is no rank 2, the launch has fewer processes' in job.output()
 
 
 def test_every_rank_stopped_by_sigterm_is_a_clean_stop(servers, workdir):
