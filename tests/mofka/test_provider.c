@@ -281,6 +281,23 @@ static void acknowledgements_of_the_future_are_refused(void **state)
     assert_int_equal(subscribe(DIASPORA_START_SAVED).position, 1);
 }
 
+static void contents_that_are_not_there_any_more_are_not_gone_on_with(void **state)
+{
+    (void)state;
+    struct mofka_subscribe_answer consumer = subscribe(DIASPORA_START_FIRST), again;
+    struct mofka_subscribe_request request = {.partition = {9}, .start_id = consumer.end, .life = consumer.life};
+    assert_true(consumer.life != 0); /* in memory */
+    mofka_request_head_init(&request.head, 0);
+    request.head.flags = DIASPORA_START_ID;
+    diaspora_segment part = {&request, sizeof request};
+    assert_int_equal(mofka_call(&target, MOFKA_RPC_SUBSCRIBE, &part, 1, &again, sizeof again, &err), 0);
+    assert_int_equal(again.life, consumer.life);
+    request.life++;
+    assert_int_equal(mofka_call(&target, MOFKA_RPC_SUBSCRIBE, &part, 1, &again, sizeof again, &err),
+                     DANGO_ERR_NOT_FOUND);
+    assert_int_equal(plain(MOFKA_RPC_CLOSE, consumer.token), 0);
+}
+
 static void random_messages_disturb_nobody(void **state)
 {
     (void)state;
@@ -330,6 +347,7 @@ int main(void)
         cmocka_unit_test(lies_about_batches_store_nothing),
         cmocka_unit_test(rooms_that_are_none_end_the_subscription),
         cmocka_unit_test(acknowledgements_of_the_future_are_refused),
+        cmocka_unit_test(contents_that_are_not_there_any_more_are_not_gone_on_with),
         cmocka_unit_test(random_messages_disturb_nobody),
         cmocka_unit_test(silent_clients_are_forgotten),
     };

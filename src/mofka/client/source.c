@@ -228,7 +228,7 @@ uint64_t mofka_source_skipped(void *arg)
 static int subscribe(struct mofka_link *link, struct dango_error *err)
 {
     struct mofka_source *source = mofka_source_of(link);
-    struct mofka_subscribe_request request = {.start_id = source->next_id};
+    struct mofka_subscribe_request request = {.start_id = source->next_id, .life = source->life};
     struct mofka_subscribe_answer answer;
     size_t length = strlen(source->name);
     if (source->failure.code != 0) /* it is over: nobody must believe that we read on */
@@ -255,6 +255,7 @@ static int subscribe(struct mofka_link *link, struct dango_error *err)
         source->first = source->next_id = answer.position;
         source->end = answer.end;
         source->skipped = answer.skipped;
+        source->life = answer.life;
     }
     source->opened = true;
     return 0;

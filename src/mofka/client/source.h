@@ -14,6 +14,7 @@ struct mofka_source {
     bool opened;         /* once: from then on sessions begin at next_id */
     uint64_t first, end; /* when it was opened */
     uint64_t skipped;    /* events before `first` that it asked for, but were no longer kept */
+    uint64_t life;       /* of the partition's contents; see wire.h */
     uint64_t gap;        /* events from next_id on that went while the server was away; told with the next fetch */
     uint64_t next_id;    /* that the next event must have; used by whoever delivers, and between sessions */
     bool with_data;

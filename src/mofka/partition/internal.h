@@ -40,6 +40,7 @@ struct mofka_storage_ops {
 struct mofka_partition {
     struct mofka_partition_settings settings;
     const struct mofka_storage_ops *ops;
+    uint64_t life; /* see dango_mofka_partition_life; the storage's */
     atomic_uint_fast64_t next_id;
     atomic_bool complete;              /* the end of the stream is stored; set after next_id has its last value */
     struct mofka_producers *producers; /* the storage's */

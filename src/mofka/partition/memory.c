@@ -13,6 +13,7 @@
 #include "util/clock.h"
 
 #include <stdlib.h>
+#include <sys/random.h>
 
 #define SEGMENT_SIZE     ((size_t)4 << 20)
 #define SEGMENT_SIZE_MAX ((size_t)64 << 20)
@@ -221,6 +222,9 @@ int dango_mofka_partition_create(const struct mofka_partition_settings *settings
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     mofka_partition_init(&new->base, settings, &memory_ops);
     int code = dango_mofka_producers_create(&new->base.producers, err);
+    while (code == 0 && new->base.life == 0)
+        if (getrandom(&new->base.life, sizeof new->base.life, 0) != (ssize_t)sizeof new->base.life)
+            code = dango_error_set(err, DANGO_ERR_INTERNAL, "no random numbers");
     if (code != 0) {
         destroy(&new->base);
         return code;

@@ -48,6 +48,11 @@ uint64_t dango_mofka_partition_first_id(struct mofka_partition *partition)
     return log ? dango_mofka_log_first_id(log) : 0;
 }
 
+uint64_t dango_mofka_partition_life(const struct mofka_partition *partition)
+{
+    return partition->life;
+}
+
 uint64_t dango_mofka_partition_size(struct mofka_partition *partition)
 {
     pthread_mutex_lock(&partition->lock);

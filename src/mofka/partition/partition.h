@@ -88,6 +88,9 @@ void dango_mofka_partition_destroy(struct mofka_partition *partition);
 uint64_t dango_mofka_partition_next_id(const struct mofka_partition *partition);
 /* The first event that is there: 0, or where the log begins. */
 uint64_t dango_mofka_partition_first_id(struct mofka_partition *partition);
+/* Contents in memory go with their server: a random number that tells them from those that come after, with the same ids.
+ * 0: contents that stay. */
+uint64_t dango_mofka_partition_life(const struct mofka_partition *partition);
 /* Bytes of frames committed since the partition was created or opened. */
 uint64_t dango_mofka_partition_size(struct mofka_partition *partition);
 

@@ -55,6 +55,16 @@ void mofka_handle_attach(struct mofka_request *request)
     mofka_request_answer(request, &part, 1);
 }
 
+/* Whether what the client has read a part of is still there. */
+static int check_life(const struct mofka_provider *provider, uint64_t life, struct dango_error *err)
+{
+    if (life == 0 || life == dango_mofka_partition_life(provider->partition))
+        return 0;
+    return dango_error_set(err, DANGO_ERR_NOT_FOUND,
+                           "the partition began anew with its server: it was in memory, and what had not been read is "
+                           "lost; a consumer that is opened now reads what has come since");
+}
+
 int mofka_start_position(struct mofka_provider *provider, enum diaspora_start start, uint64_t start_id,
                          const char *name, uint64_t *position, struct dango_error *err)
 {
@@ -98,6 +108,7 @@ static void subscribe_in_thread(void *arg)
     if (dango_mofka_decode_request(&request->message, &subscribe, sizeof subscribe, err) != 0 ||
         dango_mofka_decode_name(&request->message, sizeof subscribe, name, err) != 0 ||
         mofka_request_check_partition(request, subscribe.partition, err) != 0 ||
+        check_life(provider, subscribe.life, err) != 0 ||
         mofka_start_position(provider, (enum diaspora_start)subscribe.head.flags, subscribe.start_id, name,
                              &answer.position, err) != 0 ||
         dango_mofka_reader_seek(&reader, provider->partition, answer.position, err) != 0 ||
@@ -116,6 +127,7 @@ static void subscribe_in_thread(void *arg)
     session->reader = reader;
     pthread_mutex_unlock(&session->lock);
     answer.token = session->token;
+    answer.life = dango_mofka_partition_life(provider->partition);
     diaspora_segment part = {&answer, sizeof answer};
     mofka_request_answer(request, &part, 1);
 }

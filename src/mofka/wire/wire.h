@@ -109,6 +109,7 @@ struct mofka_subscribe_request {
     struct mofka_request_head head;
     uint8_t partition[16];
     uint64_t start_id;
+    uint64_t life; /* of the contents to go on with, from an earlier answer; 0: any */
 };
 
 enum { MOFKA_WITH_DATA = 1 };
@@ -184,6 +185,7 @@ struct mofka_subscribe_answer {
     uint64_t position; /* the first event that will be delivered */
     uint64_t end;      /* events stored at that moment */
     uint64_t skipped;  /* events before `position` that were asked for, but are no longer kept */
+    uint64_t life;     /* see dango_mofka_partition_life */
 };
 
 /*
