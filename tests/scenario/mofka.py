@@ -3,6 +3,7 @@
 Peers are tests/mofka/peer.c: processes over the public API that say what they do on standard output.
 """
 
+import json
 import os
 import re
 from pathlib import Path
@@ -145,6 +146,32 @@ PARTITION = f"files/t-{UUID}"
 CREATE_STORED = ["diaspora-ctl", "topic", "create", "--driver", "mofka", "--driver.group_file", GROUP_FILE, "--name", "t",
                  "--topic.num_partitions", 1, "--topic.config.type", "default", "--topic.config.uuid", UUID,
                  "--topic.config.partition.path", "files", "--topic.config.partition.max_chunk_size", 3500]
+
+
+def persistent():
+    """The first configuration with a master database that survives its server."""
+    config = json.loads(FIRST_CONFIGURATION)
+    master = next(p for p in config["providers"] if p["name"] == "master_database")
+    master["config"] = {"database": {"type": "rocksdb", "config": {"path": "master", "create_if_missing": True}}}
+    return config
+
+
+def write_group_file(workdir, *servers):
+    members = [{"address": server.address, "provider_id": 1} for server in servers]
+    (workdir / GROUP_FILE).write_text(json.dumps({"members": members, "metadata": {}}))
+
+
+def two_servers(servers, workdir):
+    """The first has the master database; both are in the group file that clients use."""
+    config = persistent()
+    other = json.loads(FIRST_CONFIGURATION)
+    other["providers"] = [p for p in other["providers"] if p["name"] != "master_database"]
+    for document, file in ((config, "a.json"), (other, "b.json")):
+        next(p for p in document["providers"] if p["type"] == "flock")["config"]["file"] = file
+    first = servers.bedrock(config, arguments=("--name", "a"))
+    second = servers.bedrock(other, arguments=("--name", "b"))
+    write_group_file(workdir, first, second)
+    return first, second
 
 
 def peer(*words):

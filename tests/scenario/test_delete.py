@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mofka import FIRST_CONFIGURATION, GROUP_FILE
+from mofka import FIRST_CONFIGURATION, GROUP_FILE, persistent, two_servers, write_group_file
 from support import SLOWNESS, run, wait_until
 
 DRIVER = ["--driver", "mofka", "--driver.group_file", GROUP_FILE]
@@ -80,13 +80,6 @@ def test_users_are_protected_unless_it_is_forced(servers, service, workdir):
     assert topics() == [] and directories(workdir) == []
 
 
-def persistent():
-    config = json.loads(FIRST_CONFIGURATION)
-    master = next(p for p in config["providers"] if p["name"] == "master_database")
-    master["config"] = {"database": {"type": "rocksdb", "config": {"path": "master", "create_if_missing": True}}}
-    return config
-
-
 def test_a_server_that_comes_back_does_not_bring_it_back(servers, workdir):
     server = servers.bedrock(persistent())
     create()
@@ -99,28 +92,13 @@ def test_a_server_that_comes_back_does_not_bring_it_back(servers, workdir):
     assert topics() == [] and providers(server) == [] and directories(workdir) == []
 
 
-def two_servers(servers, workdir):
-    """The first has the master database; both are in the group file that clients use."""
-    config = persistent()
-    other = json.loads(FIRST_CONFIGURATION)
-    other["providers"] = [p for p in other["providers"] if p["name"] != "master_database"]
-    for document, file in ((config, "a.json"), (other, "b.json")):
-        next(p for p in document["providers"] if p["type"] == "flock")["config"]["file"] = file
-    first = servers.bedrock(config, arguments=("--name", "a"))
-    second = servers.bedrock(other, arguments=("--name", "b"))
-    members = [{"address": server.address, "provider_id": 1} for server in (first, second)]
-    (workdir / GROUP_FILE).write_text(json.dumps({"members": members, "metadata": {}}))
-    return first, second
-
-
 def test_a_server_that_is_away_keeps_its_files(servers, workdir):
     first, second = two_servers(servers, workdir)
     create()
     uuid = providers(second)[0]["config"]["uuid"]
     second.kill()
     # As a dynamic group would do it.
-    (workdir / GROUP_FILE).write_text(json.dumps({"members": [{"address": first.address, "provider_id": 1}],
-                                                  "metadata": {}}))
+    write_group_file(workdir, first)
     told = delete().stderr
     assert f"its files, if any, stay in files/t-{uuid}" in told
     assert topics() == [] and directories(workdir) == [f"t-{uuid}"]

@@ -114,7 +114,7 @@ static int delete_partition(void *arg, const struct mofka_partition_record *reco
     }
     if (code == 0 && type && strcmp(type, "legacy") == 0)
         tell_remains(deletion, record->json, "it keeps events in services of others");
-    if (code == DANGO_ERR_DISCONNECTED || code == DANGO_ERR_TIMEOUT || code == DANGO_ERR_CORRUPT) {
+    if (mofka_is_absence(code) || code == DANGO_ERR_CORRUPT) {
         tell_remains(deletion, record->json, err->text);
         code = 0;
     }

@@ -56,6 +56,8 @@ static int find_elsewhere(struct bedrock_group *group, const struct implied *wan
         struct bedrock_service *server = bedrock_group_service(group, i);
         char *name;
         int code = find_provider(server, wanted, &name, err);
+        if (mofka_is_absence(code))
+            continue; /* others live */
         if (code != 0)
             return code;
         if (name && asprintf(locator, "%s@%s", name, bedrock_service_address(server)) < 0)

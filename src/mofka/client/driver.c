@@ -1,9 +1,10 @@
 /*
  * The network driver: registered as "mofka".
  *
- * Opening reads the group file, starts (or shares) the network engine for its protocol, asks all servers for their
- * configuration, and takes the first Yokan provider tagged "mofka:master" as the registry of topics. Data do not pass
- * through here: topics know where their partitions are.
+ * Opening reads the group file, starts (or shares) the network engine for its protocol, asks the servers for their
+ * configuration, one after the other, and takes the first Yokan provider tagged "mofka:master" as the registry of topics.
+ * Servers that are dead are no obstacle, unless it was theirs. Data do not pass through here: topics know where their
+ * partitions are.
  */
 #include "mofka/client/driver.h"
 #include "mofka/client/options.h"
@@ -42,7 +43,7 @@ static int open_network(struct mofka_driver *driver, const struct mofka_driver_o
     code = bedrock_client_create(mofka_engine_instance(driver->engine), &driver->bedrock, err);
     if (code == 0)
         code = mofka_search_init(driver, err);
-    if (code == 0 && mofka_find_master(driver, driver->bedrock, err) != 0)
+    if (code == 0 && mofka_find_master(driver, driver->bedrock, true, err) != 0)
         code = dango_error_prefix(err, "group file %s%s", driver->group_file,
                                   err->code == DANGO_ERR_DISCONNECTED ? " (stale?)" : "");
 out:

@@ -68,8 +68,9 @@ void mofka_driver_note_end(struct mofka_driver *driver, bool found, const char *
 
 int mofka_search_init(struct mofka_driver *driver, struct dango_error *err);
 void mofka_search_fini(struct mofka_driver *driver);
-/* Looks for the master database anew, with the deadlines of `client`; driver->registry is then the one to use. */
-int mofka_find_master(struct mofka_driver *driver, struct bedrock_client *client, struct dango_error *err);
+/* Looks for the master database anew, with the deadlines of `client`; driver->registry is then the one to use. Servers that
+ * do not answer are passed over; `tell`: and named in the log. */
+int mofka_find_master(struct mofka_driver *driver, struct bedrock_client *client, bool tell, struct dango_error *err);
 /* Whether what failed with `code` in `*registry` is worth another try, because the master database is elsewhere now:
  * `*registry` is the new one then. */
 bool mofka_master_moved(struct mofka_driver *driver, struct mofka_registry **registry, int code);
@@ -89,6 +90,12 @@ void mofka_topic_close(void *topic);
 /* An error when there is no such partition, or its server does not serve it. */
 int mofka_topic_partition(struct mofka_topic *topic, size_t i, struct mofka_topic_partition **partition,
                           struct dango_error *err);
+
+/* Whether a failure says that a server is dead, or hangs. */
+static inline bool mofka_is_absence(int code)
+{
+    return code == DANGO_ERR_DISCONNECTED || code == DANGO_ERR_TIMEOUT;
+}
 
 /* delete.c */
 int mofka_topic_delete(void *driver, const char *name, bool force, bool keep_data, struct dango_error *err);

@@ -10,6 +10,7 @@
 #include "mofka/registry/master.h"
 #include "util/clock.h"
 #include "util/json.h"
+#include "util/log.h"
 
 #include <uuid/uuid.h>
 
@@ -107,8 +108,10 @@ static int explain_search(const struct dango_error *failure, size_t answers, siz
                            count);
 }
 
-/* Looks on all servers of the group file. */
-static int search_servers(struct mofka_driver *driver, struct bedrock_client *client, struct dango_error *err)
+/* Looks on the servers of the group file, up to the one with the master database; `tell`: the user of those that do not
+ * answer. */
+static int search_servers(struct mofka_driver *driver, struct bedrock_client *client, bool tell,
+                          struct dango_error *err)
 {
     char **addresses;
     size_t count;
@@ -122,7 +125,9 @@ static int search_servers(struct mofka_driver *driver, struct bedrock_client *cl
         struct dango_error mine = {0};
         if (ask(client, addresses[i], &id, &mine) == 0)
             answers++;
-        else if (failure.code == 0)
+        else if (tell)
+            log_warning("mofka", "group file %s: %s; looking on without it", driver->group_file, mine.text);
+        if (failure.code == 0)
             failure = mine;
         if (id >= 0)
             code = use_master(driver, addresses[i], id, err);
@@ -131,12 +136,12 @@ static int search_servers(struct mofka_driver *driver, struct bedrock_client *cl
     return id >= 0 ? code : explain_search(&failure, answers, count, err);
 }
 
-int mofka_find_master(struct mofka_driver *driver, struct bedrock_client *client, struct dango_error *err)
+int mofka_find_master(struct mofka_driver *driver, struct bedrock_client *client, bool tell, struct dango_error *err)
 {
     ABT_mutex_lock(driver->search_lock);
     if (driver->searched_ns == 0 || dango_clock_ns() - driver->searched_ns > FRESH_NS) {
         struct dango_error found = {0};
-        search_servers(driver, client, &found);
+        search_servers(driver, client, tell, &found);
         driver->search_result = found;
         driver->searched_ns = dango_clock_ns();
     }
@@ -148,9 +153,9 @@ int mofka_find_master(struct mofka_driver *driver, struct bedrock_client *client
 bool mofka_master_moved(struct mofka_driver *driver, struct mofka_registry **registry, int code)
 {
     struct dango_error err;
-    if (code != DANGO_ERR_DISCONNECTED && code != DANGO_ERR_TIMEOUT)
+    if (!mofka_is_absence(code))
         return false;
-    if (mofka_find_master(driver, driver->prober, &err) != 0)
+    if (mofka_find_master(driver, driver->prober, false, &err) != 0)
         return false; /* the first failure says more */
     struct mofka_registry *before = *registry;
     *registry = atomic_load(&driver->registry);
@@ -191,7 +196,7 @@ int mofka_resolve(struct mofka_driver *driver, const char *topic, const uint8_t 
                   struct dango_error *err)
 {
     struct search search = {.driver = driver, .uuid = uuid, .target = target};
-    int code = mofka_find_master(driver, driver->prober, err);
+    int code = mofka_find_master(driver, driver->prober, false, err);
     if (code == 0)
         code = dango_mofka_registry_partitions(atomic_load(&driver->registry), topic, look_at, &search, err);
     if (code != 0 && search.found)
