@@ -12,6 +12,11 @@
  *     mofka-peer scatter GROUP TOPIC COUNT SEGMENTS         COUNT events in batches of one, pushed without waiting;
  *                                                           every fifth has data in SEGMENTS pieces of memory
  *     mofka-peer consume GROUP TOPIC NAME COUNT DATA        COUNT events (0: for ever), DATA: none | all
+ *     mofka-peer follow  GROUP TOPIC NAME DATA              everything, for ever: says "from PARTITION FIRST END" (the
+ *                                                           extents), "run PARTITION ID NUMBER COUNT" for consecutive
+ *                                                           ids, numbers going to the partitions in turn; unless the
+ *                                                           name begins with "-" acknowledges what it has said, and
+ *                                                           says "acked PARTITION ID"
  *     mofka-peer list    GROUP TOPIC NAME                   checks all events there are in partition 0, acknowledges the
  *                                                           last, says "run NUMBER COUNT" for consecutive numbers
  *     mofka-peer extent  GROUP TOPIC NAME                   says "extent FIRST END" of partition 0
@@ -24,6 +29,8 @@
  *     PEER_BATCHES          produce: flush after that many batches instead of each
  *     PEER_TARGETS          produce, consume: option "targets", such as "[0, 2]"
  *     PEER_EARLY            produce: ask for early answers, and go on after a flush that failed
+ *     PEER_PAUSE_US         produce: rests after each flush
+ *     PEER_GO_ON            produce: an event whose fate is unknown is no end: says "unknown N" for those up to N
  *     PEER_EXACT            consume: the id of event i must be i
  *
  * Lines: "ready", "stored N" (after each flush), "got N" (every 1000 events and at the end, acknowledged), "error CODE: text".
@@ -34,6 +41,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static diaspora_error err = DIASPORA_ERROR_INIT;
 
@@ -114,6 +122,17 @@ static int push_one(diaspora_producer *producer, uint64_t i, unsigned char *data
     return diaspora_push(producer, text, (size_t)length, DIASPORA_DATA(data, size), NULL, &err);
 }
 
+static useconds_t pause_us;
+static bool go_on;
+
+static int forgive(int code, uint64_t end)
+{
+    if (!go_on || code != DIASPORA_CORRUPT)
+        return code;
+    printf("unknown %" PRIu64 ": %s\n", end, err.text);
+    return 0;
+}
+
 static int push_all(diaspora_producer *producer, uint64_t first, uint64_t count, uint64_t flush_every, size_t size)
 {
     unsigned char *data = malloc(size * flush_every + 1); /* the library reads it until the flush */
@@ -126,6 +145,9 @@ static int push_all(diaspora_producer *producer, uint64_t first, uint64_t count,
                 printf("stored %" PRIu64 "\n", i + 1);
             else if (early)
                 code = (failed(), 0);
+            else
+                code = forgive(code, i + 1);
+            usleep(pause_us);
         }
     }
     free(data);
@@ -252,6 +274,105 @@ static int pull_all(diaspora_consumer *consumer)
     return status;
 }
 
+/* ---- follow ---- */
+
+#define PARTITIONS_MAX 8
+#define SAY_EVERY      100
+#define ACK_EVERY      500 /* events of a partition */
+#define IDLE_MS        100
+
+/* What was read of a partition, and not said yet. */
+static struct run {
+    uint64_t next_id, next_number; /* of the event that would continue it */
+    uint64_t length, unacknowledged;
+} runs[PARTITIONS_MAX];
+static size_t partitions;
+
+static void say_run(size_t partition)
+{
+    struct run *run = &runs[partition];
+    if (run->length > 0)
+        printf("run %zu %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", partition, run->next_id - run->length,
+               run->next_number - run->length * partitions, run->length);
+    run->length = 0;
+}
+
+static int note_event(const diaspora_event *event)
+{
+    struct run *run = &runs[diaspora_event_partition(event)];
+    uint64_t i, id = diaspora_event_id(event);
+    if (check_event(event, with_data) != 0 || sscanf(diaspora_event_metadata(event), "{\"i\":%" SCNu64 "}", &i) != 1)
+        return 2;
+    if (id != run->next_id || i != run->next_number)
+        say_run(diaspora_event_partition(event));
+    run->next_id = id + 1;
+    run->next_number = i + partitions;
+    run->unacknowledged++;
+    if (++run->length >= SAY_EVERY)
+        say_run(diaspora_event_partition(event));
+    return 0;
+}
+
+/* Positions are those of partitions: `event` is the last one of its own. */
+static int acknowledge(diaspora_event *event)
+{
+    size_t partition = diaspora_event_partition(event);
+    say_run(partition);
+    if (diaspora_event_acknowledge(event, &err) != 0)
+        return failed();
+    printf("acked %zu %" PRIu64 "\n", partition, diaspora_event_id(event));
+    runs[partition].unacknowledged = 0;
+    return 0;
+}
+
+static bool acknowledging;
+
+/* When nothing comes, says and acknowledges what it has: `last` are the last events of partitions. */
+static int settle(diaspora_event **last)
+{
+    int status = 0;
+    for (size_t p = 0; p < PARTITIONS_MAX && status == 0; p++) {
+        say_run(p);
+        if (acknowledging && last[p] && runs[p].unacknowledged > 0)
+            status = acknowledge(last[p]);
+    }
+    return status;
+}
+
+static int follow_all(diaspora_consumer *consumer)
+{
+    diaspora_event *last[PARTITIONS_MAX] = {NULL}, *event;
+    uint64_t first, end;
+    int status = 0;
+    for (; partitions < PARTITIONS_MAX && diaspora_consumer_extent(consumer, partitions, &first, &end, NULL) == 0;
+         partitions++)
+        printf("from %zu %" PRIu64 " %" PRIu64 "\n", partitions, first, end);
+    puts("ready");
+    while (status == 0) {
+        int code = diaspora_pull(consumer, IDLE_MS, &event, &err);
+        if (code == DIASPORA_TIMEOUT) {
+            status = settle(last);
+        } else if (code != 0) {
+            settle(last);
+            status = failed();
+        } else {
+            size_t partition = diaspora_event_partition(event);
+            if (last[partition])
+                diaspora_event_release(last[partition]);
+            last[partition] = event;
+            status = note_event(event);
+            if (status == 0 && acknowledging && runs[partition].unacknowledged >= ACK_EVERY)
+                status = acknowledge(event);
+        }
+    }
+    for (size_t p = 0; p < PARTITIONS_MAX; p++)
+        if (last[p])
+            diaspora_event_release(last[p]);
+    return status;
+}
+
+/* ---- list ---- */
+
 /* From the consumer's position to where the partition ends now. */
 static int list_all(diaspora_consumer *consumer)
 {
@@ -322,6 +443,8 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     exact = getenv("PEER_EXACT") != NULL;
     early = getenv("PEER_EARLY") != NULL;
+    go_on = getenv("PEER_GO_ON") != NULL;
+    pause_us = (useconds_t)strtoul(getenv("PEER_PAUSE_US") ? getenv("PEER_PAUSE_US") : "0", NULL, 10);
     if (argc == 5 && strcmp(argv[1], "create") == 0)
         return create(argv[2], argv[3], argv[4]);
     if (argc == 3 && strcmp(argv[1], "admin") == 0)
@@ -335,6 +458,11 @@ int main(int argc, char **argv)
         count = strtoull(argv[5], NULL, 10);
         with_data = strcmp(argv[6], "all") == 0;
         return consume(argv[2], argv[3], argv[4], argv[6], pull_all);
+    }
+    if (argc == 6 && strcmp(argv[1], "follow") == 0) {
+        with_data = strcmp(argv[5], "all") == 0;
+        acknowledging = argv[4][0] != '-';
+        return consume(argv[2], argv[3], argv[4], argv[5], follow_all);
     }
     if (argc == 5 && strcmp(argv[1], "list") == 0)
         return consume(argv[2], argv[3], argv[4], "all", list_all);
