@@ -33,7 +33,7 @@ static void good_messages_are_understood(void **state)
     request.head.version = MOFKA_WIRE_VERSION + 1;
     memcpy(bytes, &request, sizeof request);
     assert_int_equal(dango_mofka_decode_produce(&message, &produce, &err), DANGO_ERR_UNSUPPORTED);
-    assert_string_equal(err.text, "the client speaks version 5 of the protocol, this server version 4");
+    assert_string_equal(err.text, "the client speaks version 6 of the protocol, this server version 5");
 }
 
 static void errors_travel_with_their_text(void **state)

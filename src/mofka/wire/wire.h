@@ -42,7 +42,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MOFKA_WIRE_VERSION 4u
+#define MOFKA_WIRE_VERSION 5u
 
 #define MOFKA_LEASE_MS 30000
 
