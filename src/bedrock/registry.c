@@ -6,16 +6,15 @@
  */
 #include "bedrock/registry.h"
 #include "util/log.h"
+#include "util/plugin.h"
 #include "util/suggest.h"
 
 #include <assert.h>
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MODULES_MAX   128
 #define LIBRARIES_MAX 128
@@ -52,27 +51,12 @@ void bdk_registry_destroy(struct bdk_registry *registry)
     free(registry);
 }
 
-/* A file of that name beside libdango itself; false if there is none. */
-static bool path_beside_us(const char *library, char *path, size_t size)
-{
-    Dl_info info;
-    if (!dladdr((void *)(uintptr_t)&bdk_registry_create, &info) || !info.dli_fname)
-        return false;
-    const char *slash = strrchr(info.dli_fname, '/');
-    int folder = slash ? (int)(slash - info.dli_fname) : 0;
-    int length = snprintf(path, size, "%.*s/%s", folder, info.dli_fname, library);
-    return slash && length > 0 && (size_t)length < size && access(path, R_OK) == 0;
-}
-
 static void *open_library(const char *library)
 {
-    char path[4096];
     const int flags = RTLD_NOW | RTLD_LOCAL;
     if (!*library)
         return dlopen(NULL, flags);
-    if (!strchr(library, '/') && path_beside_us(library, path, sizeof path))
-        return dlopen(path, flags);
-    return dlopen(library, flags);
+    return strchr(library, '/') ? dlopen(library, flags) : dango_plugin_open(library, flags, NULL, 0);
 }
 
 static const struct bedrock_module *find(struct bdk_registry *registry, const char *type)

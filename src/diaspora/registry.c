@@ -8,11 +8,11 @@
  */
 #include "diaspora/driver.h"
 #include "util/log.h"
+#include "util/plugin.h"
 #include "util/suggest.h"
 
 #include <assert.h>
 #include <dlfcn.h>
-#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,22 +65,14 @@ static const struct diaspora_driver_ops *lookup(const char *name)
     return ops;
 }
 
-/* Loads a library: beside libdango first, then wherever the loader looks. The loader's text goes to `problem`. */
+/* Loads a library; the loader's text goes to `problem`. */
 static bool load(const char *library, char *problem, size_t problem_size)
 {
-    Dl_info self;
-    char path[PATH_MAX];
-    if (!strchr(library, '/') && dladdr((void *)(uintptr_t)load, &self) && self.dli_fname) {
-        const char *slash = strrchr(self.dli_fname, '/');
-        int directory = slash ? (int)(slash - self.dli_fname) + 1 : 0;
-        int length = snprintf(path, sizeof path, "%.*s%s", directory, self.dli_fname, library);
-        if (directory > 0 && length < (int)sizeof path && dlopen(path, RTLD_NOW | RTLD_LOCAL))
-            return true;
-    }
-    if (dlopen(library, RTLD_NOW | RTLD_LOCAL))
-        return true;
-    snprintf(problem, problem_size, "%s", dlerror());
-    return false;
+    const int flags = RTLD_NOW | RTLD_LOCAL;
+    void *loaded = strchr(library, '/') ? dlopen(library, flags) : dango_plugin_open(library, flags, NULL, 0);
+    if (!loaded)
+        snprintf(problem, problem_size, "%s", dlerror());
+    return loaded;
 }
 
 static int unknown(const char *name, const char *problem, struct dango_error *err)

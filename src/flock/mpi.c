@@ -5,6 +5,7 @@
 #include "flock/mpi.h"
 
 #include "util/log.h"
+#include "util/plugin.h"
 
 #include <abt.h>
 #include <json-c/json.h>
@@ -16,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* One call, on the caller's stack. */
 struct job {
@@ -44,25 +44,10 @@ static struct {
 
 static const char package[] = "on Debian it comes with openmpi-bin, and is built when libopenmpi-dev is there";
 
-/* Beside our own library if it is there, else by the system's rules. */
-static void *open_plugin(void)
-{
-    static const char name[] = "libdango-mpi.so";
-    char path[PATH_MAX];
-    Dl_info self;
-    int known = dladdr((void *)(uintptr_t)dango_flock_mpi_enter, &self);
-    const char *end = known && self.dli_fname ? strrchr(self.dli_fname, '/') : NULL;
-    if (end) {
-        snprintf(path, sizeof path, "%.*s/%s", (int)(end - self.dli_fname), self.dli_fname, name);
-        if (access(path, F_OK) == 0)
-            return dlopen(path, RTLD_NOW | RTLD_GLOBAL); /* MPI libraries load plug-ins that look for their symbols */
-    }
-    return dlopen(name, RTLD_NOW | RTLD_GLOBAL);
-}
-
 static int load(struct dango_error *err)
 {
-    void *library = open_plugin();
+    /* MPI libraries load plug-ins that look for their symbols: RTLD_GLOBAL. */
+    void *library = dango_plugin_open("libdango-mpi.so", RTLD_NOW | RTLD_GLOBAL, NULL, 0);
     if (!library)
         return dango_error_set(err, DANGO_ERR_UNSUPPORTED, "the MPI plug-in is not installed or does not load: %s (%s)",
                                dlerror(), package);

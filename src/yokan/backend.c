@@ -1,9 +1,10 @@
 /*
- * Where backends come from: the built-in ones, then plug-ins. A plug-in for type T is libdango-yokan-T.so, looked for in
- * the directory of the library that holds this function, then by the system's rules (LD_LIBRARY_PATH).
+ * Where backends come from: the built-in ones, then plug-ins. A plug-in for type T is libdango-yokan-T.so, found
+ * as util/plugin.h says.
  */
 #include "yokan/backend.h"
 
+#include "util/plugin.h"
 #include "util/suggest.h"
 
 #include <assert.h>
@@ -11,7 +12,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static const struct yokan_backend *const built_in[] = {&yokan_map_backend};
 
@@ -32,27 +32,13 @@ int yokan_slice_compare(struct yokan_slice a, struct yokan_slice b)
     return order ? order : (a.size > b.size) - (a.size < b.size);
 }
 
-/* Opens the plug-in's library beside our own if it is there, else by the system's rules; `tried` is for messages. */
-static void *open_library(const char *type, char *tried, size_t size)
-{
-    Dl_info self;
-    int known = dladdr((void *)(uintptr_t)yokan_backend_find, &self);
-    const char *end = known && self.dli_fname ? strrchr(self.dli_fname, '/') : NULL;
-    if (end) {
-        snprintf(tried, size, "%.*s/libdango-yokan-%s.so", (int)(end - self.dli_fname), self.dli_fname, type);
-        if (access(tried, F_OK) == 0)
-            return dlopen(tried, RTLD_NOW | RTLD_LOCAL);
-    }
-    snprintf(tried, size, "libdango-yokan-%s.so", type);
-    return dlopen(tried, RTLD_NOW | RTLD_LOCAL);
-}
-
 static const struct yokan_backend *load_plugin(const char *type, const char *package, const char *path,
                                                struct dango_error *err)
 {
     assert(type && package);
-    char file[PATH_MAX];
-    void *library = open_library(type, file, sizeof file);
+    char name[64], file[PATH_MAX];
+    snprintf(name, sizeof name, "libdango-yokan-%s.so", type);
+    void *library = dango_plugin_open(name, RTLD_NOW | RTLD_LOCAL, file, sizeof file);
     if (!library) {
         dango_error_set(err, DANGO_ERR_UNSUPPORTED,
                         "%s: database type \"%s\" is a plug-in that is not installed or does not load: %s (it is built "
