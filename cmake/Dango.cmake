@@ -1,13 +1,15 @@
 # How a part of Dango is declared. Eight functions are all that a component's CMakeLists.txt needs:
 #
-#   dango_component(NAME [USES lib…])            all .c/.S below the folder (except module/ and programs/) → part of libdango.so;
+#   dango_component(NAME [USES lib…] [EXCLUDE regex…])
+#                                                all .c/.S below the folder (except module/ and programs/) → part of libdango.so;
 #                                                also a static library dango_NAME for unit tests that look inside
 #   dango_module(NAME [USES lib…])               module/*.c → lib/libNAME-bedrock-module.so, linked to libdango
 #   dango_plugin(NAME source… [USES lib…])       → lib/libdango-NAME.so: what needs a heavy library, loaded only when used
 #   dango_program(NAME source… [USES lib…])      → bin/NAME, linked to libdango
-#   dango_test(NAME source… [LABEL l] [USES component…] [TIMEOUT s] [SERIAL] [TRANSPORTS tcp])
+#   dango_test(NAME source… [LABEL l] [USES component…] [TIMEOUT s] [SERIAL] [TRANSPORTS tcp] [NIGHTLY_TRANSPORTS ofi+tcp])
 #                                                a cmocka program over the static components (and what they use); it
-#                                                runs on na+sm, and as NAME-tcp … on what else is listed
+#                                                runs on na+sm, and as NAME-tcp … on what else is listed, on some only
+#                                                with DANGO_NIGHTLY=1
 #   dango_fuzz(NAME source… [USES component…])   a fuzz target with the driver of tests/support/fuzz.h, as a test labelled fuzz
 #   dango_scenario(NAME file.py [LABEL l] [TIMEOUT s] [SERIAL] [TRANSPORTS tcp] [NIGHTLY_TRANSPORTS tcp])
 #                                                a pytest file that starts real processes (tests/scenario/support.py); the
@@ -84,8 +86,11 @@ function(dango_split_uses out_components out_libraries)
 endfunction()
 
 function(dango_component name)
-    cmake_parse_arguments(A "" "" "USES" ${ARGN})
+    cmake_parse_arguments(A "" "" "USES;EXCLUDE" ${ARGN})
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c ${CMAKE_CURRENT_SOURCE_DIR}/*.S)
+    foreach(part IN LISTS A_EXCLUDE)
+        list(FILTER sources EXCLUDE REGEX "${part}")
+    endforeach()
     list(FILTER sources EXCLUDE REGEX "/${name}/(.*/)?(module|programs|server|plugins)/")
     dango_split_uses(components libraries ${A_USES})
     add_library(dango_${name}_objects OBJECT ${sources})
@@ -137,7 +142,7 @@ function(dango_program name)
 endfunction()
 
 function(dango_test name)
-    cmake_parse_arguments(A "SERIAL" "LABEL;TIMEOUT" "USES;TRANSPORTS" ${ARGN})
+    cmake_parse_arguments(A "SERIAL" "LABEL;TIMEOUT" "USES;TRANSPORTS;NIGHTLY_TRANSPORTS" ${ARGN})
     if(NOT A_LABEL)
         set(A_LABEL unit)
     endif()
@@ -151,10 +156,21 @@ function(dango_test name)
     set_target_properties(test-${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     add_test(NAME ${name} COMMAND test-${name})
     set_tests_properties(${name} PROPERTIES LABELS "${A_LABEL}" TIMEOUT ${A_TIMEOUT} RUN_SERIAL ${A_SERIAL})
-    foreach(transport IN LISTS A_TRANSPORTS)
-        add_test(NAME ${name}-${transport} COMMAND test-${name})
+    foreach(transport IN LISTS A_TRANSPORTS A_NIGHTLY_TRANSPORTS)
+        # libfabric is not instrumented: ThreadSanitizer does not see how it synchronises.
+        if(transport MATCHES "^ofi" AND (NOT LIBFABRIC_FOUND OR DANGO_SANITIZE MATCHES thread))
+            continue()
+        endif()
+        if(transport IN_LIST A_NIGHTLY_TRANSPORTS)
+            add_test(NAME ${name}-${transport}
+                COMMAND sh -c "[ \"$DANGO_NIGHTLY\" ] || exit 77; exec $<TARGET_FILE:test-${name}>")
+        else()
+            add_test(NAME ${name}-${transport} COMMAND test-${name})
+        endif()
+        set(environment DANGO_TEST_PROTOCOL=${transport}://127.0.0.1 LD_LIBRARY_PATH=${CMAKE_LIBRARY_OUTPUT_DIRECTORY}
+            LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/support/lsan.supp:print_suppressions=0)
         set_tests_properties(${name}-${transport} PROPERTIES LABELS "${A_LABEL}" TIMEOUT ${A_TIMEOUT}
-            RUN_SERIAL ${A_SERIAL} ENVIRONMENT DANGO_TEST_PROTOCOL=${transport}://127.0.0.1)
+            RUN_SERIAL ${A_SERIAL} SKIP_RETURN_CODE 77 ENVIRONMENT "${environment}")
     endforeach()
 endfunction()
 

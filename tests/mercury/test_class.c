@@ -43,7 +43,7 @@ static void check_refused(const char *protocol, const char *part)
 static void test_protocol_errors(void **state)
 {
     (void)state;
-    check_refused("ofi+verbs", "no transport for protocol \"ofi+verbs\" (built in: na+sm");
+    check_refused("ofi+verb", "no transport for protocol \"ofi+verb\" (built in: na+sm");
     check_refused("ucx+all", "na+sm");
     check_refused("", "built in");
     check_refused("na+smm", "did you mean \"na+sm\"?");

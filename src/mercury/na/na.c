@@ -12,13 +12,40 @@
 #include "util/suggest.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
-static const struct na_transport *const transports[] = {&na_sm_transport, &na_tcp_transport, NULL};
+#ifdef DANGO_WITH_OFI
+#include "mercury/na/ofi/ofi.h"
+#define NOT_BUILT_IN ""
+#else
+#define NOT_BUILT_IN "; this build has none of libfabric's: install libfabric-dev and build it again"
+#endif
+
+#define TRANSPORTS_MAX 16
+
+static const struct na_transport *transports[TRANSPORTS_MAX + 1];
+
+static void collect(void)
+{
+    size_t count = 0;
+
+    transports[count++] = &na_sm_transport;
+    transports[count++] = &na_tcp_transport;
+#ifdef DANGO_WITH_OFI
+    for (const struct na_transport *const *ofi = na_ofi_transports(); *ofi; ofi++) {
+        assert(count < TRANSPORTS_MAX);
+        transports[count++] = *ofi;
+    }
+#endif
+}
 
 const struct na_transport *const *na_transports(void)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, collect);
     return transports;
 }
 
@@ -58,10 +85,10 @@ static int unknown_protocol(const char *text, size_t name_length, struct dango_e
     char name[64], list[256];
     size_t count = 0;
 
-    for (const struct na_transport *const *transport = transports; *transport; transport++)
+    for (const struct na_transport *const *transport = na_transports(); *transport; transport++)
         names[count++] = (*transport)->protocol;
     snprintf(name, sizeof name, "%.*s", (int)(name_length < 63 ? name_length : 63), text);
-    return dango_error_set(err, DANGO_ERR_UNSUPPORTED, "no transport for protocol \"%s\"%s", name,
+    return dango_error_set(err, DANGO_ERR_UNSUPPORTED, "no transport for protocol \"%s\"%s" NOT_BUILT_IN, name,
                            dango_suggest_list("built in", name, names, count, list, sizeof list));
 }
 
@@ -75,7 +102,7 @@ int na_domain_open(const char *protocol, bool listen, const struct na_init_info_
     if (!split(protocol, &name_length, &info.host))
         return dango_error_set(err, DANGO_ERR_INVALID,
                                "\"%s\" is not a protocol string: expected PROTOCOL or PROTOCOL://HOST", protocol);
-    for (const struct na_transport *const *transport = transports; *transport; transport++)
+    for (const struct na_transport *const *transport = na_transports(); *transport; transport++)
         if (transport_has_name(*transport, protocol, name_length))
             return (*transport)->domain_open(*transport, &info, domain, err);
     return unknown_protocol(protocol, name_length, err);

@@ -1,0 +1,186 @@
+/*
+ * ofi: the transport over libfabric, for fabrics that have a provider there: `ofi+tcp://HOST:PORT`, `ofi+verbs://…`,
+ * `ofi+cxi://…`. The library is in a plug-in (libfabric.h) that is loaded when such a protocol is opened.
+ *
+ * Endpoints. A domain is one reliable-datagram endpoint (FI_EP_RDM) with one completion queue; it has one context.
+ * Addresses are those of sockets where the provider has such, else the bytes of the provider's address in hexadecimal.
+ *
+ * Connections are ours; the endpoint knows none. Who connects chooses a random *token* and sends HELLO with it; the other
+ * side sends WELCOME, with a token of its own, to the address that the HELLO names; from then on every frame carries the
+ * receiver's token, and a frame without a known one is nobody's. An incoming connection is accepted with the first frame
+ * that carries its token: then its peer has the address that it names, because it received the WELCOME there.
+ *
+ * Frames are copied into buffers that the provider may read at its leisure, payloads included, and received into a few
+ * large buffers that it fills one frame after the other; payloads are copied from there into lent memory. Large frames the
+ * provider fetches by remote memory access of its own.
+ *
+ * Failure. The endpoint does not say that a peer is gone. Every TICK_MS each open connection on which nothing was heard
+ * sends a PING: nothing is expected in return (the peer may be busy or stopped for as long as it likes), but to a peer
+ * that is gone it fails, or cannot be handed over. What cannot be handed over, PING or HELLO, is tried again every
+ * RETRY_MS, and after KNOCK_MS, where the provider has sockets, we knock there (ofi_probe.c): a peer that refuses is gone,
+ * else an open one that could not be sent to for UNSENDABLE_MS is. Who closes in an orderly way says BYE.
+ *
+ * Threads. Sending takes the connection's send lock, then tx_lock; the table of tokens has a lock of its own. Completions
+ * and timers are handled by the progress loop.
+ */
+#ifndef DANGO_MERCURY_NA_OFI_OFI_H
+#define DANGO_MERCURY_NA_OFI_OFI_H
+
+#include "mercury/na/conn.h"
+#include "mercury/na/ofi/libfabric.h"
+
+#include <rdma/fi_cm.h>
+#include <rdma/fi_domain.h>
+#include <rdma/fi_endpoint.h>
+
+#include <uthash.h>
+
+#define OFI_MESSAGE_MAX   (32u << 10)
+#define OFI_LOAN_MAX      (512u << 10)
+#define OFI_RECV_BUFFERS  4
+#define OFI_RECV_SIZE     (4u << 20)
+#define OFI_TX_MAX        (32u << 20) /* bytes under way per domain */
+#define OFI_CONNECT_MS    10000       /* for the other side to answer a HELLO */
+#define OFI_TICK_MS       1000
+#define OFI_RETRY_MS      50 /* the same while a connection waits for the provider to take something */
+#define OFI_KNOCK_MS      100
+#define OFI_UNSENDABLE_MS 3000
+#define OFI_ADDRESS_MAX   64 /* bytes of a provider's address */
+
+enum ofi_kind { OFI_HELLO = 1, OFI_WELCOME, OFI_MESSAGE, OFI_PING, OFI_BYE };
+
+/* In front of everything; little endian. */
+struct ofi_frame {
+    uint64_t token; /* of the connection at the receiver; 0 in HELLO */
+    uint32_t kind;
+    uint32_t head_size;    /* bytes of the message, or of the hello */
+    uint32_t payload_size; /* bytes behind it */
+    uint32_t reserved;     /* 0 */
+};
+
+#define OFI_FRAME_MAX (sizeof(struct ofi_frame) + OFI_MESSAGE_MAX + OFI_LOAN_MAX)
+
+/* HELLO and WELCOME. */
+struct ofi_hello {
+    struct na_hello base;
+    uint64_t token; /* of the connection at the sender, never 0 */
+    uint64_t epoch; /* random number of the sender's process: one that was restarted has another */
+};
+
+/* What the protocols differ in. */
+struct ofi_transport {
+    struct na_transport base;
+    const char *provider; /* libfabric's name */
+    const char *hardware; /* what is missing when there is none */
+    bool has_ip;          /* addresses are those of sockets */
+    bool listens;         /* and sockets of the provider's listen there */
+};
+
+struct ofi_conn;
+
+/* A frame on its way out. */
+struct ofi_tx {
+    struct fi_context2 context; /* the provider's; first */
+    struct list_node link;      /* in a free list, or among those under way */
+    struct ofi_conn *conn;      /* with a reference */
+    struct fid_mr *mr;
+    size_t capacity, size;
+    char bytes[];
+};
+
+struct ofi_recv {
+    struct fi_context2 context; /* first */
+    struct fid_mr *mr;
+    char *bytes;
+};
+
+struct ofi_context;
+
+struct ofi_domain {
+    struct na_domain base;
+    const struct dango_libfabric *library;
+    struct fi_info *info;
+    struct fid_fabric *fabric;
+    struct fid_domain *domain;
+    struct fid_av *av;
+    struct fid_cq *cq;
+    struct fid_ep *endpoint;
+    int cq_fd;
+    uint64_t epoch;
+    struct ofi_context *context; /* NULL: none */
+    struct ofi_recv recvs[OFI_RECV_BUFFERS];
+
+    pthread_mutex_t tx_lock;     /* guards the rest */
+    struct list_node tx_free[2]; /* small and large ones */
+    struct list_node tx_used;
+    size_t tx_bytes; /* under way */
+};
+
+struct ofi_context {
+    struct na_context base;
+    int timer_fd;
+    _Atomic int64_t tick_ns;     /* when the timer rings next; 0: it does not. Written under conns_lock */
+    int64_t looked_ns;           /* progress loop: when connections were looked after */
+    unsigned unposted;           /* progress loop: mask of receive buffers that the provider has not */
+    bool lonely;                 /* progress loop: closing, nothing new is let in */
+    unsigned half_open;          /* progress loop: incoming and not accepted */
+    pthread_mutex_t tokens_lock; /* guards the table */
+    struct ofi_conn *tokens;
+};
+
+enum ofi_stage { OFI_STAGE_GREETING, OFI_STAGE_PROVING, OFI_STAGE_OPEN };
+
+struct ofi_conn {
+    struct na_conn base;
+    UT_hash_handle hh; /* by token */
+    uint64_t token, peer_token, epoch;
+    fi_addr_t peer;
+    _Atomic unsigned in_flight;
+
+    /* progress loop */
+    enum ofi_stage stage;  /* GREETING: HELLO sent or to be sent; PROVING: incoming, WELCOME sent */
+    int greeting_ms;       /* pause before it is tried again; doubles up to RETRY_MS */
+    bool greeting_due;     /* HELLO or WELCOME could not be handed over yet */
+    bool heard;            /* since the last tick */
+    int64_t unsendable_ns; /* since when HELLO or PING cannot be handed over; 0: they can */
+    int probe_fd;          /* a connection attempt to its listener; -1: none */
+    int64_t deadline_ns;   /* until it is open */
+};
+
+/* ---- ofi.c ---- */
+/* The transports that this folder implements, NULL-terminated. */
+const struct na_transport *const *na_ofi_transports(void);
+/* The provider's address for the canonical text of one; false if it is malformed. */
+bool ofi_address_parse(const struct na_domain *domain, const char *host, void *address, size_t *size);
+
+/* ---- ofi_conn.c ---- */
+hg_return_t ofi_connect(struct na_context *base, const char *host, uint8_t target_id, void *user,
+                        struct na_conn **conn);
+/* A frame has arrived. */
+void ofi_arrived(struct ofi_context *context, const void *bytes, size_t size);
+/* Time has passed: hellos that wait, deadlines, pings. */
+void ofi_tick(struct ofi_context *context);
+void ofi_conn_shutdown(struct na_conn *base);
+void ofi_conn_free(struct na_conn *base);
+
+/* ---- ofi_probe.c: progress loop ---- */
+/* Knocks at the peer, or looks what came of it; to be called again and again. True: nobody is there. */
+bool ofi_probe_refused(struct ofi_conn *conn);
+void ofi_probe_end(struct ofi_conn *conn);
+
+/* ---- ofi_send.c ---- */
+hg_return_t ofi_conn_write(struct na_conn *base, const struct iovec *pieces, int count, struct na_loan *loan);
+/* Sends one frame; HG_AGAIN if the provider does not take it now. */
+hg_return_t ofi_send(struct ofi_conn *conn, enum ofi_kind kind, const struct iovec *pieces, int count,
+                     const struct na_loan *loan);
+/* A frame is out, or not. */
+void ofi_sent(struct ofi_domain *domain, struct ofi_tx *tx);
+void ofi_tx_init(struct ofi_domain *domain);
+/* The endpoint is closed. */
+void ofi_tx_fini(struct ofi_domain *domain);
+/* Lets the progress loop come back in `ms`. Any thread. */
+void ofi_wake_in(struct ofi_context *context, int ms);
+/* The code for a negative return value of libfabric. */
+hg_return_t ofi_code(ssize_t ret);
+
+#endif
