@@ -296,14 +296,22 @@ hg_return_t hgi_placed(void *arg, struct na_conn *conn, struct na_loan *loan);
 
 /* ---- loans (hg_loan.c) ---- */
 
+/* What became of a loan that is being recalled: a write of a peer that was cut off, if `conn` is set. */
+struct hgi_recall {
+    struct na_conn *conn; /* with a reference */
+    struct hgi_header header;
+    uint64_t position;
+};
+
 /* Memory in use by the transport, between the memory's owner and a connection. */
 struct hgi_loan {
     struct na_loan base;
     struct list_node link; /* in the owner's list */
     hg_class_t *hg_class;
-    struct na_conn *conn;     /* which has it; kept alive by having it */
-    struct hgi_header header; /* incoming: of the message in front */
-    uint64_t position;        /* incoming write: within the transfer */
+    struct na_conn *conn;      /* which has it; kept alive by having it */
+    struct hgi_header header;  /* incoming: of the message in front; kind 0: outgoing */
+    uint64_t position;         /* incoming write: within the transfer */
+    struct hgi_recall *recall; /* to be filled in when it comes back; NULL: nobody recalls it */
     struct iovec pieces[];
 };
 
@@ -314,7 +322,7 @@ hg_return_t hgi_loan_serve(hg_class_t *hg_class, uint64_t key, uint8_t right, co
 struct hgi_loan *hgi_loan_own(struct hgi_op *op, uint64_t position, uint64_t size);
 /* Takes it out of its owner's list, and frees it. */
 void hgi_loan_return(struct hgi_loan *loan);
-/* Returns when nothing of the owner is lent any more. No lock may be held. */
+/* Returns when nothing of the owner is lent any more; peers whose writes that has cut off are told. No lock may be held. */
 void hgi_loans_recall(hg_class_t *hg_class, struct list_node *owner);
 
 /* ---- handles (hg_handle.c, hg_forward.c, hg_respond.c) ---- */
@@ -449,6 +457,8 @@ hg_return_t hgi_copy_place(hg_context_t *context, struct na_conn *conn, const st
 hg_return_t hgi_copy_placed(hg_context_t *context, struct na_conn *conn, struct na_loan *loan);
 /* Completes every transfer that waits for `conn` (NULL: all of the context). */
 void hgi_copies_fail(hg_context_t *context, struct na_conn *conn, hg_return_t ret);
+/* Tells a peer that its write, which was begun, has come to nothing. */
+void hgi_copy_refuse(struct na_conn *conn, const struct hgi_header *request, uint64_t position);
 /* Cancels one. */
 void hgi_copy_cancel(struct hgi_op *op);
 /* Messages of transfers. An error closes the connection. */

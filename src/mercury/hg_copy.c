@@ -190,6 +190,12 @@ static hg_return_t answer(struct na_conn *conn, const struct hgi_header *request
     return sent == HG_AGAIN ? HG_PROTOCOL_ERROR : HG_SUCCESS;
 }
 
+void hgi_copy_refuse(struct na_conn *conn, const struct hgi_header *request, uint64_t position)
+{
+    if (answer(conn, request, position, HG_NOENTRY, NULL, 0) != HG_SUCCESS)
+        na_conn_break(conn, HG_PROTOCOL_ERROR);
+}
+
 /* A read from where the memory lies. */
 static hg_return_t serve_lent(hg_context_t *context, struct na_conn *conn, const struct hgi_header *header,
                               const struct hgi_range *range)

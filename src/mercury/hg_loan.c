@@ -4,7 +4,8 @@
  * A loan is in the list of its owner (struct hg_bulk or struct hgi_op) from before the transport gets it until it comes
  * back. The owner must not give up the memory before the list is empty: when a bulk handle is freed, or a transfer ends
  * early (cancelled, connection lost), the loans are recalled, and the transport goes on with a copy or throws away what
- * arrives. A slow or malicious peer can thus never make us touch memory that the user has taken back.
+ * arrives. A slow or malicious peer can thus never make us touch memory that the user has taken back. A peer whose write is
+ * cut off in this way gets an answer that says so, as it waits for one; it is sent by whoever recalls.
  *
  * The lists are guarded by class->bulks_lock. `release` is called with a connection's locks held, hence these come before
  * bulks_lock, and nothing here uses a connection under bulks_lock.
@@ -15,10 +16,21 @@
 #include <sched.h>
 #include <stdlib.h>
 
+/* The bytes did not go all the way, or were outgoing. */
 static void release(struct na_loan *base, hg_return_t ret)
 {
+    struct hgi_loan *loan = container_of(base, struct hgi_loan, base);
+    pthread_mutex_t *lock = &loan->hg_class->bulks_lock;
+
     (void)ret; /* whoever waits hears of it by the connection */
-    hgi_loan_return(container_of(base, struct hgi_loan, base));
+    pthread_mutex_lock(lock);
+    if (loan->recall && loan->header.kind == HGI_WRITE) {
+        *loan->recall = (struct hgi_recall){.conn = loan->conn, .header = loan->header, .position = loan->position};
+        na_conn_ref(loan->conn);
+    }
+    list_remove(&loan->link);
+    pthread_mutex_unlock(lock);
+    free(loan);
 }
 
 /* Segments that a range touches. */
@@ -58,6 +70,8 @@ static struct hgi_loan *lend(struct hg_bulk *bulk, uint64_t offset, uint64_t siz
                                   .release = release};
     loan->hg_class = bulk->hg_class;
     loan->conn = conn;
+    loan->header.kind = 0;
+    loan->recall = NULL;
     for (uint32_t i = 0; size > 0; i++) {
         const struct na_segment *segment = &bulk->segments[i];
         if (offset >= segment->size) {
@@ -114,19 +128,34 @@ void hgi_loan_return(struct hgi_loan *loan)
     free(loan);
 }
 
+/* The one that was recalled before has cut off a peer's write. */
+static void tell_peer(const struct hgi_recall *before)
+{
+    if (!before->conn)
+        return;
+    hgi_copy_refuse(before->conn, &before->header, before->position);
+    na_conn_release(before->conn);
+}
+
 void hgi_loans_recall(hg_class_t *hg_class, struct list_node *owner)
 {
+    struct hgi_recall recall = {0};
+
     for (;;) {
         struct na_conn *conn = NULL;
         uint64_t number = 0;
         pthread_mutex_lock(&hg_class->bulks_lock);
+        const struct hgi_recall before = recall;
+        recall.conn = NULL;
         if (!list_empty(owner)) {
-            const struct hgi_loan *loan = container_of(owner->next, struct hgi_loan, link);
+            struct hgi_loan *loan = container_of(owner->next, struct hgi_loan, link);
+            loan->recall = &recall;
             number = loan->base.number;
             conn = loan->conn;
             na_conn_ref(conn); /* it has the loan, so it is still there */
         }
         pthread_mutex_unlock(&hg_class->bulks_lock);
+        tell_peer(&before);
         if (!conn)
             return;
         na_conn_recall(conn, number);

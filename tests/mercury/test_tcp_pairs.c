@@ -11,7 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SIZE (2u << 20) /* of memory; several payloads */
+#define SIZE  (2u << 20) /* of memory; several payloads */
+#define READS 600        /* of a payload each: more than a backlog may hold of copies */
 
 static struct side a, b;
 
@@ -202,7 +203,37 @@ static void test_freed_while_read(void **state)
     close(sock);
 }
 
-/* A peer starts to write to memory, and stops in the middle; the owner frees it. */
+/* A peer asks for the same memory again and again, and reads nothing: when the memory is freed it is not copied as often. */
+static void test_freed_while_read_without_end(void **state)
+{
+    void *memory = map_memory();
+    hg_bulk_t bulk = register_memory(&a, memory, HG_BULK_READ_ONLY);
+    char descriptor[256];
+    static char data[1u << 20];
+    struct hgi_range range = {.size = TCP_LOAN_MAX};
+    int sock = open_from_here(&a);
+    size_t total = 0;
+
+    (void)state;
+    assert_int_equal(HG_Bulk_serialize(descriptor, sizeof descriptor, 0, bulk), HG_SUCCESS);
+    for (uint64_t i = 0; i < READS; i++) {
+        attacker_send_message(sock, (struct hgi_header){.kind = HGI_READ, .id = bulk->key, .cookie = i + 1}, &range,
+                              sizeof range, 0);
+        turn(&a);
+    }
+    TURN_UNTIL(a.context->na->attention > 0);
+    for (int i = 0; i < 100; i++) /* the rest of them */
+        turn(&a);
+    HG_Bulk_free(bulk);
+    munmap(memory, SIZE);
+    TURN_UNTIL(a.context->na->conn_count == 0);
+    for (ssize_t size; (size = recv(sock, data, sizeof data, 0)) > 0; total += (size_t)size)
+        ;
+    assert_true(total < NA_BACKLOG_MAX);
+    close(sock);
+}
+
+/* A peer starts to write to memory, and stops in the middle; the owner frees it. The peer hears of it. */
 static void test_freed_while_written(void **state)
 {
     void *memory = map_memory();
@@ -220,6 +251,12 @@ static void test_freed_while_written(void **state)
     TURN_UNTIL(!list_empty(&bulk->loans));
     HG_Bulk_free(bulk);
     munmap(memory, SIZE);
+    struct hgi_header header;
+    uint32_t payload_size;
+    TURN_UNTIL(readable(sock));
+    assert_true(attacker_read_message(sock, &header, &payload_size));
+    assert_int_equal(header.kind, HGI_WRITE_DONE);
+    assert_int_equal(header.ret, HG_NOENTRY);
     for (size_t sent = sizeof data; sent < TCP_LOAN_MAX; sent += sizeof data) {
         attacker_send(sock, data, sizeof data);
         turn(&a);
@@ -227,8 +264,6 @@ static void test_freed_while_written(void **state)
     /* The stream is in step. */
     attacker_send_message(sock, (struct hgi_header){.kind = HGI_REQUEST, .cookie = 1, .id = a.rpcs.null}, NULL, 0, 0);
     TURN_UNTIL(readable(sock));
-    struct hgi_header header;
-    uint32_t payload_size;
     assert_true(attacker_read_message(sock, &header, &payload_size));
     assert_int_equal(header.kind, HGI_RESPONSE);
     close(sock);
@@ -291,6 +326,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_both_directions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_freed_while_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_freed_while_read_without_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_freed_while_written, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancelled, setup, teardown),
     };

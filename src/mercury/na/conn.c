@@ -220,6 +220,21 @@ struct na_loan *na_loan_copy(const struct na_loan *loan, size_t offset)
     return &copied->loan;
 }
 
+/* Takes the place of a loan in the backlog, whose limit holds for copies, too: a peer that asks for the same memory again
+ * and again, and reads nothing, must not make us copy it as often. NULL: no memory. */
+static struct na_loan *copy_queued(struct na_conn *conn, struct na_queued *queued)
+{
+    struct na_loan *loan = queued->loan, *copy = NULL;
+
+    if (loan->size <= NA_BACKLOG_MAX - conn->backlog_bytes)
+        copy = na_loan_copy(loan, 0);
+    if (copy) {
+        queued->cost += loan->size;
+        conn->backlog_bytes += loan->size;
+    }
+    return copy;
+}
+
 /* Replaces a loan in the backlog by a copy. HG_NOENTRY: it is not there. Send lock held. */
 static hg_return_t backlog_recall(struct na_conn *conn, uint64_t loan_number)
 {
@@ -227,7 +242,7 @@ static hg_return_t backlog_recall(struct na_conn *conn, uint64_t loan_number)
         struct na_loan *loan = queued->loan;
         if (!loan || loan->number != loan_number)
             continue;
-        queued->loan = na_loan_copy(loan, 0);
+        queued->loan = copy_queued(conn, queued);
         loan->release(loan, HG_CANCELED);
         return queued->loan ? HG_SUCCESS : HG_NOMEM;
     }
@@ -299,6 +314,11 @@ bool na_context_attend(struct na_context *context)
         }
         if (count == ATTEND_BATCH)
             break;
+    }
+    /* Peers that read nothing must not keep the others from being looked at. */
+    for (size_t i = 0; count == ATTEND_BATCH && i < count; i++) {
+        list_remove(&batch[i]->link);
+        list_append(&context->conns, &batch[i]->link);
     }
     pthread_mutex_unlock(&context->conns_lock);
     for (size_t i = 0; i < count; i++) {

@@ -13,7 +13,7 @@
 /* How often, and how long an answer may take: a server that hangs is noticed within the sum. */
 #define RENEW_MS        4000
 #define RENEW_ANSWER_MS 5000
-_Static_assert(2 * RENEW_MS + RENEW_ANSWER_MS < MOFKA_LEASE_MS, "a lease outlives a renewal that failed");
+_Static_assert(2 * RENEW_MS + (int)RENEW_ANSWER_MS < MOFKA_LEASE_MS, "a lease outlives a renewal that failed");
 /* Closing is a courtesy: a server that does not listen finds out by itself. */
 #define CLOSE_MS 5000.0
 /* … and one that did not answer for one partition is not waited for as long for each of the others. */
