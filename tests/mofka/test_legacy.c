@@ -255,23 +255,45 @@ static void wrong_providers_are_refused(void **state)
     f->partition = good;
 }
 
+/* Puts documents into the collection of descriptors. */
+static void put_descriptors(struct fixture *f, yk_id_t first, yk_id_t end, const char *document, size_t size)
+{
+    yk_client_t client;
+    yk_database_handle_t database;
+    hg_addr_t self;
+    margo_addr_self(f->mid, &self);
+    assert_int_equal(yk_client_init(f->mid, &client), YOKAN_SUCCESS);
+    assert_int_equal(yk_database_handle_create(client, self, METADATA_ID, true, &database), YOKAN_SUCCESS);
+    for (yk_id_t id = first; id < end; id++)
+        assert_int_equal(yk_doc_update(database, "t--09000000-0000-0000-0000-000000000000--dd", YOKAN_MODE_UPDATE_NEW,
+                                       id, document, size),
+                         YOKAN_SUCCESS);
+    yk_database_handle_release(database);
+    yk_client_finalize(client);
+    margo_addr_free(f->mid, self);
+}
+
+/* Descriptors of a batch whose metadata were not stored any more are not those of the events that get its ids. */
+static void interrupted_batches_leave_no_data_to_others(void **state)
+{
+    struct fixture *f = *state;
+    const unsigned tags[] = {1, 2};
+    char document[32] = {8}; /* eight bytes of some region */
+    assert_string_equal(append(f, 300, 0, 1), "");
+    put_descriptors(f, 301, 601, document, sizeof document);
+    dango_mofka_partition_destroy(f->partition);
+    open_partition(f);
+    f->stream.next_sequence = 1;
+    assert_string_equal(append(f, 300, 0, 2), "");
+    expect_all(f, tags, 2, 300);
+}
+
 /* A document that does not say where data are. */
 static void a_damaged_descriptor_is_reported(void **state)
 {
     struct fixture *f = *state;
-    yk_client_t client;
-    yk_database_handle_t database;
-    hg_addr_t self;
     append(f, 3, 8, 2);
-    margo_addr_self(f->mid, &self);
-    assert_int_equal(yk_client_init(f->mid, &client), YOKAN_SUCCESS);
-    assert_int_equal(yk_database_handle_create(client, self, METADATA_ID, true, &database), YOKAN_SUCCESS);
-    assert_int_equal(
-        yk_doc_update(database, "t--09000000-0000-0000-0000-000000000000--dd", YOKAN_MODE_DEFAULT, 2, "junk", 4),
-        YOKAN_SUCCESS);
-    yk_database_handle_release(database);
-    yk_client_finalize(client);
-    margo_addr_free(f->mid, self);
+    put_descriptors(f, 2, 3, "junk", 4);
     struct mofka_reader reader;
     struct mofka_place place;
     struct dango_error err;
@@ -293,6 +315,7 @@ int main(void)
         TEST(a_target_that_fails_fails_the_batch_only),
         TEST(a_database_that_is_gone_makes_it_read_only),
         TEST(wrong_providers_are_refused),
+        TEST(interrupted_batches_leave_no_data_to_others),
         TEST(a_damaged_descriptor_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,8 @@
 /* What is read at a time at most, unless one event is larger: as many events as the original hands on at a time. */
 #define READ_EVENTS 32u
 #define READ_BYTES  (UINT64_C(4) << 20)
+/* Descriptors that are removed at a time. */
+#define ERASE_BATCH 256
 
 struct descriptor {
     uint64_t size, offset;
@@ -36,6 +38,7 @@ struct mofka_legacy_store {
     warabi_target_handle_t target;
     uint8_t uuid[16];
     char *metadata, *descriptors; /* names of the collections */
+    bool leftovers;               /* there may be descriptors of events that there are not */
     bool broken;
     struct dango_error failure;
 };
@@ -104,7 +107,7 @@ static int open_collections(struct mofka_legacy_store *store, const struct mofka
                             uint64_t *count, bool *complete, struct dango_error *err)
 {
     char uuid[UUID_STR_LEN];
-    yk_id_t last;
+    yk_id_t last, last_described;
     char mark;
     uuid_unparse_lower(settings->uuid, uuid);
     if (asprintf(&store->metadata, "%s--%s--md", settings->topic, uuid) < 0)
@@ -122,6 +125,10 @@ static int open_collections(struct mofka_legacy_store *store, const struct mofka
     if (ret != YOKAN_SUCCESS)
         return yokan_error(ret, store->metadata, err);
     *count = last;
+    ret = yk_collection_last_id(store->database, store->descriptors, YOKAN_MODE_DEFAULT, &last_described);
+    if (ret != YOKAN_SUCCESS)
+        return yokan_error(ret, store->descriptors, err);
+    store->leftovers = last_described > last;
     size_t size = sizeof mark;
     ret = yk_doc_load(store->database, store->metadata, YOKAN_MODE_DEFAULT, 0, &mark, &size);
     if (ret != YOKAN_SUCCESS)
@@ -243,6 +250,41 @@ static void break_store(struct mofka_legacy_store *store, const struct dango_err
     log_critical("mofka", "%s: %s; it is read-only until the server is restarted", store->metadata, err->text);
 }
 
+struct leftovers {
+    size_t count;
+    yk_id_t ids[ERASE_BATCH];
+};
+
+static yk_return_t take_leftover(void *arg, size_t index, yk_id_t id, const void *document, size_t size)
+{
+    struct leftovers *leftovers = arg;
+    (void)index;
+    (void)document;
+    if (size <= YOKAN_LAST_VALID_SIZE && leftovers->count < ERASE_BATCH)
+        leftovers->ids[leftovers->count++] = id;
+    return YOKAN_SUCCESS;
+}
+
+/* Descriptors are stored before metadata, so that a batch that failed, or was interrupted, leaves some: they must not pass
+ * for those of the events that get its ids, which may have no data and write no descriptors. */
+static int erase_leftovers(struct mofka_legacy_store *store, uint64_t first_id, struct dango_error *err)
+{
+    struct leftovers leftovers;
+    yk_return_t ret;
+    if (!store->leftovers)
+        return 0;
+    do {
+        leftovers.count = 0;
+        ret = yk_doc_iter(store->database, store->descriptors, YOKAN_MODE_INCLUSIVE, first_id + 1, NULL, 0, ERASE_BATCH,
+                          take_leftover, &leftovers, NULL);
+        if (ret == YOKAN_SUCCESS && leftovers.count > 0)
+            ret = yk_doc_erase_multi(store->database, store->descriptors, YOKAN_MODE_DEFAULT, leftovers.count,
+                                     leftovers.ids);
+    } while (ret == YOKAN_SUCCESS && leftovers.count > 0);
+    store->leftovers = ret != YOKAN_SUCCESS;
+    return ret == YOKAN_SUCCESS ? 0 : yokan_error(ret, store->descriptors, err);
+}
+
 static int put_documents(struct mofka_legacy_store *store, const struct documents *documents, struct dango_error *err)
 {
     yk_return_t ret = YOKAN_SUCCESS;
@@ -250,7 +292,7 @@ static int put_documents(struct mofka_legacy_store *store, const struct document
         ret = yk_doc_update_multi(store->database, store->descriptors, YOKAN_MODE_UPDATE_NEW, documents->described,
                                   documents->described_ids, documents->pointers, documents->described_sizes);
     if (ret != YOKAN_SUCCESS)
-        return yokan_error(ret, store->descriptors, err); /* the next batch writes over them */
+        return yokan_error(ret, store->descriptors, err);
     ret = yk_doc_update_multi(store->database, store->metadata, YOKAN_MODE_UPDATE_NEW, documents->count, documents->ids,
                               documents->metadata, documents->sizes);
     if (ret == YOKAN_SUCCESS)
@@ -283,6 +325,8 @@ int dango_mofka_legacy_append(struct mofka_legacy_store *store, const struct mof
     if (frame->flags & MOFKA_FRAME_END_OF_STREAM)
         return put_end(store, err);
     assert(frame->count > 0);
+    if (erase_leftovers(store, frame->first_id, err) != 0)
+        return err->code;
     if (frame->data_size > 0) {
         const char *data = (const char *)(frame + 1) + frame->records_size;
         warabi_err_t error = warabi_create_write(store->target, data, (size_t)frame->data_size, true, &region, NULL);
@@ -293,6 +337,7 @@ int dango_mofka_legacy_append(struct mofka_legacy_store *store, const struct mof
     if (code == 0) {
         add_events(&documents, frame, region);
         code = put_documents(store, &documents, err);
+        store->leftovers = code != 0 && documents.described > 0;
         documents_free(&documents);
     }
     if (code != 0 && frame->data_size > 0 && !store->broken)
@@ -339,7 +384,7 @@ static yk_return_t take_descriptor(void *arg, size_t index, yk_id_t id, const vo
     memcpy(descriptor, document, size);
     descriptor->size = le64toh(descriptor->size);
     descriptor->offset = le64toh(descriptor->offset);
-    return YOKAN_SUCCESS;
+    return descriptor->size <= MOFKA_CONTENT_MAX ? YOKAN_SUCCESS : YOKAN_ERR_CORRUPTION;
 }
 
 static int read_documents(struct mofka_legacy_store *store, uint64_t first_id, struct reading *reading,
