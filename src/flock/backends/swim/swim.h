@@ -70,8 +70,9 @@ enum flk_swim_message_type {
 #define SWIM_EVENTS_MAX 8 /* in messages other than whole states */
 #define SWIM_VALUES_MAX 4
 
-#define SWIM_KEY_BYTES_MAX   1024
-#define SWIM_VALUE_BYTES_MAX 65536
+#define SWIM_ADDRESS_BYTES_MAX 1024
+#define SWIM_KEY_BYTES_MAX     1024
+#define SWIM_VALUE_BYTES_MAX   65536
 
 typedef struct flk_swim_message {
     uint8_t type;

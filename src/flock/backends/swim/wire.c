@@ -8,10 +8,17 @@
 #include "flock/backends/swim/machine.h"
 
 #include <assert.h>
+#include <string.h>
 
 /* Least bytes of an item on the wire. */
 #define EVENT_BYTES_MIN 12
 #define VALUE_BYTES_MIN 18
+
+/* Addresses are kept, and go to everybody. */
+static bool is_address(const char *text)
+{
+    return text && strlen(text) <= SWIM_ADDRESS_BYTES_MAX;
+}
 
 static hg_return_t proc_event(hg_proc_t proc, struct flk_swim_event *event)
 {
@@ -52,7 +59,7 @@ static hg_return_t decode_lists(hg_proc_t proc, flk_swim_message_t *message, uin
     for (uint64_t i = 0; i < events && ret == HG_SUCCESS; i++) {
         struct flk_swim_event *event = &message->events[message->event_count++];
         ret = proc_event(proc, event);
-        if (ret == HG_SUCCESS && (!event->address || event->type >= SWIM_EVENT_TYPES))
+        if (ret == HG_SUCCESS && (!is_address(event->address) || event->type >= SWIM_EVENT_TYPES))
             ret = HG_PROTOCOL_ERROR;
     }
     for (uint64_t i = 0; i < values && ret == HG_SUCCESS; i++) {
@@ -104,8 +111,8 @@ static hg_return_t decode(hg_proc_t proc, flk_swim_message_t *message)
         ret = hg_proc_uint64_t(proc, &events);
     if (ret == HG_SUCCESS)
         ret = hg_proc_uint64_t(proc, &values);
-    if (ret == HG_SUCCESS &&
-        (!message->from || message->type >= SWIM_MESSAGE_TYPES || !counts_are_possible(proc, message, events, values)))
+    if (ret == HG_SUCCESS && (!is_address(message->from) || message->type >= SWIM_MESSAGE_TYPES ||
+                              !counts_are_possible(proc, message, events, values)))
         ret = HG_PROTOCOL_ERROR;
     return ret == HG_SUCCESS ? decode_lists(proc, message, events, values) : ret;
 }
