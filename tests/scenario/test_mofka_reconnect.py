@@ -161,3 +161,51 @@ def test_the_command_line_goes_on(servers, workdir, configuration):
     for text in (consumer.output(), (workdir / "produced.log").read_text()):
         assert text.count("lost: ") == 1 and text.count("back after ") == 1, text
     assert consumer.output().count('{"i":') == 2
+
+
+def test_the_command_line_says_it_once_for_all_partitions(servers, workdir, configuration):
+    service = servers.bedrock(configuration)
+    run(["diaspora-ctl", "topic", "create", "--name", "wide", "--topic.num_partitions", 3, "--topic.config.type", "default",
+         "--topic.config.partition.path", "mofka"], env=CONTROL)
+    run(["diaspora-ctl", "produce", "--topic", "wide"], stdin="1\n2\n3\n", env=CONTROL)
+    consumer = servers.start(["diaspora-ctl", "consume", "--topic", "wide", "--follow"], "consumer", CONTROL)
+    counted = servers.start(["diaspora-ctl", "consume", "--topic", "wide", "--count", "6"], "counted", CONTROL)
+    for process in (consumer, counted):
+        wait_until(lambda p=process: {"1", "2", "3"} <= set(p.output().split("\n")), f"{process.name} has read", START_S)
+    service.kill()
+    for process in (consumer, counted):
+        process.wait_for_output(r"lost: ")
+    servers.bedrock(configuration)
+    for process in (consumer, counted):
+        process.wait_for_output(r"back after ")
+    run(["diaspora-ctl", "produce", "--topic", "wide"], stdin="4\n5\n6\n", env=CONTROL)
+    assert counted.wait() == 0, counted.output()
+    wait_until(lambda: {"4", "5", "6"} <= set(consumer.output().split("\n")), "all has come", START_S)
+    consumer.stop()
+    for text in (consumer.output(), counted.output()):
+        assert text.count("lost: ") == 1 and text.count("back after ") == 1, text
+
+
+def test_the_command_line_gives_up_with_status_1(servers, workdir, configuration):
+    service = servers.bedrock(configuration)
+    create()
+    short = ["--driver.reconnect_timeout_ms", "1000"]
+    consumer = servers.start(["diaspora-ctl", "consume", "--topic", "stream", "--follow", *short], "consumer", CONTROL)
+    with open(workdir / "produced.log", "wb") as log:
+        producer = subprocess.Popen([program("diaspora-ctl"), "produce", "--topic", "stream", *short], cwd=workdir,
+                                    env={**os.environ, **CONTROL}, stdin=subprocess.PIPE, stderr=log)
+    try:
+        producer.stdin.write(b'{"i":1}\n')
+        producer.stdin.flush()
+        consumer.wait_for_output(r'{"i":1}')
+        service.kill()
+        producer.stdin.write(b'{"i":2}\n')
+        producer.stdin.close()
+        assert producer.wait(START_S) == 1 and consumer.wait(START_S) == 1
+    finally:
+        producer.kill()
+    sent = (workdir / "produced.log").read_text()
+    assert "go on after line 1" in sent, sent
+    for text in (consumer.output(), sent):
+        assert text.count("lost: ") == 1 and text.count("given up after ") == 1, text
+        assert "was not found again within 1 s" in text, text
