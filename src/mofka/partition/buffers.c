@@ -10,14 +10,17 @@
 #include <stdlib.h>
 
 #define NO_CLASS SIZE_MAX
-/* Buffers that a class keeps although nobody uses them, if it was not told to have more. */
-#define KEPT 8
+/* Buffers that a class keeps although nobody uses them, if it was not told to have more; and as many more as have together
+ * been used up to so many bytes: each page of a new one has to be made and cleared, which costs more than filling it. */
+#define KEPT       8
+#define KEPT_BYTES ((size_t)64 << 20)
 
 struct class
 {
     size_t size;
     size_t keep;
     size_t free_count;
+    size_t free_used; /* bytes of them that were ever used */
     struct mofka_buffer *free;
 };
 
@@ -123,6 +126,19 @@ void mofka_buffers_destroy(struct mofka_buffers *buffers)
     free(buffers);
 }
 
+static struct mofka_buffer *take_free(struct mofka_buffers *buffers, struct class *class)
+{
+    pthread_mutex_lock(&buffers->lock);
+    struct mofka_buffer *buffer = class->free;
+    if (buffer) {
+        class->free = buffer->next;
+        class->free_count--;
+        class->free_used -= buffer->used;
+    }
+    pthread_mutex_unlock(&buffers->lock);
+    return buffer;
+}
+
 struct mofka_buffer *mofka_buffers_get(struct mofka_buffers *buffers, size_t size, struct dango_error *err)
 {
     size_t i = 0;
@@ -130,15 +146,12 @@ struct mofka_buffer *mofka_buffers_get(struct mofka_buffers *buffers, size_t siz
         i++;
     if (i == buffers->class_count)
         return buffer_create(buffers, size, NO_CLASS, err);
-    struct class *class = &buffers->classes[i];
-    pthread_mutex_lock(&buffers->lock);
-    struct mofka_buffer *buffer = class->free;
-    if (buffer) {
-        class->free = buffer->next;
-        class->free_count--;
-    }
-    pthread_mutex_unlock(&buffers->lock);
-    return buffer ? buffer : buffer_create(buffers, class->size, i, err);
+    struct mofka_buffer *buffer = take_free(buffers, &buffers->classes[i]);
+    if (!buffer)
+        buffer = buffer_create(buffers, buffers->classes[i].size, i, err);
+    if (buffer && buffer->used < size)
+        buffer->used = size;
+    return buffer;
 }
 
 void mofka_buffers_put(struct mofka_buffers *buffers, struct mofka_buffer *buffer)
@@ -146,11 +159,12 @@ void mofka_buffers_put(struct mofka_buffers *buffers, struct mofka_buffer *buffe
     if (buffer->class_index != NO_CLASS) {
         struct class *class = &buffers->classes[buffer->class_index];
         pthread_mutex_lock(&buffers->lock);
-        bool keep = class->free_count < class->keep;
+        bool keep = class->free_count < class->keep || class->free_used + buffer->used <= KEPT_BYTES;
         if (keep) {
             buffer->next = class->free;
             class->free = buffer;
             class->free_count++;
+            class->free_used += buffer->used;
         }
         pthread_mutex_unlock(&buffers->lock);
         if (keep)

@@ -1,8 +1,9 @@
 /*
  * Buffers into which batches are received before they are written: registered memory, in classes of sizes.
  *
- * A request takes the smallest class that fits. A class grows when it is empty, and keeps a limited number of buffers that
- * nobody uses; what fits no class gets memory of its own for once. Untouched pages of a large buffer take no memory.
+ * A request takes the smallest class that fits. A class grows when it is empty, and keeps buffers that nobody uses: a
+ * limited number, and more as long as little of their memory was ever touched. What fits no class gets memory of its own
+ * for once. Untouched pages of a large buffer take no memory.
  *
  * Thread-safe; waits for nothing but a mutex and mmap.
  */
@@ -17,6 +18,7 @@ struct mofka_buffers;
 struct mofka_buffer {
     struct mofka_region region;
     size_t size;
+    size_t used;        /* most bytes ever asked for: what of it takes memory */
     size_t class_index; /* SIZE_MAX: of no class */
     struct mofka_buffer *next;
 };
