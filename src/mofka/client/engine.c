@@ -230,13 +230,11 @@ int mofka_call_start(const struct mofka_target *target, hg_handle_t handle, cons
     return ret == HG_SUCCESS ? 0 : mofka_call_error(target, ret, err);
 }
 
-int mofka_call_take(const struct mofka_target *target, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,
-                    double timeout_ms, mofka_take take, void *arg, struct dango_error *err)
+/* Calls by a handle and blocks. */
+static int call_by(const struct mofka_target *target, hg_handle_t handle, const diaspora_segment *parts, size_t count,
+                   double timeout_ms, mofka_take take, void *arg, struct dango_error *err)
 {
-    hg_handle_t handle;
-    int code = mofka_handle_create(target, rpc, &handle, err);
-    if (code != 0)
-        return code;
+    int code;
     struct mofka_message message = {.parts = parts, .part_count = count};
     hg_return_t ret = margo_provider_forward_timed(target->provider_id, handle, &message, timeout_ms);
     if (ret == HG_SUCCESS)
@@ -247,6 +245,17 @@ int mofka_call_take(const struct mofka_target *target, enum mofka_rpc rpc, const
     } else {
         code = mofka_call_error(target, ret, err);
     }
+    return code;
+}
+
+int mofka_call_take(const struct mofka_target *target, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,
+                    double timeout_ms, mofka_take take, void *arg, struct dango_error *err)
+{
+    hg_handle_t handle;
+    int code = mofka_handle_create(target, rpc, &handle, err);
+    if (code != 0)
+        return code;
+    code = call_by(target, handle, parts, count, timeout_ms, take, arg, err);
     margo_destroy(handle);
     return code;
 }
@@ -260,6 +269,13 @@ static int take_fixed(void *arg, const struct mofka_message *message, struct dan
 {
     const struct fixed_answer *answer = arg;
     return dango_mofka_decode_answer(message, answer->base, answer->size, err);
+}
+
+int mofka_call_by(const struct mofka_target *target, hg_handle_t handle, const diaspora_segment *parts, size_t count,
+                  void *answer, size_t answer_size, double timeout_ms, struct dango_error *err)
+{
+    struct fixed_answer fixed = {answer, answer_size};
+    return call_by(target, handle, parts, count, timeout_ms, take_fixed, &fixed, err);
 }
 
 int mofka_call_timed(const struct mofka_target *target, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,

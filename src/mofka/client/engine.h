@@ -74,6 +74,9 @@ int mofka_call(const struct mofka_target *target, enum mofka_rpc rpc, const dias
                void *answer, size_t answer_size, struct dango_error *err);
 int mofka_call_timed(const struct mofka_target *target, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,
                      void *answer, size_t answer_size, double timeout_ms, struct dango_error *err);
+/* The same by a handle of the caller's, who may cancel it from elsewhere. */
+int mofka_call_by(const struct mofka_target *target, hg_handle_t handle, const diaspora_segment *parts, size_t count,
+                  void *answer, size_t answer_size, double timeout_ms, struct dango_error *err);
 /* The same for answers with more than a fixed structure: `take` looks at the whole message; its code is that of the call. */
 typedef int (*mofka_take)(void *arg, const struct mofka_message *message, struct dango_error *err);
 int mofka_call_take(const struct mofka_target *target, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,

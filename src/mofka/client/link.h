@@ -92,11 +92,12 @@ struct mofka_link {
     struct list_node ordered, loose; /* calls submitted and not completed */
     size_t under_way;
     bool delivering, leased, closing;
-    bool served;     /* something was answered in this session */
-    int64_t up_ns;   /* when it began */
-    int64_t lost_ns; /* when the search began that may still go on; 0: never yet */
-    double pause_ms; /* before the next try */
-    bool reported;   /* that it is lost */
+    hg_handle_t asking; /* mofka_link_ask waits for its answer; NULL: no */
+    bool served;        /* something was answered in this session */
+    int64_t up_ns;      /* when it began */
+    int64_t lost_ns;    /* when the search began that may still go on; 0: never yet */
+    double pause_ms;    /* before the next try */
+    bool reported;      /* that it is lost */
     struct dango_error cause, dismissal;
     atomic_size_t references; /* the user's, one per call submitted, one per callback or ULT to come */
     ABT_eventual unused;      /* set when there is none left */
@@ -107,6 +108,10 @@ int mofka_link_open(struct mofka_link *link, struct mofka_topic *topic, size_t p
                     const struct mofka_link_ops *ops, struct dango_error *err);
 /* Ends the session and completes all calls, with DANGO_ERR_CANCELED if need be. Blocks. */
 void mofka_link_close(struct mofka_link *link);
+
+/* For `open`: asks the partition for a session, and blocks; closing the link ends it with DANGO_ERR_CANCELED. */
+int mofka_link_ask(struct mofka_link *link, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,
+                   void *answer, size_t answer_size, double timeout_ms, struct dango_error *err);
 
 void mofka_call_init(struct mofka_call *call, struct mofka_link *link, const struct mofka_call_ops *ops);
 void mofka_call_fini(struct mofka_call *call);

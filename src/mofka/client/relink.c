@@ -28,6 +28,27 @@ static bool is_passing(int code)
            code == DANGO_ERR_NO_MEMORY;
 }
 
+int mofka_link_ask(struct mofka_link *link, enum mofka_rpc rpc, const diaspora_segment *parts, size_t count,
+                   void *answer, size_t answer_size, double timeout_ms, struct dango_error *err)
+{
+    hg_handle_t handle;
+    int code = mofka_handle_create(&link->target, rpc, &handle, err);
+    if (code != 0)
+        return code;
+    pthread_mutex_lock(&link->lock);
+    bool closing = link->closing;
+    if (!closing)
+        link->asking = handle;
+    pthread_mutex_unlock(&link->lock);
+    code = closing ? dango_error_set(err, DANGO_ERR_CANCELED, "canceled: closed")
+                   : mofka_call_by(&link->target, handle, parts, count, answer, answer_size, timeout_ms, err);
+    pthread_mutex_lock(&link->lock);
+    link->asking = HG_HANDLE_NULL;
+    pthread_mutex_unlock(&link->lock);
+    margo_destroy(handle);
+    return code;
+}
+
 static int open_session(struct mofka_link *link, struct dango_error *err)
 {
     int code = link->ops->open(link, err);
@@ -232,6 +253,8 @@ void mofka_link_close(struct mofka_link *link)
     struct dango_error err;
     pthread_mutex_lock(&link->lock);
     link->closing = true;
+    if (link->asking != HG_HANDLE_NULL)
+        HG_Cancel(link->asking);
     bool up = link->state == MOFKA_LINK_UP;
     pthread_mutex_unlock(&link->lock);
     if (up && mofka_link_end_lease(link, true, &err) != 0) {

@@ -18,8 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How long the result of a search holds for others. */
-#define FRESH_NS (100 * DANGO_NS_PER_MS)
+/* How long the result of a search holds for others: longer if servers hang, which each of them would wait for in turn. */
+#define FRESH_NS      (100 * DANGO_NS_PER_MS)
+#define FRESH_HUNG_NS (1000 * DANGO_NS_PER_MS)
 /* How long a server may take to answer. */
 #define ASK_MS 2000.0
 
@@ -139,7 +140,8 @@ static int search_servers(struct mofka_driver *driver, struct bedrock_client *cl
 int mofka_find_master(struct mofka_driver *driver, struct bedrock_client *client, bool tell, struct dango_error *err)
 {
     ABT_mutex_lock(driver->search_lock);
-    if (driver->searched_ns == 0 || dango_clock_ns() - driver->searched_ns > FRESH_NS) {
+    int64_t fresh_ns = driver->search_result.code == DANGO_ERR_TIMEOUT ? FRESH_HUNG_NS : FRESH_NS;
+    if (driver->searched_ns == 0 || dango_clock_ns() - driver->searched_ns > fresh_ns) {
         struct dango_error found = {0};
         search_servers(driver, client, tell, &found);
         driver->search_result = found;

@@ -349,7 +349,7 @@ static int attach(struct mofka_link *link, struct dango_error *err)
     describe_producer(sink, &request);
     request.head.extra = (uint32_t)length;
     diaspora_segment parts[] = {{&request, sizeof request}, {sink->name, length}};
-    int code = mofka_call_timed(&link->target, MOFKA_RPC_ATTACH, parts, 2, &answer, sizeof answer, ATTACH_MS, err);
+    int code = mofka_link_ask(link, MOFKA_RPC_ATTACH, parts, 2, &answer, sizeof answer, ATTACH_MS, err);
     if (code == 0) {
         link->token = answer.token;
         take_stock(sink, answer.stored_end);

@@ -238,8 +238,7 @@ static int subscribe(struct mofka_link *link, struct dango_error *err)
     request.head.flags = (uint16_t)(source->opened ? DIASPORA_START_ID : source->start);
     request.head.extra = (uint32_t)length;
     diaspora_segment parts[] = {{&request, sizeof request}, {source->name, length}};
-    int code =
-        mofka_call_timed(&link->target, MOFKA_RPC_SUBSCRIBE, parts, 2, &answer, sizeof answer, SUBSCRIBE_MS, err);
+    int code = mofka_link_ask(link, MOFKA_RPC_SUBSCRIBE, parts, 2, &answer, sizeof answer, SUBSCRIBE_MS, err);
     if (code != 0)
         return code;
     link->token = answer.token;
