@@ -101,7 +101,7 @@ struct diaspora_producer {
     size_t batch_size; /* events, or DSP_ADAPTIVE */
     size_t waiting_max;
     size_t window;
-    bool targeted; /* the lanes are those of option "targets", in its order */
+    bool targeted;  /* the lanes are those of option "targets", in its order */
     bool ack_early; /* batches may be done and not stored: flush asks */
     size_t lane_count;
     struct dsp_lane lanes[];
