@@ -122,3 +122,58 @@ def test_what_was_interrupted_goes_on(service, workdir):
     delete()
     assert providers(service) == [] and directories(workdir) == []
     create()
+
+
+def test_what_a_crash_has_interrupted_goes_on(servers, workdir):
+    """One partition is removed; of the other the provider has gone with its server, and the directory is there still."""
+    server = servers.bedrock(persistent())
+    create()
+    uuid = providers(server)[1]["config"]["uuid"]
+    obstacle = workdir / "files" / f"t-{uuid}.deleted" / "obstacle"
+    obstacle.mkdir(parents=True)
+    assert delete(check=False).returncode == 1
+    server.kill()
+    server = servers.bedrock(persistent())
+    assert topics() == [] and providers(server) == []
+    assert directories(workdir) == [f"t-{uuid}", f"t-{uuid}.deleted"]
+    stopped = delete(check=False)
+    assert stopped.returncode == 1 and f"t-{uuid}.deleted: cannot remove" in stopped.stderr
+    obstacle.rmdir()
+    (obstacle.parent / "chunk-000000.log").write_text("what was left")
+    assert "stay" not in delete().stderr
+    assert directories(workdir) == []
+    create()
+
+
+def test_a_partition_that_is_not_served_is_removed(servers, workdir):
+    server = servers.bedrock(persistent())
+    create()
+    server.kill()
+    uuid = directories(workdir)[0][2:]
+    (workdir / "files" / f"t-{uuid}" / "partition.json").write_text("damaged")
+    server = servers.bedrock(persistent())
+    assert len(providers(server)) == 1
+    assert "stay" not in delete().stderr
+    assert topics() == [] and providers(server) == [] and directories(workdir) == []
+
+
+def test_litter_is_swept(servers, workdir):
+    """By a server that starts, and by a creation beside it; and nothing else is."""
+    def drop_litter():
+        litter = workdir / "files" / "gone-01234567-89ab-cdef-0123-456789abcdef.deleted"
+        litter.mkdir(parents=True)
+        (litter / "chunk-000000.log").write_text("what was left")
+
+    kept = ["01234567-89ab-cdef-0123-456789abcdef.deleted", "mine.deleted"]
+    for name in kept:
+        (workdir / "files" / name).mkdir(parents=True)
+    drop_litter()
+    server = servers.bedrock(persistent())
+    create(partitions=1)
+    uuid = providers(server)[0]["config"]["uuid"]
+    assert directories(workdir) == [kept[0], kept[1], f"t-{uuid}"]
+    server.kill()
+    drop_litter()
+    server = servers.bedrock(persistent())
+    assert directories(workdir) == [kept[0], kept[1], f"t-{uuid}"]
+    assert "removed what an interrupted deletion had left" in server.output()

@@ -6,8 +6,9 @@
  *     each partition        shuts out its users, removes its files; its provider is removed
  *     drop                  the list of partitions
  *
- * Whatever is interrupted, doing it again goes on: the list of partitions stays until the end. A partition whose server is
- * away, or that its server does not serve, cannot remove its files: it is told where they are, and they stay.
+ * Whatever is interrupted, doing it again goes on: the list of partitions stays until the end. Of a partition that is not
+ * served, its server is asked to remove the directory. If that is away, too, the user is told where the files are, and they
+ * stay.
  */
 #include "mofka/client/driver.h"
 
@@ -98,6 +99,34 @@ static int remove_provider(const struct deletion *deletion, struct json_object *
     return code;
 }
 
+/* Whether a partition cannot be asked, rather than it has refused. */
+static bool is_unserved(int code)
+{
+    return mofka_is_absence(code) || code == DANGO_ERR_CORRUPT;
+}
+
+/* The partition is not served, which is the error in err: asks the server that keeps it, wherever that is now, to remove its
+ * directory. err stays as it is when there is nobody to ask. */
+static int remove_directory(const struct deletion *deletion, struct json_object *partition, struct dango_error *err)
+{
+    struct json_object *config = dango_json_get(dango_json_get(partition, "provider"), "config"), *list;
+    const char *server = dango_json_get_string(partition, "server");
+    const char *uuid = dango_json_get_string(partition, "uuid");
+    const char *path = dango_json_get_string(dango_json_get(config, "partition"), "path");
+    struct dango_error problem;
+    char *address = NULL;
+    if (deletion->keep_data || !server || !uuid || !path ||
+        dango_mofka_registry_find_server(deletion->driver->registry, server, &address, &problem) != 0 || !address)
+        return err->code;
+    const mofka_directories_in_t question = {deletion->topic, path, uuid};
+    int code = mofka_ask_directories(deletion->driver, address, &question, &list, &problem);
+    json_object_put(list);
+    free(address);
+    if (code != 0 && !is_unserved(code))
+        *err = problem;
+    return code == 0 ? 0 : err->code;
+}
+
 static int delete_partition(void *arg, const struct mofka_partition_record *record, struct dango_error *err)
 {
     struct deletion *deletion = arg;
@@ -114,7 +143,9 @@ static int delete_partition(void *arg, const struct mofka_partition_record *reco
     }
     if (code == 0 && type && strcmp(type, "legacy") == 0)
         tell_remains(deletion, record->json, "it keeps events in services of others");
-    if (mofka_is_absence(code) || code == DANGO_ERR_CORRUPT) {
+    if (is_unserved(code) && code != DANGO_ERR_TIMEOUT) /* a server that hangs is not asked twice */
+        code = remove_directory(deletion, record->json, err);
+    if (is_unserved(code)) {
         tell_remains(deletion, record->json, err->text);
         code = 0;
     }

@@ -7,6 +7,7 @@
  *     creation.c  the steps of a creation; claim.c: who may do them
  *     import.c    topics from the directories of their partitions
  *     delete.c    deletion of topics
+ *     directories.c  partitions that nobody serves
  *     admin.c     what operators do to partitions
  *     memory.c    buffers registered for the network
  *     sink.c      batches to a partition
@@ -26,6 +27,7 @@
 #include "mofka/client/engine.h"
 #include "mofka/client/lease.h"
 #include "mofka/registry/registry.h"
+#include "mofka/wire/directories.h"
 
 #include <bedrock/client.h>
 #include <pthread.h>
@@ -99,6 +101,10 @@ static inline bool mofka_is_absence(int code)
 
 /* delete.c */
 int mofka_topic_delete(void *driver, const char *name, bool force, bool keep_data, struct dango_error *err);
+
+/* directories.c: what one server answers (mofka/wire/directories.h), a new reference; NULL on failure. */
+int mofka_ask_directories(struct mofka_driver *driver, const char *address, const mofka_directories_in_t *question,
+                          struct json_object **list, struct dango_error *err);
 
 /* admin.c: see struct diaspora_driver_ops */
 void mofka_operator_request_init(struct mofka_operator_request *request, const uint8_t uuid[16]);

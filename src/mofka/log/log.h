@@ -118,6 +118,11 @@ int dango_mofka_log_trim(struct mofka_log *log, const struct mofka_log_retention
 /* Removes the directory with everything in it, under another name (<directory>.deleted) until it is empty. What is written
  * and read by those who are still at it goes nowhere. */
 int dango_mofka_log_erase(struct mofka_log *log, struct dango_error *err);
+/* The same for one that is not open, and for what an interrupted removal has left. DANGO_ERR_BUSY when a process has it
+ * open; 0 when it is not there. */
+int dango_mofka_log_remove(const char *directory, struct dango_error *err);
+/* Removes all that interrupted removals have left in `path`: directories <topic>-<uuid>.deleted. Problems are logged. */
+void dango_mofka_log_sweep_deleted(const char *path);
 /* How many chunks there are. */
 size_t dango_mofka_log_num_chunks(struct mofka_log *log);
 /* Where the first sealed chunk ends: the id that everybody must have passed before anything can go; 0 without one. */

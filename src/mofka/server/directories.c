@@ -5,6 +5,7 @@
 
 #include "mofka/log/inspect.h"
 #include "mofka/log/log.h"
+#include "mofka/partition/types.h"
 #include "mofka/wire/directories.h"
 #include "util/json.h"
 #include "util/log.h"
@@ -140,14 +141,38 @@ int mofka_directories_check(const char *topic, const char *path, const uint8_t u
         with_events == 1 ? "it" : "them");
 }
 
+int mofka_directories_remove(const char *topic, const char *path, const char *uuid_text, struct dango_error *err)
+{
+    char directory[PATH_MAX], text[UUID_STR_LEN];
+    uuid_t uuid;
+    int code = dango_mofka_check_topic_name(topic, err);
+    if (code == 0 && uuid_parse(uuid_text, uuid) != 0)
+        code = dango_error_set(err, DANGO_ERR_PROTOCOL, "malformed request: \"%s\" is not a UUID", uuid_text);
+    if (code != 0)
+        return code;
+    uuid_unparse_lower(uuid, text);
+    if (snprintf(directory, sizeof directory, "%s/%s-%s", path, topic, text) >= (int)sizeof directory)
+        return dango_error_set(err, DANGO_ERR_INVALID, "%s: path is too long", path);
+    return dango_mofka_log_remove(directory, err);
+}
+
 /* ---- the RPC ---- */
+
+static int serve(const mofka_directories_in_t *in, struct json_object **list, struct dango_error *err)
+{
+    if (!in->topic || !in->path || !in->removed)
+        return dango_error_set(err, DANGO_ERR_PROTOCOL, "malformed request");
+    if (!*in->removed)
+        return mofka_directories_list(in->topic, in->path, list, err);
+    *list = json_object_new_array();
+    return mofka_directories_remove(in->topic, in->path, in->removed, err);
+}
 
 static void answer(hg_handle_t handle, const mofka_directories_in_t *in)
 {
     struct dango_error err = {0};
     struct json_object *list = NULL;
-    int code = in->topic && in->path ? mofka_directories_list(in->topic, in->path, &list, &err)
-                                     : dango_error_set(&err, DANGO_ERR_PROTOCOL, "malformed request");
+    int code = serve(in, &list, &err);
     mofka_directories_out_t out = {.code = code, .text = code < 0 ? err.text : json_object_to_json_string(list)};
     hg_return_t ret = margo_respond(handle, &out);
     if (ret != HG_SUCCESS)

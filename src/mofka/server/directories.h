@@ -1,6 +1,6 @@
 /*
  * Partitions that lie in a directory and are not started: for `topic import`, and for the refusal to begin a topic anew
- * where there is one. Looks without touching (log/inspect.h). Blocks on file I/O; any ULT or thread.
+ * where there is one; and for their removal. Looking touches nothing (log/inspect.h). Blocks on file I/O; any ULT or thread.
  */
 #ifndef DANGO_MOFKA_SERVER_DIRECTORIES_H
 #define DANGO_MOFKA_SERVER_DIRECTORIES_H
@@ -21,6 +21,10 @@ int mofka_directories_list(const char *topic, const char *path, struct json_obje
  * which the user would look for in vain. DANGO_ERR_EXISTS with the command that takes them up.
  */
 int mofka_directories_check(const char *topic, const char *path, const uint8_t uuid[16], struct dango_error *err);
+
+/* Removes the directory of a partition that no process serves, and what an interrupted removal has left of it; fine when
+ * there is none. */
+int mofka_directories_remove(const char *topic, const char *path, const char *uuid_text, struct dango_error *err);
 
 /* The RPC. */
 int mofka_directories_register(margo_instance_id mid, uint16_t provider_id, hg_id_t *id, struct dango_error *err);

@@ -6,6 +6,7 @@
  */
 #include "mofka/server/host.h"
 
+#include "mofka/log/log.h"
 #include "mofka/registry/reference.h"
 #include "util/json.h"
 #include "util/log.h"
@@ -70,6 +71,7 @@ struct restore {
     struct mofka_registry *registry;
     size_t restored, failed, waiting;
     struct dango_error why; /* of one that waits */
+    char *swept;            /* path of the last partition */
 };
 
 /* The id of the provider that serves a partition in this process already, or -1. */
@@ -133,6 +135,18 @@ static int start(struct bedrock_host *bedrock, struct json_object *description, 
     return code;
 }
 
+/* What interrupted deletions have left beside the partition goes. Most partitions have the same path. */
+static void sweep(struct restore *restore, struct json_object *document)
+{
+    struct json_object *config = dango_json_get(dango_json_get(document, "provider"), "config");
+    const char *path = dango_json_get_string(dango_json_get(config, "partition"), "path");
+    if (!path || (restore->swept && strcmp(restore->swept, path) == 0))
+        return;
+    dango_mofka_log_sweep_deleted(path);
+    free(restore->swept);
+    restore->swept = strdup(path);
+}
+
 static int start_partition(struct restore *restore, struct json_object *document, uint16_t *id, struct dango_error *err)
 {
     struct json_object *description = make_description(restore, document, err);
@@ -191,6 +205,7 @@ static int restore_partition(void *arg, const struct mofka_partition_record *rec
         return enter(restore, record, id, NULL, err);
     }
     uint16_t new_id = 0;
+    sweep(restore, record->json);
     int code = start_partition(restore, record->json, &new_id, &problem);
     if (code == DANGO_ERR_AGAIN) {
         restore->waiting++;
@@ -244,6 +259,7 @@ int mofka_restore(struct bedrock_host *bedrock, const struct mofka_surroundings 
     if (code == 0)
         code = restore_all(&restore, err);
     dango_mofka_registry_close(restore.registry);
+    free(restore.swept);
     if (code < 0 && code != DANGO_ERR_INVALID)
         code = err->code = DANGO_ERR_AGAIN; /* the master database does not work (now) */
     return code;

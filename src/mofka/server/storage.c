@@ -89,6 +89,8 @@ static int open_stored(struct mofka_provider *provider, const struct mofka_parti
     provider->io = (struct mofka_log_io){controller_pwritev, controller_fdatasync, provider->settings.io_controller};
     int code = 0;
     if (!stored.must_exist)
+        dango_mofka_log_sweep_deleted(stored.options->path);
+    if (!stored.must_exist)
         code = mofka_directories_check(stored.topic, stored.options->path, settings->uuid, err);
     if (code == 0)
         code = dango_mofka_partition_open(settings, &stored, &provider->partition, &report, err);
