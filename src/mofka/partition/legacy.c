@@ -21,9 +21,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Loaded frames that are kept though nobody holds them: those that have been looked at, and all. */
-#define LOADED_MAX 64u
-#define WANTED_MAX 1024u
+/* Loaded frames that are kept though nobody holds them, and their bytes: those that have been looked at, and all. */
+#define LOADED_MAX       64u
+#define LOADED_MAX_BYTES (UINT64_C(64) << 20)
+#define WANTED_MAX       1024u
+#define WANTED_MAX_BYTES (UINT64_C(256) << 20)
 
 /* A frame that is loaded, or being loaded, or that could not be. */
 struct loaded {
@@ -46,6 +48,7 @@ struct legacy_partition {
     bool writing;
     struct list_node loaded;
     unsigned loaded_count;
+    uint64_t loaded_bytes;
 };
 
 static struct legacy_partition *legacy(struct mofka_partition *partition)
@@ -160,15 +163,20 @@ static void forget(struct legacy_partition *partition, struct loaded *loaded)
     assert(loaded->holds == 0);
     list_remove(&loaded->link);
     partition->loaded_count--;
+    if (loaded->frame)
+        partition->loaded_bytes -= mofka_frame_size(loaded->frame);
     free(loaded->frame);
     free(loaded);
 }
 
-/* Forgets frames that nobody holds while there are more than `limit`, the oldest first. Under the lock. */
-static void forget_down_to(struct legacy_partition *partition, unsigned limit, bool wanted)
+/* Forgets frames that nobody holds while there are more than that, the oldest first, never the youngest, which may be large.
+ * Under the lock. */
+static void forget_down_to(struct legacy_partition *partition, unsigned frames, uint64_t bytes, bool wanted)
 {
     for (struct list_node *node = partition->loaded.prev, *before;
-         node != &partition->loaded && partition->loaded_count > limit; node = before) {
+         node != &partition->loaded && node != partition->loaded.next &&
+         (partition->loaded_count > frames || partition->loaded_bytes > bytes);
+         node = before) {
         struct loaded *loaded = container_of(node, struct loaded, link);
         before = node->prev;
         if (loaded->holds == 0 && loaded->wanted <= wanted)
@@ -179,8 +187,8 @@ static void forget_down_to(struct legacy_partition *partition, unsigned limit, b
 /* Frames that somebody is about to look at stay, or he might ask for ever; those who asked and went away are few. */
 static void make_room(struct legacy_partition *partition)
 {
-    forget_down_to(partition, LOADED_MAX, false);
-    forget_down_to(partition, WANTED_MAX, true);
+    forget_down_to(partition, LOADED_MAX, LOADED_MAX_BYTES, false);
+    forget_down_to(partition, WANTED_MAX, WANTED_MAX_BYTES, true);
 }
 
 static void hold(struct mofka_region *region)
@@ -241,6 +249,7 @@ static void fetch(struct loaded *loaded)
     pthread_mutex_lock(&partition->base.lock);
     if (code == 0) {
         loaded->frame = frame;
+        partition->loaded_bytes += mofka_frame_size(frame);
         loaded->region.base = (unsigned char *)frame;
     } else {
         loaded->err = err;

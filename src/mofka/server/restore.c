@@ -27,8 +27,11 @@ int mofka_name_server(struct bedrock_host *bedrock, const struct mofka_surroundi
     size_t position = 0;
     if (bedrock_host_name(bedrock))
         return 0;
-    while (strcmp(around->members[position], bedrock_host_address(bedrock)) != 0)
+    while (position < around->member_count && strcmp(around->members[position], bedrock_host_address(bedrock)) != 0)
         position++;
+    if (position == around->member_count)
+        return dango_error_set(err, DANGO_ERR_NOT_FOUND,
+                               "this server is not a member of the group: give it a name (bedrock --name)");
     snprintf(name, sizeof name, "%zu", position);
     if (around->member_count > 1)
         log_warning("mofka",
