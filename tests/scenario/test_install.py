@@ -76,19 +76,42 @@ def test_find_package_gives_a_target(prefix, workdir):
     run([workdir / "build" / "user"], env=CLEAN)
 
 
-def test_the_streaming_example_builds_and_runs(prefix, servers, workdir):
+@pytest.mark.parametrize("protocol", ["na+sm", "ofi+tcp://127.0.0.1"])
+def test_the_streaming_example_builds_and_runs(prefix, servers, workdir, protocol):
+    if protocol.startswith("ofi") and not list(prefix.glob("lib*/**/libdango-ofi.so")):
+        pytest.skip("built without libfabric")
     environment = {**CLEAN, "PKG_CONFIG_PATH": pkgconfig_path(prefix)}
     flags = run(["pkg-config", "--cflags", "--libs", "diaspora-stream-api"], env=environment).stdout.split()
     library = run(["pkg-config", "--variable=libdir", "diaspora-stream-api"], env=environment).stdout.strip()
     program = workdir / "stream"
     run(["cc", ROOT / "examples" / "stream.c", *flags, f"-Wl,-rpath,{library}", "-o", program], env=CLEAN)
     config = ROOT / "examples" / "quickstart" / "config.json"
-    server = servers.start([prefix / "bin" / "bedrock", "na+sm", "-c", config], name="installed", env=CLEAN)
+    server = servers.start([prefix / "bin" / "bedrock", protocol, "-c", config], name="installed", env=CLEAN)
     server.wait_for_output(r"running at")
     create = ["topic", "create", "--driver", "mofka", "--driver.group_file", "mofka.json", "--name", "shots"]
     run([prefix / "bin" / "diaspora-ctl", *create], env=CLEAN)
     lines = run([program, "mofka.json", "shots"], env=CLEAN).stdout.splitlines()
     assert lines == [f'event {i}: {{"shot":{i}}} with 64 bytes' for i in range(0, 1000, 250)]
+
+
+def test_without_libfabric_all_else_works(prefix):
+    def info(protocol):
+        return run([prefix / "bin" / "margo-info", protocol], env=CLEAN, check=False)
+
+    plugins = list(prefix.glob("lib*/**/libdango-ofi.so"))
+    if not plugins:
+        refused = info("ofi+tcp://127.0.0.1")
+        assert refused.returncode == 255 and "install libfabric-dev and build it again" in refused.stdout
+        return
+    hidden = plugins[0].with_suffix(".hidden")
+    assert info("ofi+tcp://127.0.0.1").returncode == 0
+    plugins[0].rename(hidden)
+    try:
+        refused = info("ofi+tcp://127.0.0.1")
+        assert refused.returncode == 255 and "the libfabric plug-in is not installed" in refused.stdout
+        assert info("tcp://127.0.0.1").returncode == 0 and info("na+sm").returncode == 0
+    finally:
+        hidden.rename(plugins[0])
 
 
 def test_the_reader_of_logs_is_there(prefix):

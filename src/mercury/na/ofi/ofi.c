@@ -84,8 +84,8 @@ static void format_hex(const unsigned char *bytes, size_t count, char *text, siz
 
 bool ofi_address_parse(const struct na_domain *domain, const char *host, void *address, size_t *size)
 {
-    if (!kind_of(domain)->has_ip)
-        return parse_hex(host, address, size);
+    if (!kind_of(domain)->has_ip) /* the provider reads as many bytes as all of its addresses have */
+        return parse_hex(host, address, size) && *size == ((const struct ofi_domain *)domain)->address_size;
     union na_ip ip;
     if (na_ip_resolve(host, false, &ip, NULL) || *size < na_ip_size(&ip))
         return false;
@@ -261,6 +261,7 @@ static int publish(struct ofi_domain *domain, const struct na_ip_choice *choice,
 
     if (ret)
         return failed(domain, ret, "address of the endpoint", err);
+    domain->address_size = size;
     if (choice) {
         union na_ip self = choice->publish;
         na_ip_set_port(&self, na_ip_port(&name.ip));

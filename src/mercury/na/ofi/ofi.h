@@ -106,6 +106,7 @@ struct ofi_domain {
     struct fid_cq *cq;
     struct fid_ep *endpoint;
     int cq_fd;
+    size_t address_size; /* bytes of the provider's addresses */
     uint64_t epoch;
     struct ofi_context *context; /* NULL: none */
     struct ofi_recv recvs[OFI_RECV_BUFFERS];
