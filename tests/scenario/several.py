@@ -92,16 +92,16 @@ class Service:
                     found[provider["config"]["uuid"]] = (i, provider["config"]["topic"])
         return found
 
-    def admin(self, env=None):
-        return Admin(self.servers, env)
+    def admin(self, env=None, group_file=GROUP_FILE):
+        return Admin(self.servers, env, group_file)
 
 
 class Admin:
     """A client that keeps its driver open, from before whatever happens to the servers."""
 
-    def __init__(self, servers, env=None):
+    def __init__(self, servers, env=None, group_file=GROUP_FILE):
         os.mkfifo(servers.workdir / "admin.in")
-        self.peer = servers.start(["sh", "-c", f"exec {program('mofka-peer')} admin {GROUP_FILE} <admin.in"], "admin", env)
+        self.peer = servers.start(["sh", "-c", f"exec {program('mofka-peer')} admin {group_file} <admin.in"], "admin", env)
         self.input = open(servers.workdir / "admin.in", "w", encoding="ascii", buffering=1)
         self.peer.wait_for_output("ready\n", TIMEOUT_S)
         self.done = 1

@@ -3,12 +3,13 @@
 Three servers; the first has the master database, in files. Topics have a partition on each.
 """
 
+import json
 import signal
 import socket
 
 import pytest
 
-from mofka import count_of, peer, wait_for_count
+from mofka import GROUP_FILE, count_of, peer, wait_for_count
 from several import GROUPS, TIMEOUT_S, Service, ctl, needs_database, numbers
 from support import run
 
@@ -121,6 +122,23 @@ def test_clients_follow_the_master_database(service, servers):
     wait_for_count(consumer, "got", count_of(consumer, "got") + 1000, TIMEOUT_S)
     run(peer("produce", "t", 30, 10, 0))
     assert "error" not in producer.output() + consumer.output() and "lost" not in producer.output() + consumer.output()
+
+
+@dynamic
+def test_a_copy_of_the_group_file_gets_old(service, workdir):
+    """It names one server, which does not have the master database; later nobody who lives. Others know the group."""
+    service.create("t", 3)
+    file = json.loads((workdir / GROUP_FILE).read_text())
+    file["members"] = [m for m in file["members"] if m["address"] == service.members[1].address]
+    (workdir / "copy.json").write_text(json.dumps(file))
+    admin = service.admin(group_file="copy.json")
+    assert admin.ask("open t") == "done"
+    for lost in (1, 0):
+        service.lose(lost, WAYS["SIGKILL"])
+    service.wait_for_file()
+    service.start(0)
+    service.wait_for_file()
+    assert admin.ask("open t") == "done"
 
 
 SLOW = {"group": {"type": "centralized", "config": {"ping_timeout_ms": 60_000, "ping_interval_ms": 60_000}}}

@@ -101,6 +101,7 @@ static int mofka_driver_open(struct json_object *options, void **driver, struct 
     struct mofka_driver *new = calloc(1, sizeof *new);
     if (new) {
         new->group_file = strdup(parsed.group_file);
+        new->view = (flock_group_view_t)FLOCK_GROUP_VIEW_INITIALIZER;
         new->reconnect_timeout_ms = (double)parsed.reconnect_timeout_ms;
         pthread_mutex_init(&new->losses_lock, NULL);
     }

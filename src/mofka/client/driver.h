@@ -30,6 +30,7 @@
 #include "mofka/wire/directories.h"
 
 #include <bedrock/client.h>
+#include <flock/flock-group-view.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -45,6 +46,8 @@ struct mofka_driver {
     ABT_mutex search_lock;         /* guards the rest; held while servers are asked */
     int64_t searched_ns;
     struct dango_error search_result;
+    flock_group_view_t view;         /* the group as some server knew it at the last search; the file may be older */
+    bool view_is_new;                /* of this search */
     struct mofka_registry **retired; /* registries that may be in use; closed with the driver */
     size_t retired_count;
     pthread_mutex_t losses_lock; /* guards the count of links that look for their partition */

@@ -2,11 +2,15 @@
  * Where a partition is now. The group file names the servers (one that was restarted has written its new address there),
  * one of them has the master database, and that has the address of the server that keeps the partition.
  *
+ * The file is as good as who writes it: a copy on another machine gets old. When nobody in it has the master database, the
+ * members that a server knows that does answer are asked; when none does, those that were known at the last search.
+ *
  * Every server is asked with a short deadline of its own, so that one that hangs costs seconds and not the whole time that
  * a link has. Links that look at the same time share the search for the master database: one of them looks, and what it
  * found, or that it found nothing, holds for the others for a moment.
  */
 #include "mofka/client/driver.h"
+#include "mofka/registry/group.h"
 #include "mofka/registry/master.h"
 #include "util/clock.h"
 #include "util/json.h"
@@ -40,6 +44,7 @@ void mofka_search_fini(struct mofka_driver *driver)
     for (size_t i = 0; i < driver->retired_count; i++)
         dango_mofka_registry_close(driver->retired[i]);
     free(driver->retired);
+    flock_group_view_clear(&driver->view);
     bedrock_client_destroy(driver->prober);
     if (driver->search_lock)
         ABT_mutex_free(&driver->search_lock);
@@ -47,8 +52,24 @@ void mofka_search_fini(struct mofka_driver *driver)
 
 /* ---- the master database ---- */
 
+/* Takes the view of the first server that answers, and that of the one with the master database. A view that cannot be had
+ * leaves the one from before. */
+static void remember_members(struct mofka_driver *driver, struct json_object *config, const char *address)
+{
+    flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
+    int id = dango_mofka_find_provider(config, "flock");
+    if (id >= 0 &&
+        dango_mofka_fetch_view(mofka_engine_instance(driver->engine), address, (uint16_t)id, &view) == FLOCK_SUCCESS) {
+        flock_group_view_clear(&driver->view);
+        FLOCK_GROUP_VIEW_MOVE(&view, &driver->view);
+        driver->view_is_new = true;
+    }
+    flock_group_view_clear(&view);
+}
+
 /* Asks one server; *id: of its master database, or -1. */
-static int ask(struct bedrock_client *client, const char *address, int *id, struct dango_error *err)
+static int ask(struct mofka_driver *driver, struct bedrock_client *client, const char *address, int *id,
+               struct dango_error *err)
 {
     struct bedrock_service *service;
     char *text;
@@ -65,6 +86,8 @@ static int ask(struct bedrock_client *client, const char *address, int *id, stru
     if (!config)
         return err ? err->code : DANGO_ERR_PROTOCOL;
     *id = dango_mofka_find_master(config);
+    if (*id >= 0 || !driver->view_is_new)
+        remember_members(driver, config, address);
     json_object_put(config);
     return 0;
 }
@@ -109,32 +132,80 @@ static int explain_search(const struct dango_error *failure, size_t answers, siz
                            count);
 }
 
-/* Looks on the servers of the group file, up to the one with the master database; `tell`: the user of those that do not
- * answer. */
+struct inquiry {
+    struct mofka_driver *driver;
+    struct bedrock_client *client;
+    bool tell; /* the user of servers that do not answer */
+    size_t asked, answers;
+    struct dango_error failure; /* of the first that did not answer */
+};
+
+/* Asks one server; *code: what came of it if it has the master database, which is the result. */
+static bool inquire(struct inquiry *inquiry, const char *address, int *code, struct dango_error *err)
+{
+    struct dango_error mine = {0};
+    int id;
+    inquiry->asked++;
+    if (ask(inquiry->driver, inquiry->client, address, &id, &mine) == 0) {
+        inquiry->answers++;
+    } else {
+        if (inquiry->tell)
+            log_warning("mofka", "group file %s: %s; looking on without it", inquiry->driver->group_file, mine.text);
+        if (inquiry->failure.code == 0)
+            inquiry->failure = mine;
+    }
+    if (id >= 0)
+        *code = use_master(inquiry->driver, address, id, err);
+    return id >= 0;
+}
+
+static bool is_listed(char *const *addresses, size_t count, const char *address)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(addresses[i], address) == 0)
+            return true;
+    return false;
+}
+
+/* Those whom the file does not name. The first that answers may know others, which are asked, too. */
+static bool inquire_members(struct inquiry *inquiry, char *const *addresses, size_t count, int *code,
+                            struct dango_error *err)
+{
+    struct mofka_driver *driver = inquiry->driver;
+    bool found = false, was_new;
+    do {
+        flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
+        was_new = driver->view_is_new;
+        if (!flock_group_view_copy(&driver->view, &view))
+            break;
+        for (size_t i = 0; !found && i < flock_group_view_member_count(&view); i++) {
+            const char *address = flock_group_view_member_at(&view, i)->address;
+            if (!is_listed(addresses, count, address))
+                found = inquire(inquiry, address, code, err);
+        }
+        flock_group_view_clear(&view);
+    } while (!found && !was_new && driver->view_is_new);
+    return found;
+}
+
+/* Looks on the servers of the group file, then on other members, up to the one with the master database. */
 static int search_servers(struct mofka_driver *driver, struct bedrock_client *client, bool tell,
                           struct dango_error *err)
 {
+    struct inquiry inquiry = {.driver = driver, .client = client, .tell = tell};
     char **addresses;
     size_t count;
     int code = bedrock_group_file_read(driver->group_file, &addresses, &count, err);
     if (code != 0)
         return code;
-    struct dango_error failure = {0};
-    int id = -1;
-    size_t answers = 0;
-    for (size_t i = 0; i < count && id < 0; i++) {
-        struct dango_error mine = {0};
-        if (ask(client, addresses[i], &id, &mine) == 0)
-            answers++;
-        else if (tell)
-            log_warning("mofka", "group file %s: %s; looking on without it", driver->group_file, mine.text);
-        if (failure.code == 0)
-            failure = mine;
-        if (id >= 0)
-            code = use_master(driver, addresses[i], id, err);
-    }
+    bool found = false;
+    driver->view_is_new = false;
+    for (size_t i = 0; i < count && !found; i++)
+        found = inquire(&inquiry, addresses[i], &code, err);
+    if (!found)
+        found = inquire_members(&inquiry, addresses, count, &code, err);
     bedrock_addresses_free(addresses, count);
-    return id >= 0 ? code : explain_search(&failure, answers, count, err);
+    return found ? code : explain_search(&inquiry.failure, inquiry.answers, inquiry.asked, err);
 }
 
 int mofka_find_master(struct mofka_driver *driver, struct bedrock_client *client, bool tell, struct dango_error *err)

@@ -3,54 +3,18 @@
  */
 #include "mofka/server/host.h"
 
+#include "mofka/registry/group.h"
 #include "mofka/registry/master.h"
 #include "util/json.h"
 #include "util/log.h"
 
 #include <bedrock/client.h>
-#include <flock/flock-client.h>
-#include <flock/flock-group.h>
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- the group ---- */
-
-/* The id of the first provider of a type, or -1. */
-static int find_provider(struct json_object *config, const char *type)
-{
-    struct json_object *providers = dango_json_get(config, "providers");
-    for (size_t i = 0; providers && i < json_object_array_length(providers); i++) {
-        struct json_object *provider = json_object_array_get_idx(providers, i);
-        const char *found = dango_json_get_string(provider, "type");
-        if (found && strcmp(found, type) == 0)
-            return json_object_get_int(dango_json_get(provider, "provider_id"));
-    }
-    return -1;
-}
-
-static flock_return_t fetch_view(struct bedrock_host *bedrock, uint16_t provider_id, flock_group_view_t *view)
-{
-    margo_instance_id mid = bedrock_host_instance(bedrock);
-    flock_client_t client = FLOCK_CLIENT_NULL;
-    flock_group_handle_t handle = FLOCK_GROUP_HANDLE_NULL;
-    hg_addr_t self = HG_ADDR_NULL;
-    flock_return_t ret = flock_client_init(mid, ABT_POOL_NULL, &client);
-    if (ret == FLOCK_SUCCESS && margo_addr_self(mid, &self) != HG_SUCCESS)
-        ret = FLOCK_ERR_FROM_MERCURY;
-    if (ret == FLOCK_SUCCESS)
-        ret = flock_group_handle_create(client, self, provider_id, FLOCK_MODE_INIT_UPDATE, &handle);
-    if (ret == FLOCK_SUCCESS)
-        ret = flock_group_get_view(handle, view);
-    if (handle)
-        flock_group_handle_release(handle);
-    if (self)
-        margo_addr_free(mid, self);
-    if (client)
-        flock_client_finalize(client);
-    return ret;
-}
 
 static int add_member(struct mofka_surroundings *around, const char *address, struct dango_error *err)
 {
@@ -69,8 +33,9 @@ static int add_member(struct mofka_surroundings *around, const char *address, st
 static int find_members(struct bedrock_host *bedrock, struct mofka_surroundings *around, struct dango_error *err)
 {
     flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
-    int id = find_provider(around->config, "flock"), code = 0;
-    if (id >= 0 && fetch_view(bedrock, (uint16_t)id, &view) != FLOCK_SUCCESS)
+    int id = dango_mofka_find_provider(around->config, "flock"), code = 0;
+    if (id >= 0 && dango_mofka_fetch_view(bedrock_host_instance(bedrock), bedrock_host_address(bedrock), (uint16_t)id,
+                                          &view) != FLOCK_SUCCESS)
         code = dango_error_set(err, DANGO_ERR_AGAIN, "the group manager of this server does not answer");
     for (size_t i = 0; code == 0 && i < flock_group_view_member_count(&view); i++)
         code = add_member(around, flock_group_view_member_at(&view, i)->address, err);
