@@ -46,6 +46,9 @@ flock_return_t flock_group_update_view(flock_group_handle_t handle, flock_reques
 flock_return_t flock_request_wait(flock_request_t request);
 flock_return_t flock_request_test(flock_request_t request, bool *completed);
 
+/* The statistics (flock_provider_get_statistics) of the member that answered last: JSON in *statistics, free(). */
+flock_return_t flock_group_get_statistics(flock_group_handle_t handle, char **statistics);
+
 /* Sets a value of the group's metadata through any member; every member gets it. FLOCK_ERR_OP_UNSUPPORTED by backend
  * static, FLOCK_ERR_OP_FORBIDDEN for keys that begin with "__". Blocks as an update does. */
 flock_return_t flock_group_metadata_set(flock_group_handle_t handle, const char *key, const char *value);

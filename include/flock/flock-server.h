@@ -58,6 +58,10 @@ flock_return_t flock_provider_destroy(flock_provider_t provider);
 /* Effective configuration {"gateway":…,"group":…,"file":…}, compact JSON; free(). NULL for NULL or on error. */
 char *flock_provider_get_config(flock_provider_t provider);
 
+/* What the provider has counted since its start: members, changes of the view, files written, and what its backend counts
+ * (rounds, pings, suspicions, refutations…). Compact JSON; free(). NULL for NULL or without memory. */
+char *flock_provider_get_statistics(flock_provider_t provider);
+
 #ifdef __cplusplus
 }
 #endif

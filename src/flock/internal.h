@@ -86,13 +86,18 @@ bool flk_backend_writes_file(const flock_backend_impl *backend, void *context, c
 bool flk_cen_writes_file(void *context);
 bool flk_swim_writes_file(void *context);
 
+/* Adds what a built-in backend has counted; nothing for others. */
+void flk_backend_statistics(const flock_backend_impl *backend, void *context, struct json_object *json);
+void flk_cen_statistics(void *context, struct json_object *json);
+void flk_swim_statistics(void *context, struct json_object *json);
+
 /* Built in. */
 extern flock_backend_impl flk_static_backend;
 extern flock_backend_impl flk_centralized_backend;
 extern flock_backend_impl flk_swim_backend;
 extern flock_gateway_impl flk_default_gateway;
 
-/* ---- the RPCs by which clients fetch the view and set metadata ---- */
+/* ---- the RPCs by which clients fetch the view and statistics, and set metadata ---- */
 
 #define FLK_RPC_GET_VIEW "flock_get_view"
 
@@ -124,6 +129,14 @@ typedef struct flk_set_metadata_out {
     int32_t ret; /* flock_return_t */
 } flk_set_metadata_out_t;
 
+#define FLK_RPC_STATISTICS "flock_statistics"
+
+typedef struct flk_statistics_out {
+    int32_t ret; /* flock_return_t */
+    char *text;  /* NULL unless it is a success */
+} flk_statistics_out_t;
+
+hg_return_t hg_proc_flk_statistics_out_t(hg_proc_t proc, void *data);
 hg_return_t hg_proc_flk_set_metadata_in_t(hg_proc_t proc, void *data);
 hg_return_t hg_proc_flk_set_metadata_out_t(hg_proc_t proc, void *data);
 hg_return_t hg_proc_flk_get_view_in_t(hg_proc_t proc, void *data);

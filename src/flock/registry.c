@@ -110,3 +110,12 @@ bool flk_backend_writes_file(const flock_backend_impl *backend, void *context, c
     const flock_member_t *first = flock_group_view_member_at(view, 0);
     return first && first->provider_id == id && strcmp(first->address, address) == 0;
 }
+
+void flk_backend_statistics(const flock_backend_impl *backend, void *context, struct json_object *json)
+{
+    assert(backend && json);
+    if (backend == &flk_centralized_backend)
+        flk_cen_statistics(context, json);
+    else if (backend == &flk_swim_backend)
+        flk_swim_statistics(context, json);
+}

@@ -176,3 +176,15 @@ hg_return_t hg_proc_flk_set_metadata_out_t(hg_proc_t proc, void *data)
     assert(data);
     return hg_proc_int32_t(proc, &((flk_set_metadata_out_t *)data)->ret);
 }
+
+hg_return_t hg_proc_flk_statistics_out_t(hg_proc_t proc, void *data)
+{
+    assert(data);
+    flk_statistics_out_t *out = data;
+    hg_return_t ret = hg_proc_int32_t(proc, &out->ret);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_hg_string_t(proc, &out->text);
+    if (ret == HG_SUCCESS && hg_proc_get_op(proc) == HG_DECODE && out->ret == FLOCK_SUCCESS && !out->text)
+        ret = HG_PROTOCOL_ERROR;
+    return ret;
+}

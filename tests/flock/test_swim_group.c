@@ -7,6 +7,7 @@
 #include "flock/backends/swim/wire.h"
 
 #include <flock/flock-swim.h>
+#include <json-c/json.h>
 
 #define FAST                                                                                                           \
     "{\"group\":{\"type\":\"swim\",\"config\":{\"protocol_period_ms\":60,\"ping_timeout_ms\":40,"                      \
@@ -92,6 +93,63 @@ static void a_crash_is_noticed(void **state)
     assert_ok(register_member(5, FAST, 1, 5));
     wait_for(all_see("1,2,3,4,5"), 3000);
     assert_int_equal(counts.members[FLOCK_MEMBER_JOINED], 1);
+}
+
+static uint64_t counted(struct json_object *json, const char *name)
+{
+    struct json_object *value = NULL;
+    assert_true(json_object_object_get_ex(json, name, &value));
+    return json_object_get_uint64(value);
+}
+
+static struct json_object *statistics_of(flock_group_handle_t handle)
+{
+    char *text = NULL;
+    assert_ok(flock_group_get_statistics(handle, &text));
+    struct json_object *json = json_tokener_parse(text);
+    assert_non_null(json);
+    free(text);
+    return json;
+}
+
+static bool has_probed(flock_group_handle_t handle, uint64_t pings)
+{
+    struct json_object *json = statistics_of(handle);
+    bool probed = counted(json_object_object_get(json, "protocol"), "pings") >= pings;
+    json_object_put(json);
+    return probed;
+}
+
+static void statistics(void **state)
+{
+    (void)state;
+    flock_client_t client;
+    flock_group_handle_t handle;
+    hg_addr_t self;
+    start_group(3, FAST);
+    assert_ok(flock_client_init(mid, ABT_POOL_NULL, &client));
+    margo_addr_self(mid, &self);
+    assert_ok(flock_group_handle_create(client, self, 2, 0, &handle));
+    wait_for(has_probed(handle, 3), 5000);
+    assert_ok(flock_swim_set_crash_mode(providers[3], true));
+    end_member(3);
+    wait_for(all_see("1,2"), 5000);
+    struct json_object *json = statistics_of(handle);
+    assert_int_equal(counted(json, "provider_id"), 2);
+    assert_int_equal(counted(json, "members"), 2);
+    assert_int_equal(counted(json, "changes"), 1);
+    assert_int_equal(counted(json, "file_writes"), 0);
+    assert_int_equal(counted(json_object_object_get(json, "protocol"), "deaths"), 1);
+    assert_true(counted(json_object_object_get(json, "protocol"), "suspicions") >= 1);
+    json_object_put(json);
+    assert_null(flock_provider_get_statistics(NULL));
+    assert_ret(flock_group_get_statistics(handle, NULL), FLOCK_ERR_INVALID_ARGS);
+    end_group();
+    char *text = NULL;
+    assert_ret(flock_group_get_statistics(handle, &text), FLOCK_ERR_FROM_MERCURY);
+    assert_ok(flock_group_handle_release(handle));
+    margo_addr_free(mid, self);
+    assert_ok(flock_client_finalize(client));
 }
 
 static void leaving_is_quick(void **state)
@@ -223,6 +281,7 @@ int main(void)
         cmocka_unit_test_teardown(a_third_member_joins, end_group_teardown),
         cmocka_unit_test_teardown(nobody_to_join, end_group_teardown),
         cmocka_unit_test_teardown(a_crash_is_noticed, end_group_teardown),
+        cmocka_unit_test_teardown(statistics, end_group_teardown),
         cmocka_unit_test_teardown(leaving_is_quick, end_group_teardown),
         cmocka_unit_test_teardown(sixty_four_members, end_group_teardown),
         cmocka_unit_test_teardown(metadata_reach_everybody, end_group_teardown),

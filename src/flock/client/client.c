@@ -23,7 +23,8 @@ flock_return_t flock_client_init(margo_instance_id mid, ABT_pool pool, flock_cli
         margo_get_handler_pool(mid, &c->pool);
     c->get_view = MARGO_REGISTER(mid, FLK_RPC_GET_VIEW, flk_get_view_in_t, flk_get_view_out_t, NULL);
     c->set_metadata = MARGO_REGISTER(mid, FLK_RPC_SET_METADATA, flk_set_metadata_in_t, flk_set_metadata_out_t, NULL);
-    if (!c->get_view || !c->set_metadata) {
+    c->statistics = MARGO_REGISTER(mid, FLK_RPC_STATISTICS, void, flk_statistics_out_t, NULL);
+    if (!c->get_view || !c->set_metadata || !c->statistics) {
         free(c);
         return FLOCK_ERR_FROM_MERCURY;
     }

@@ -11,7 +11,7 @@ struct flock_client {
     margo_instance_id mid;
     ABT_pool pool;    /* of asynchronous updates */
     hg_id_t get_view; /* RPCs */
-    hg_id_t set_metadata;
+    hg_id_t set_metadata, statistics;
     uint64_t references; /* atomic */
 };
 

@@ -118,12 +118,18 @@ static flock_return_t accept(struct flock_group_handle *handle, const flock_memb
     return FLOCK_SUCCESS;
 }
 
-/* What an answer means; codes that we do not know must not look like ours. */
+/* Codes that we do not know must not look like ours. */
+static flock_return_t known_code(int32_t ret)
+{
+    return ret >= 0 && ret <= FLOCK_ERR_OTHER ? (flock_return_t)ret : FLOCK_ERR_OTHER;
+}
+
+/* What an answer means. */
 static flock_return_t result_of(const flk_get_view_out_t *out)
 {
     if (out->ret == FLOCK_SUCCESS && !out->unchanged && out->view.members.size == 0)
         return FLOCK_ERR_OTHER; /* a group without members does not exist */
-    return out->ret >= 0 && out->ret <= FLOCK_ERR_OTHER ? (flock_return_t)out->ret : FLOCK_ERR_OTHER;
+    return known_code(out->ret);
 }
 
 /* Makes a call known to whoever may have to end it early; what is over is not known any more. */
@@ -415,7 +421,7 @@ static flock_return_t set_metadata_at(struct flock_group_handle *handle, const f
         return FLOCK_ERR_FROM_MERCURY;
     flock_return_t ret = FLOCK_ERR_FROM_MERCURY;
     if (flk_call_wait(&call, &out) == HG_SUCCESS) {
-        ret = out.ret >= 0 && out.ret <= FLOCK_ERR_OTHER ? (flock_return_t)out.ret : FLOCK_ERR_OTHER;
+        ret = known_code(out.ret);
         margo_free_output(call.handle, &out);
     }
     flk_call_end(&call);
@@ -443,5 +449,34 @@ flock_return_t flock_group_metadata_set(flock_group_handle_t handle, const char 
         ret = set_metadata_at(handle, contacts.members[i], &in, i + 1 < contacts.count ? left_ms / 2 : left_ms);
     }
     flock_group_view_clear(&contacts.copy);
+    return ret;
+}
+
+flock_return_t flock_group_get_statistics(flock_group_handle_t handle, char **statistics)
+{
+    if (!handle || !statistics)
+        return FLOCK_ERR_INVALID_ARGS;
+    struct flk_call call;
+    flk_statistics_out_t out = {0};
+    lock(handle);
+    char *contact = strdup(handle->contact);
+    uint16_t id = handle->contact_id;
+    unlock(handle);
+    if (!contact)
+        return FLOCK_ERR_ALLOCATION;
+    flock_return_t ret = FLOCK_ERR_FROM_MERCURY;
+    hg_return_t hret =
+        flk_call_start(&call, handle->client->mid, handle->client->statistics, contact, id, NULL, UPDATE_TIMEOUT_MS);
+    free(contact);
+    if (hret != HG_SUCCESS)
+        return ret;
+    if (flk_call_wait(&call, &out) == HG_SUCCESS) {
+        ret = known_code(out.ret);
+        *statistics = ret == FLOCK_SUCCESS ? strdup(out.text) : NULL;
+        if (ret == FLOCK_SUCCESS && !*statistics)
+            ret = FLOCK_ERR_ALLOCATION;
+        margo_free_output(call.handle, &out);
+    }
+    flk_call_end(&call);
     return ret;
 }

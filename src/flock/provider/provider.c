@@ -104,6 +104,8 @@ static void release(struct flock_provider *provider)
         margo_deregister(provider->mid, provider->rpc);
     if (provider->metadata_rpc)
         margo_deregister(provider->mid, provider->metadata_rpc);
+    if (provider->statistics_rpc)
+        margo_deregister(provider->mid, provider->statistics_rpc);
     if (provider->gateway_context)
         provider->gateway->destroy_gateway(provider->gateway_context);
     flk_updates_drop(provider);
@@ -190,9 +192,13 @@ static flock_return_t register_rpc(struct flock_provider *provider, ABT_pool poo
                                             get_view_ult, provider->id, pool);
     provider->metadata_rpc = MARGO_REGISTER_PROVIDER(provider->mid, FLK_RPC_SET_METADATA, flk_set_metadata_in_t,
                                                      flk_set_metadata_out_t, set_metadata_ult, provider->id, pool);
-    if (provider->rpc && margo_register_data(provider->mid, provider->rpc, provider, NULL) == HG_SUCCESS &&
-        provider->metadata_rpc &&
-        margo_register_data(provider->mid, provider->metadata_rpc, provider, NULL) == HG_SUCCESS)
+    provider->statistics_rpc = MARGO_REGISTER_PROVIDER(provider->mid, FLK_RPC_STATISTICS, void, flk_statistics_out_t,
+                                                       flk_statistics_ult, provider->id, pool);
+    const hg_id_t rpcs[] = {provider->rpc, provider->metadata_rpc, provider->statistics_rpc};
+    size_t ready = 0;
+    for (size_t i = 0; i < sizeof rpcs / sizeof rpcs[0]; i++)
+        ready += rpcs[i] && margo_register_data(provider->mid, rpcs[i], provider, NULL) == HG_SUCCESS;
+    if (ready == sizeof rpcs / sizeof rpcs[0])
         return FLOCK_SUCCESS;
     dango_error_set(err, DANGO_ERR_INTERNAL, "cannot register the RPC");
     return FLOCK_ERR_FROM_MERCURY;
@@ -260,7 +266,7 @@ static struct flock_provider *create(margo_instance_id mid, uint16_t provider_id
         return NULL;
     provider->mid = mid;
     provider->id = provider_id;
-    provider->version = first_version(provider);
+    provider->version = provider->first_version = first_version(provider);
     provider->lock = FLK_LOCK_NONE;
     list_init(&provider->early);
     flk_callbacks_init(&provider->callbacks);

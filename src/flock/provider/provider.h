@@ -15,13 +15,14 @@ struct flock_provider {
     margo_instance_id mid;
     uint16_t id;
     struct dango_gate gate;
-    hg_id_t rpc, metadata_rpc;
+    hg_id_t rpc, metadata_rpc, statistics_rpc;
     flock_gateway_impl *gateway;
     void *gateway_context;
     char *address; /* published */
     flock_backend_impl *backend;
     void *backend_context;
     struct flk_callbacks callbacks;
+    uint64_t first_version;
     uint64_t version;        /* atomic, written under `watch`; of the view, see internal.h */
     ABT_mutex_memory watch;  /* guards the four below */
     ABT_cond_memory changed; /* signalled when the version goes up */
@@ -32,6 +33,7 @@ struct flock_provider {
     ABT_mutex_memory file_mutex;
     bool file_allowed;      /* guarded by file_mutex: the time to be visible has come */
     uint64_t file_version;  /* guarded by file_mutex: what the file holds */
+    uint64_t file_writes;   /* atomic */
     bool file_writer;       /* guarded by file_mutex: we were the one to write, the last time we looked */
     struct flk_lock lock;   /* guarded by file_mutex: of the file, held until the first one is written */
     ABT_mutex_memory start; /* guards the two below */
@@ -62,6 +64,11 @@ void flk_watch(struct flock_provider *provider, uint64_t version, uint32_t wait_
 void flk_watch_left(struct flock_provider *provider, flock_group_view_t *left);
 /* Sends everybody away who waits. */
 void flk_watch_close(struct flock_provider *provider);
+/* ---- statistics.c ---- */
+
+DECLARE_MARGO_RPC_HANDLER(flk_statistics_ult)
+void flk_statistics_ult(hg_handle_t handle);
+
 /* ---- publish.c, more ---- */
 
 /* Hands over the lock of the group file. */

@@ -66,6 +66,8 @@ static int write_file_locked(struct flock_provider *provider, struct dango_error
     /* The change that makes somebody else the writer is written by both: the new one may know nothing of a change. */
     if (writer || provider->file_writer)
         status = flk_group_file_write(&view, provider->file, err);
+    if (status == 0 && (writer || provider->file_writer))
+        __atomic_add_fetch(&provider->file_writes, 1, __ATOMIC_RELAXED);
     if (status == 0) {
         provider->file_version = version;
         provider->file_writer = writer;

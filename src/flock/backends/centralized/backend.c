@@ -313,6 +313,19 @@ bool flk_cen_writes_file(void *context)
     return writes;
 }
 
+void flk_cen_statistics(void *context, struct json_object *json)
+{
+    struct flk_cen_group *group = context;
+    flk_cen_lock(group);
+    json_object_object_add(json, "primary", json_object_new_boolean(flk_cen_is_primary(group)));
+    json_object_object_add(json, "term", json_object_new_uint64(group->term));
+    json_object_object_add(json, "version", json_object_new_uint64(group->version));
+    json_object_object_add(json, "pings", json_object_new_uint64(group->stats.pings));
+    json_object_object_add(json, "pings_failed", json_object_new_uint64(group->stats.pings_failed));
+    json_object_object_add(json, "deaths", json_object_new_uint64(group->stats.deaths));
+    flk_cen_unlock(group);
+}
+
 flock_backend_impl flk_centralized_backend = {
     .name = "centralized",
     .init_group = centralized_init,

@@ -135,6 +135,9 @@ struct flk_cen_group {
     size_t lost_next;        /* which of them is tried next, */
     int64_t lost_due_ns;     /* and when */
     uint64_t random;
+    struct {
+        uint64_t pings, pings_failed, deaths;
+    } stats; /* of a primary */
 };
 
 static inline void flk_cen_lock(struct flk_cen_group *group)

@@ -80,6 +80,9 @@ static void ping_member(struct flk_cen_group *group, void *arg)
     flk_cen_lock(group);
     bool dead = count_ping(group, notice, answered, began_ns);
     uint64_t version = 0;
+    group->stats.pings++;
+    group->stats.pings_failed += !answered;
+    group->stats.deaths += dead;
     if (dead) {
         log_info("flock", "member %s (provider %u) does not answer: removed", notice->address, notice->id);
         dead = flk_cen_remove(group, FLOCK_MEMBER_DIED, notice->address, notice->id);

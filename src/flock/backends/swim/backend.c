@@ -447,6 +447,21 @@ bool flk_swim_writes_file(void *context)
     return writes;
 }
 
+void flk_swim_statistics(void *context, struct json_object *json)
+{
+    struct group *group = context;
+    lock(group);
+    const struct flk_swim_stats stats = *flk_swim_stats(group->swim);
+    unlock(group);
+    json_object_object_add(json, "rounds", json_object_new_uint64(stats.rounds));
+    json_object_object_add(json, "pings", json_object_new_uint64(stats.pings));
+    json_object_object_add(json, "pings_failed", json_object_new_uint64(stats.pings_failed));
+    json_object_object_add(json, "suspicions", json_object_new_uint64(stats.suspicions));
+    json_object_object_add(json, "refutations", json_object_new_uint64(stats.refutations));
+    json_object_object_add(json, "deaths", json_object_new_uint64(stats.deaths));
+    json_object_object_add(json, "syncs", json_object_new_uint64(stats.syncs));
+}
+
 flock_return_t flock_swim_set_crash_mode(flock_provider_t provider, bool crash)
 {
     if (!provider || !provider->backend_context)
