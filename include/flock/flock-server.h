@@ -52,7 +52,8 @@ flock_return_t flock_provider_add_update_callbacks(flock_provider_t provider, fl
                                                    flock_metadata_update_fn metadata_update, void *context);
 flock_return_t flock_provider_remove_update_callbacks(flock_provider_t provider, void *context);
 
-/* Leaves the group, waits for operations in flight, frees the provider. The group file stays. */
+/* Leaves the group, waits for operations in flight, frees the provider. The group file stays, unless
+ * "remove_file" is set and this was the last member. */
 flock_return_t flock_provider_destroy(flock_provider_t provider);
 
 /* Effective configuration {"gateway":…,"group":…,"file":…}, compact JSON; free(). NULL for NULL or on error. */

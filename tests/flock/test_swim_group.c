@@ -8,6 +8,7 @@
 
 #include <flock/flock-swim.h>
 #include <json-c/json.h>
+#include <unistd.h>
 
 #define FAST                                                                                                           \
     "{\"group\":{\"type\":\"swim\",\"config\":{\"protocol_period_ms\":60,\"ping_timeout_ms\":40,"                      \
@@ -152,6 +153,28 @@ static void statistics(void **state)
     assert_ok(flock_client_finalize(client));
 }
 
+/* On request the last member takes the file along; members before it do not. */
+static void the_last_member_removes_the_file(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/flock-swim-XXXXXX", path[64], config[512];
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/group.json", directory);
+    snprintf(config, sizeof config, "{\"file\":\"%s\",\"remove_file\":true,%s", path, FAST + 1);
+    start_group(3, config);
+    char *effective = flock_provider_get_config(providers[1]);
+    assert_contains(effective, ",\"remove_file\":true}");
+    free(effective);
+    for (uint16_t id = 1; id <= 2; id++) {
+        end_member(id);
+        wait_for(all_see(id == 1 ? "2,3" : "3"), 3000);
+        assert_int_equal(access(path, F_OK), 0);
+    }
+    end_member(3);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(rmdir(directory), 0);
+}
+
 static void leaving_is_quick(void **state)
 {
     (void)state;
@@ -282,6 +305,7 @@ int main(void)
         cmocka_unit_test_teardown(nobody_to_join, end_group_teardown),
         cmocka_unit_test_teardown(a_crash_is_noticed, end_group_teardown),
         cmocka_unit_test_teardown(statistics, end_group_teardown),
+        cmocka_unit_test_teardown(the_last_member_removes_the_file, end_group_teardown),
         cmocka_unit_test_teardown(leaving_is_quick, end_group_teardown),
         cmocka_unit_test_teardown(sixty_four_members, end_group_teardown),
         cmocka_unit_test_teardown(metadata_reach_everybody, end_group_teardown),

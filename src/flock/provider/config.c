@@ -18,6 +18,8 @@ const struct dango_option dango_flock_options[] = {
                       "{\"type\", \"config\"}: how the membership is kept up to date, e.g. static"),
     DANGO_OPTION_JSON("mpi_ranks", struct dango_flock_settings, mpi_ranks, DANGO_JSON_ARRAY, NULL,
                       "ranks that form the group (bootstrap mpi); absent: all"),
+    DANGO_OPTION_BOOL("remove_file", struct dango_flock_settings, remove_file, false,
+                      "remove the group file when the last member leaves"),
     DANGO_OPTION_JSON("view", struct dango_flock_settings, view, DANGO_JSON_OBJECT, NULL,
                       "initial members and metadata, in the format of a group file (bootstrap view)"),
     DANGO_OPTION_END,
@@ -126,6 +128,8 @@ struct json_object *dango_flock_config(flock_provider_t provider)
     json_object_object_add(json, "group", describe(provider->backend->name, group));
     if (provider->file)
         json_object_object_add(json, "file", json_object_new_string(provider->file));
+    if (provider->remove_file)
+        json_object_object_add(json, "remove_file", json_object_new_boolean(true));
     return json;
 }
 

@@ -14,6 +14,7 @@ struct dango_flock_settings {
     struct json_object *bootstrap;
     char *file;
     struct json_object *gateway, *group, *mpi_ranks, *view;
+    bool remove_file;
 };
 
 /* "config" of a provider. */

@@ -231,6 +231,7 @@ static void close_provider(struct flock_provider *provider)
     flk_watch_close(provider);
     dango_gate_close(&provider->gate);
     margo_provider_deregister_identity(provider->mid, provider->id);
+    flk_provider_remove_file(provider);
     release(provider);
 }
 
@@ -288,6 +289,7 @@ static flock_return_t register_with_view(margo_instance_id mid, uint16_t provide
     ret = p ? start(p, &settings, path, args, view, err) : FLOCK_ERR_ALLOCATION;
     if (ret == FLOCK_SUCCESS) {
         p->file = settings.file;
+        p->remove_file = settings.remove_file;
         settings.file = NULL;
         margo_push_finalize_callback(mid, on_finalize, p);
         margo_provider_push_prefinalize_callback(mid, p, on_prefinalize, p);

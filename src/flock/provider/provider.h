@@ -30,6 +30,7 @@ struct flock_provider {
     size_t watchers;
     bool closing;
     char *file; /* NULL: none */
+    bool remove_file;
     ABT_mutex_memory file_mutex;
     bool file_allowed;      /* guarded by file_mutex: the time to be visible has come */
     uint64_t file_version;  /* guarded by file_mutex: what the file holds */
@@ -71,6 +72,8 @@ void flk_statistics_ult(hg_handle_t handle);
 
 /* ---- publish.c, more ---- */
 
+/* Removes the group file if this provider is alone in the group that it leaves, and is to do so. */
+void flk_provider_remove_file(struct flock_provider *provider);
 /* Hands over the lock of the group file. */
 void flk_provider_keep_lock(struct flock_provider *provider, struct flk_lock *lock);
 /* What a backend calls; the context is the provider. Updates wait until flk_updates_start. */

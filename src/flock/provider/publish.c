@@ -12,6 +12,8 @@
 #include "util/log.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <unistd.h>
 
 /* An update that came before the provider was complete. */
 struct early_update {
@@ -88,6 +90,20 @@ static int write_file(struct flock_provider *provider, bool now_allowed, struct 
         flk_lock_release(&provider->lock);
     ABT_mutex_unlock(ABT_MUTEX_MEMORY_GET_HANDLE(&provider->file_mutex));
     return status;
+}
+
+void flk_provider_remove_file(struct flock_provider *provider)
+{
+    flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
+    if (!provider->file || !provider->remove_file)
+        return;
+    ABT_mutex_lock(ABT_MUTEX_MEMORY_GET_HANDLE(&provider->file_mutex));
+    bool alone = flk_provider_snapshot(provider, &view) && view.members.size == 1;
+    if (alone && provider->file_writer && unlink(provider->file) != 0 && errno != ENOENT)
+        log_warning("flock", "%s: the group file cannot be removed: %s", provider->file, strerror(errno));
+    provider->file_allowed = false; /* what comes now does not bring it back */
+    ABT_mutex_unlock(ABT_MUTEX_MEMORY_GET_HANDLE(&provider->file_mutex));
+    flock_group_view_clear(&view);
 }
 
 void flk_provider_keep_lock(struct flock_provider *provider, struct flk_lock *lock)
