@@ -13,10 +13,12 @@
 
 /* ---- built-in backends ---- */
 
-/* What init_group of a built-in backend is called with: the public arguments, and where to say what is wrong. */
+/* What init_group of a built-in backend is called with: the public arguments, where to say what is wrong, and what is
+ * called at the moment at which a member comes or goes, with the lock of the view (the public callback comes later). */
 struct flk_backend_args {
     flock_backend_init_args_t args;
     struct dango_error *err;
+    flock_membership_update_fn member_changed;
 };
 
 static inline struct dango_error *flk_backend_error(flock_backend_init_args_t *args)
@@ -70,12 +72,12 @@ struct flk_events {
     ABT_mutex_memory mutex; /* guards the two below */
     struct list_node waiting;
     bool reporting;
-    flock_membership_update_fn member_update;
+    flock_membership_update_fn member_changed, member_update;
     flock_metadata_update_fn metadata_update;
     void *context;
 };
 
-void flk_events_init(struct flk_events *events, const flock_backend_init_args_t *args);
+void flk_events_init(struct flk_events *events, flock_backend_init_args_t *args);
 void flk_events_fini(struct flk_events *events);
 void flk_events_member(struct flk_events *events, flock_update_t kind, const char *address, uint16_t provider_id);
 void flk_events_metadata(struct flk_events *events, const char *key, const char *value);

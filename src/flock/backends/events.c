@@ -22,11 +22,12 @@ static void unlock(struct flk_events *events)
     ABT_mutex_unlock(ABT_MUTEX_MEMORY_GET_HANDLE(&events->mutex));
 }
 
-void flk_events_init(struct flk_events *events, const flock_backend_init_args_t *args)
+void flk_events_init(struct flk_events *events, flock_backend_init_args_t *args)
 {
     assert(args->member_update_callback && args->metadata_update_callback);
     memset(events, 0, sizeof *events);
     list_init(&events->waiting);
+    events->member_changed = container_of(args, struct flk_backend_args, args)->member_changed;
     events->member_update = args->member_update_callback;
     events->metadata_update = args->metadata_update_callback;
     events->context = args->callback_context;
@@ -65,6 +66,7 @@ static void add(struct flk_events *events, const struct flk_update *update)
 
 void flk_events_member(struct flk_events *events, flock_update_t kind, const char *address, uint16_t provider_id)
 {
+    events->member_changed(events->context, kind, address, provider_id);
     add(events, &(struct flk_update){.kind = kind, .name = address, .provider_id = provider_id});
 }
 

@@ -158,6 +158,7 @@ static flock_return_t start_backend(struct flock_provider *provider, struct json
 {
     assert(provider->backend && provider->address && config);
     struct flk_backend_args extended = {.err = err,
+                                        .member_changed = flk_watch_member,
                                         .args = {.mid = provider->mid,
                                                  .provider_id = provider->id,
                                                  .pool = pool,

@@ -24,9 +24,10 @@ struct flock_provider {
     struct flk_callbacks callbacks;
     uint64_t first_version;
     uint64_t version;        /* atomic, written under `watch`; of the view, see internal.h */
-    ABT_mutex_memory watch;  /* guards the four below */
+    ABT_mutex_memory watch;  /* guards the five below */
     ABT_cond_memory changed; /* signalled when the version goes up */
-    flock_group_view_t left; /* members that have left lately */
+    flock_group_view_t left; /* members that have left lately, */
+    bool left_in_time;       /* noted by the backend as they leave, and not by us later */
     size_t watchers;
     bool closing;
     char *file; /* NULL: none */
@@ -57,6 +58,8 @@ int flk_select_backend(struct json_object *json, const char *path, flock_backend
 bool flk_provider_snapshot(struct flock_provider *provider, flock_group_view_t *view);
 /* ---- watch.c ---- */
 
+/* A member comes or goes; called by a backend with the lock of its view. The context is the provider. */
+void flk_watch_member(void *context, flock_update_t kind, const char *address, uint16_t provider_id);
 /* The view has changed by this update. */
 void flk_watch_changed(struct flock_provider *provider, const struct flk_update *update);
 /* Waits until the version is another one, for at most `wait_ms`. Returns at once when too many wait. */

@@ -3,7 +3,8 @@
  * time, and only so many at once; those beyond are answered at once, as if nothing had changed.
  *
  * A client sees who is missing from the new view, but not why. The members that have left lately are therefore sent along;
- * whoever is missing and not among them has died.
+ * whoever is missing and not among them has died. Backends of ours note them together with the change of the view, under its
+ * lock: an answer, which takes the view first, never has a view without a member and not yet the reason.
  */
 #include "flock/provider/provider.h"
 
@@ -24,25 +25,36 @@ static void unlock(struct flock_provider *provider)
     ABT_mutex_unlock(ABT_MUTEX_MEMORY_GET_HANDLE(&provider->watch));
 }
 
-/* With the lock. */
-static void note_left(struct flock_provider *provider, const struct flk_update *update)
+/* With the lock. A member that has come back may stay on the list, which is asked for missing ones only. */
+static void note(struct flock_provider *provider, flock_update_t kind, const char *address, uint16_t provider_id)
 {
-    flock_member_t *known = flock_group_view_find_member(&provider->left, update->name, update->provider_id);
-    if (known)
-        flock_group_view_remove_member(&provider->left, known);
-    if (update->kind != FLOCK_MEMBER_LEFT)
+    flock_group_view_t *left = &provider->left;
+    flock_member_t *known = flock_group_view_find_member(left, address, provider_id);
+    if (known && kind == FLOCK_MEMBER_DIED)
+        flock_group_view_remove_member(left, known);
+    if (known || kind != FLOCK_MEMBER_LEFT)
         return;
-    if (provider->left.members.size >= LEFT_MAX)
-        flock_group_view_remove_member(&provider->left, &provider->left.members.data[0]);
-    flock_group_view_add_member(&provider->left, update->name, update->provider_id);
+    if (left->members.size >= LEFT_MAX)
+        flock_group_view_remove_member(left, &left->members.data[0]);
+    flock_group_view_add_member(left, address, provider_id);
+}
+
+void flk_watch_member(void *context, flock_update_t kind, const char *address, uint16_t provider_id)
+{
+    assert(context && address);
+    struct flock_provider *provider = context;
+    lock(provider);
+    provider->left_in_time = true;
+    note(provider, kind, address, provider_id);
+    unlock(provider);
 }
 
 void flk_watch_changed(struct flock_provider *provider, const struct flk_update *update)
 {
     assert(update->name);
     lock(provider);
-    if (!update->is_metadata)
-        note_left(provider, update);
+    if (!update->is_metadata && !provider->left_in_time)
+        note(provider, update->kind, update->name, update->provider_id);
     __atomic_add_fetch(&provider->version, 1, __ATOMIC_RELEASE);
     ABT_cond_broadcast(ABT_COND_MEMORY_GET_HANDLE(&provider->changed));
     unlock(provider);
