@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -288,6 +289,15 @@ void peer_start(struct peer *peer, const struct hg_init_info *info)
     assert_int_equal(poll(&ready, 1, PEER_LIMIT_MS), 1);
     assert_true(read(pipe_fds[0], peer->address, sizeof peer->address) > 0);
     close(pipe_fds[0]);
+}
+
+void peer_starve(struct peer *peer, bool starve)
+{
+    struct rlimit limit;
+
+    assert_int_equal(prlimit(peer->pid, RLIMIT_NOFILE, NULL, &limit), 0);
+    limit.rlim_cur = starve ? 0 : limit.rlim_max;
+    assert_int_equal(prlimit(peer->pid, RLIMIT_NOFILE, &limit, NULL), 0);
 }
 
 void peer_kill(struct peer *peer)

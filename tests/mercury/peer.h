@@ -16,6 +16,7 @@
 #include "mercury_proc_string.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* How long anything may take before a test fails. */
@@ -57,6 +58,8 @@ void side_open(struct side *side, const char *protocol, bool listen, const struc
 void side_close(struct side *side);
 
 void peer_start(struct peer *peer, const struct hg_init_info *info);
+/* Lets the server open no further descriptor, or as many as it could before. */
+void peer_starve(struct peer *peer, bool starve);
 /* SIGKILL and wait. */
 void peer_kill(struct peer *peer);
 

@@ -192,6 +192,28 @@ static void test_half_open(void **state)
         close(socks[i]);
 }
 
+/* Files use the descriptors up, and set them free again, while no connection closes. */
+static void test_no_descriptors(void **state)
+{
+    struct pollfd ready = {.events = POLLIN};
+    struct attacker attacker;
+    struct sm_hello answer;
+
+    (void)state;
+    check_alive();
+    peer_starve(&peer, true);
+    attacker_open(&attacker);
+    int fds[3] = {attacker.ring_fd, attacker.page_fd, attacker.event_fd};
+    send_with_fds(attacker.sock, &attacker.hello, sizeof attacker.hello, fds, 3);
+    for (int i = 0; i < 5000; i++)
+        check_alive(); /* the server has tried to accept, and serves whom it has */
+    peer_starve(&peer, false);
+    ready.fd = attacker.sock;
+    assert_int_equal(poll(&ready, 1, PEER_LIMIT_MS), 1);
+    assert_int_equal(recv(attacker.sock, &answer, sizeof answer, 0), sizeof answer);
+    attacker_close(&attacker);
+}
+
 typedef void (*spoil_t)(struct attacker *attacker, int *fds, size_t *count);
 
 static void spoil_magic(struct attacker *attacker, int *fds, size_t *count)
@@ -470,6 +492,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_socket, setup, teardown),
         cmocka_unit_test_setup_teardown(test_half_open, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_descriptors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hello, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hello_random, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ring_garbage, setup, teardown),

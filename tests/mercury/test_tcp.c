@@ -39,15 +39,21 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Also over a new connection. */
-static void expect_alive(void)
+static void expect_answers(int count)
 {
     hg_handle_t handle;
     sum_in_t in = {.x = 20, .y = 22};
 
     assert_int_equal(HG_Create(client.context, server, client.rpcs.sum, &handle), HG_SUCCESS);
-    assert_int_equal(side_call(&client, handle, &in), HG_SUCCESS);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(side_call(&client, handle, &in), HG_SUCCESS);
     HG_Destroy(handle);
+}
+
+/* Also over a new connection. */
+static void expect_alive(void)
+{
+    expect_answers(1);
     HG_Addr_set_remove(client.hg_class, server);
 }
 
@@ -169,6 +175,26 @@ static void test_silence(void **state)
     attacker_expect_closed(socks[0]);
     for (int i = 0; i < SILENT; i++)
         close(socks[i]);
+    expect_alive();
+}
+
+/* Files use the descriptors up, and set them free again, while no connection closes. */
+static void test_no_descriptors(void **state)
+{
+    struct tcp_frame frame;
+    struct tcp_hello hello;
+
+    (void)state;
+    expect_answers(1);
+    peer_starve(&peer, true);
+    int sock = attacker_connect(peer.address);
+    hello = attacker_hello(sock);
+    attacker_send_hello(sock, &hello);
+    expect_answers(1000); /* the server has tried to accept, and serves whom it has */
+    peer_starve(&peer, false);
+    assert_true(attacker_read(sock, &frame, sizeof frame));
+    assert_true(attacker_read(sock, &hello, sizeof hello));
+    close(sock);
     expect_alive();
 }
 
@@ -297,7 +323,7 @@ int main(void)
         cmocka_unit_test(test_hellos),        cmocka_unit_test(test_hello_twice),
         cmocka_unit_test(test_silence),       cmocka_unit_test(test_unknown_memory),
         cmocka_unit_test(test_single_bytes),  cmocka_unit_test(test_misplaced_payload),
-        cmocka_unit_test(test_random_faults),
+        cmocka_unit_test(test_random_faults), cmocka_unit_test(test_no_descriptors),
     };
     const char *seed = getenv("DANGO_TEST_SEED");
 

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define HELLO_MAGIC   0x4f474e44u /* "DNGO" */
 #define HELLO_VERSION 1
@@ -34,6 +35,8 @@ int na_context_init(struct na_context *context, struct na_domain *domain, uint8_
     context->conn_count = 0;
     atomic_init(&context->attention, 0);
     list_init(&context->conns);
+    context->listen_sock = context->listen_timer = -1;
+    context->listen_off = context->listen_told = false;
     if (na_wait_init(&context->wait, epoch))
         return -1;
     pthread_mutex_init(&context->conns_lock, NULL);
@@ -43,6 +46,8 @@ int na_context_init(struct na_context *context, struct na_domain *domain, uint8_
 void na_context_fini(struct na_context *context)
 {
     assert(list_empty(&context->conns));
+    if (context->listen_timer >= 0)
+        close(context->listen_timer);
     na_wait_fini(&context->wait);
     pthread_mutex_destroy(&context->conns_lock);
 }

@@ -39,6 +39,12 @@ struct na_context {
     pthread_mutex_t conns_lock; /* guards the list; taken by connecting threads and the progress loop */
     size_t conn_count;
     _Atomic unsigned attention; /* connections with a backlog or marked broken */
+
+    /* Listening: progress loop only. */
+    int listen_sock;  /* -1: does not */
+    int listen_timer; /* ends a pause */
+    bool listen_off;  /* out of descriptors: not accepting for a moment */
+    bool listen_told; /* and the user knows; until accepting works again */
 };
 
 struct na_queued;
@@ -75,6 +81,15 @@ struct na_hello {
 int na_context_init(struct na_context *context, struct na_domain *domain, uint8_t id, const struct na_upcalls *upcalls,
                     void *arg, _Atomic uint32_t *epoch);
 void na_context_fini(struct na_context *context); /* no connection may be left */
+
+/* ---- listening ---- */
+/* Watches a listening socket, which stays the caller's: input on it is an event of the context. -1 and errno. */
+int na_listen_start(struct na_context *context, int sock);
+/* Accepts without blocking: a socket, or -1. When descriptors or memory are short, listening pauses; the context gets its
+ * event again after a moment. */
+int na_listen_accept(struct na_context *context);
+/* Ends a pause; nothing if there is none. */
+void na_listen_resume(struct na_context *context);
 
 /* ---- life of a connection ---- */
 /* Adds a connecting connection to the context; one reference for the context. HG_NOMEM beyond the limit. The transport

@@ -160,14 +160,12 @@ static void domain_close(struct na_domain *base)
 
 static int start_listening(struct sm_context *context)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = context};
-
     context->listen_fd = bind_socket(context->base.domain->host, context->base.id);
     if (context->listen_fd < 0)
         return -1;
     if (listen(context->listen_fd, SOMAXCONN))
         return -1;
-    return epoll_ctl(context->base.wait.epoll_fd, EPOLL_CTL_ADD, context->listen_fd, &event);
+    return na_listen_start(&context->base, context->listen_fd);
 }
 
 static void context_free(struct sm_context *context)

@@ -38,7 +38,6 @@ struct sm_domain {
 struct sm_context {
     struct na_context base;
     int listen_fd;   /* -1 unless the domain listens */
-    bool listen_off; /* out of descriptors: not accepting until a connection closes */
     int doorbell_fd; /* memfd of the doorbell page */
     void *doorbell;  /* the page: our epoch, read by peers */
     uint64_t probe;  /* random; peers try to read it to see whether direct access works */

@@ -357,24 +357,6 @@ fail:
     return ret;
 }
 
-/* Out of descriptors: stop listening until a connection closes, instead of spinning on a readable socket. */
-static void pause_listening(struct sm_context *context)
-{
-    struct epoll_event event = {.events = 0, .data.ptr = context};
-
-    log_warning("mercury", "cannot accept connections: %s; waiting for one to close", strerror(errno));
-    epoll_ctl(context->base.wait.epoll_fd, EPOLL_CTL_MOD, context->listen_fd, &event);
-    context->listen_off = true;
-}
-
-static void resume_listening(struct sm_context *context)
-{
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = context};
-
-    epoll_ctl(context->base.wait.epoll_fd, EPOLL_CTL_MOD, context->listen_fd, &event);
-    context->listen_off = false;
-}
-
 /* Who connects and says nothing must not keep others out: the one that has been silent for longest goes. */
 static void drop_silent(struct sm_context *context)
 {
@@ -423,12 +405,9 @@ bool sm_accept(struct sm_context *context)
     bool any = false;
 
     for (int i = 0; i < ACCEPT_BATCH; i++) {
-        int sock = accept4(context->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (sock < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-                pause_listening(context);
+        int sock = na_listen_accept(&context->base);
+        if (sock < 0)
             break;
-        }
         accept_socket(context, sock);
         any = true;
     }
@@ -543,8 +522,7 @@ void sm_conn_shutdown(struct na_conn *base)
     if (conn->tx.control)
         atomic_store(&conn->tx.control->closed, 1);
     conn_release_resources(conn);
-    if (context->listen_off)
-        resume_listening(context);
+    na_listen_resume(&context->base);
 }
 
 /* The rings stay mapped until now: whoever is in the middle of a transfer looks at them without a lock. */

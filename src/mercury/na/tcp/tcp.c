@@ -133,12 +133,6 @@ static void context_free(struct tcp_context *context)
     free(context);
 }
 
-static int start_listening(struct tcp_context *context, int sock)
-{
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = context};
-    return epoll_ctl(context->base.wait.epoll_fd, EPOLL_CTL_ADD, sock, &event);
-}
-
 static void set_context(struct tcp_domain *domain, uint8_t id, struct tcp_context *context)
 {
     pthread_mutex_lock(&domain->lock);
@@ -159,7 +153,7 @@ static hg_return_t context_open(struct na_domain *base, uint8_t id, const struct
     context->input = malloc(TCP_READ_MAX);
     if (!context->input || na_context_init(&context->base, base, id, upcalls, arg, NULL))
         goto fail;
-    if (base->listening && start_listening(context, domain->sock)) {
+    if (base->listening && na_listen_start(&context->base, domain->sock)) {
         na_context_fini(&context->base);
         goto fail;
     }

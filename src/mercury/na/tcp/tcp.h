@@ -78,7 +78,6 @@ struct tcp_conn;
 
 struct tcp_context {
     struct na_context base;
-    bool listen_off;               /* out of descriptors: not accepting until a connection closes */
     struct tcp_handover *handover; /* under domain->lock */
     _Atomic bool has_handover;
 

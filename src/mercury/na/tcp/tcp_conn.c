@@ -167,15 +167,6 @@ static void handshake_over(struct tcp_conn *conn)
     context->half_open--;
 }
 
-static void resume_listening(struct tcp_context *context)
-{
-    const struct tcp_domain *domain = (const struct tcp_domain *)context->base.domain;
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = context};
-
-    epoll_ctl(context->base.wait.epoll_fd, EPOLL_CTL_MOD, domain->sock, &event);
-    context->listen_off = false;
-}
-
 /* Ends the stream so that what we sent last still arrives: closing a socket with unread input would reset it. */
 static void close_gently(int sock)
 {
@@ -204,8 +195,7 @@ void tcp_conn_shutdown(struct na_conn *base)
     if (conn->sock >= 0)
         close_gently(conn->sock);
     conn->sock = -1;
-    if (context->listen_off)
-        resume_listening(context);
+    na_listen_resume(&context->base);
 }
 
 /* ---- hellos ---- */
@@ -554,17 +544,6 @@ hg_return_t tcp_connected(struct tcp_conn *conn)
 
 /* ---- accepting ---- */
 
-/* Out of descriptors: stop listening until a connection closes, instead of spinning on a readable socket. */
-static void pause_listening(struct tcp_context *context)
-{
-    const struct tcp_domain *domain = (const struct tcp_domain *)context->base.domain;
-    struct epoll_event event = {.events = 0, .data.ptr = context};
-
-    log_warning("mercury", "cannot accept connections: %s; waiting for one to close", strerror(errno));
-    epoll_ctl(context->base.wait.epoll_fd, EPOLL_CTL_MOD, domain->sock, &event);
-    context->listen_off = true;
-}
-
 /* Who connects and says nothing must not keep others out: the one that has been silent for longest goes. */
 static void drop_silent(struct tcp_context *context)
 {
@@ -608,15 +587,10 @@ static struct tcp_conn *accept_socket(struct tcp_context *context, int sock)
 
 void tcp_accept(struct tcp_context *context)
 {
-    const struct tcp_domain *domain = (const struct tcp_domain *)context->base.domain;
-
     for (int i = 0; i < ACCEPT_BATCH; i++) {
-        int sock = accept4(domain->sock, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (sock < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-                pause_listening(context);
+        int sock = na_listen_accept(&context->base);
+        if (sock < 0)
             return;
-        }
         accept_socket(context, sock);
     }
 }
