@@ -16,6 +16,7 @@
 extern "C" {
 #endif
 
+/* MOVED is never reported: a member publishes one address all its life, and another address is another member. */
 typedef enum flock_update_t {
     FLOCK_MEMBER_JOINED = 0,
     FLOCK_MEMBER_LEFT = 1,
