@@ -176,7 +176,7 @@ static int gather_padded(const int *ranks, size_t count, const char *text, size_
     char *padded = calloc(1, slot);
     if (!padded)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
-    memcpy(padded, text, strlen(text));
+    memcpy(padded, text, strlen(text) + 1);
     int status = flk_mpi_allgather(ranks, count, padded, slot, all, err);
     for (size_t i = 0; i < count; i++)
         all[(i + 1) * slot - 1] = '\0';
