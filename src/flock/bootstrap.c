@@ -10,6 +10,7 @@
  */
 #include "flock/internal.h"
 #include "flock/provider/provider.h"
+#include "mercury/dango_hg.h"
 
 #include <flock/flock-bootstrap.h>
 
@@ -86,6 +87,28 @@ static int bootstrap_file(const struct flk_bootstrap *bootstrap, flock_group_vie
                            bootstrap->file, bootstrap->provider_id);
 }
 
+/* A group that cannot be asked from here: better explained than said not to answer. */
+static int check_protocol(const struct flk_bootstrap *bootstrap, const flock_group_view_t *view,
+                          struct dango_error *err)
+{
+    const char *address = NULL;
+    for (size_t i = 0; i < flock_group_view_member_count(view); i++) {
+        hg_addr_t addr = HG_ADDR_NULL;
+        address = flock_group_view_member_at(view, i)->address;
+        hg_return_t ret = margo_addr_lookup(bootstrap->mid, address, &addr);
+        margo_addr_free(bootstrap->mid, addr);
+        if (ret != HG_PROTONOSUPPORT)
+            return 0;
+    }
+    if (!address)
+        return dango_error_set(err, DANGO_ERR_NOT_FOUND, "%s names no other member that could be asked",
+                               bootstrap->file);
+    return dango_error_set(err, DANGO_ERR_UNSUPPORTED,
+                           "%s: the group speaks another protocol (%s) than this process (%s): start it with \"%.*s\"",
+                           bootstrap->file, address, dango_hg_class_protocol(margo_get_class(bootstrap->mid)),
+                           (int)strcspn(address, ":"), address);
+}
+
 /* A process that was a member before, at the same address, joins like any other. */
 static int bootstrap_join(const struct flk_bootstrap *bootstrap, flock_group_view_t *view, struct dango_error *err)
 {
@@ -95,10 +118,7 @@ static int bootstrap_join(const struct flk_bootstrap *bootstrap, flock_group_vie
         return status;
     if (self)
         flock_group_view_remove_member(view, self);
-    if (flock_group_view_member_count(view) == 0)
-        return dango_error_set(err, DANGO_ERR_NOT_FOUND, "%s names no other member that could be asked",
-                               bootstrap->file);
-    return 0;
+    return check_protocol(bootstrap, view, err);
 }
 
 struct method {

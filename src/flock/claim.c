@@ -104,7 +104,7 @@ static bool has_member(const flock_group_view_t *view, const char *address)
 }
 
 /* Whether some of these members, which are asked at once, are alive: *owner is one of them, if there is a choice one that
- * is not of the new group. Addresses of other protocols cannot be asked. */
+ * is not of the new group. Those of protocols that the instance does not speak are passed over. */
 static void ask(margo_instance_id mid, const flock_member_t *members, size_t count, const flock_group_view_t *view,
                 const flock_member_t **owner)
 {
@@ -123,6 +123,42 @@ static void ask(margo_instance_id mid, const flock_member_t *members, size_t cou
     flk_calls_end(&calls);
 }
 
+static void ask_all(margo_instance_id mid, const flock_group_view_t *members, const flock_group_view_t *view,
+                    const flock_member_t **owner)
+{
+    for (size_t i = 0; i < members->members.size && !*owner; i += FLK_CALLS_MAX)
+        ask(mid, &members->members.data[i], members->members.size - i, view, owner);
+}
+
+static bool speaks(margo_instance_id mid, const char *address)
+{
+    hg_addr_t addr = HG_ADDR_NULL;
+    hg_return_t ret = margo_addr_lookup(mid, address, &addr);
+    margo_addr_free(mid, addr);
+    return ret != HG_PROTONOSUPPORT;
+}
+
+/* Members may speak another protocol than this process, which is no reason to overwrite the file of their group. */
+static void ask_in_their_protocol(margo_instance_id mid, const flock_group_view_t *members,
+                                  const flock_group_view_t *view, const flock_member_t **owner)
+{
+    const char *address = NULL;
+    for (size_t i = 0; i < members->members.size && !address; i++)
+        if (!speaks(mid, members->members.data[i].address))
+            address = members->members.data[i].address;
+    if (!address)
+        return;
+    char *protocol = strndup(address, strcspn(address, ":"));
+    margo_instance_id other = protocol ? margo_init(protocol, MARGO_CLIENT_MODE, 1, 0) : MARGO_INSTANCE_NULL;
+    free(protocol);
+    if (other == MARGO_INSTANCE_NULL) {
+        log_warning("flock", "cannot tell whether %s is alive: it is taken for dead", address);
+        return;
+    }
+    ask_all(other, members, view, owner);
+    margo_finalize(other);
+}
+
 int flk_claim_file(margo_instance_id mid, const char *filename, const flock_group_view_t *view, struct dango_error *err)
 {
     flock_group_view_t old = FLOCK_GROUP_VIEW_INITIALIZER;
@@ -132,8 +168,9 @@ int flk_claim_file(margo_instance_id mid, const char *filename, const flock_grou
         return 0;
     if (flk_group_file_read(filename, &old, err) != FLOCK_SUCCESS)
         return dango_error_prefix(err, "exists and is not a group file: remove it, or give another path");
-    for (size_t i = 0; i < old.members.size && !owner; i += FLK_CALLS_MAX)
-        ask(mid, &old.members.data[i], old.members.size - i, view, &owner);
+    ask_all(mid, &old, view, &owner);
+    if (!owner)
+        ask_in_their_protocol(mid, &old, view, &owner);
     if (!owner && unlink(filename) != 0 && errno != ENOENT)
         status = dango_error_set_errno(err, errno, "%s: cannot remove the file of an old group", filename);
     /* Otherwise another process of the new group has been faster, and has written it. */

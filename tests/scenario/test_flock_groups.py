@@ -300,6 +300,26 @@ def test_unreachable_members(servers, workdir):
     failed(servers, document(flock("swim", bootstrap=("join",))), "no member of the group answers")
 
 
+def test_another_protocol_does_not_take_the_file_of_a_group(servers, workdir):
+    """Neither a process that wants to join nor one that would form a group of its own; clients are told, too."""
+    server = servers.bedrock(document(flock("swim", file="group.flock")), protocol="tcp://127.0.0.1")
+    before = (workdir / "group.flock").read_text()
+    for bootstrap, expected in (
+        (("join",), f'speaks another protocol ({server.address}) than this process (na+sm): start it with "tcp"'),
+        (("self",), "belongs to a group that is running"),
+        (("join", "self"), "belongs to a group that is running"),
+    ):
+        failed(servers, document(flock("swim", bootstrap=bootstrap)), expected)
+        assert (workdir / "group.flock").read_text() == before
+    for program in ("bedrock-query", "bedrock-shutdown"):
+        result = run([program, "na+sm", "-f", "group.flock"], check=False)
+        assert result.returncode != 0 and 'start it with "tcp"' in result.stderr
+    # A group that has ended is no obstacle, whatever it spoke.
+    server.kill()
+    successor = servers.bedrock(document(flock("swim")), protocol="na+sm")
+    assert successor.address in (workdir / "group.flock").read_text()
+
+
 def test_discovery_of_nothing(discovery):
     result = run([discovery, "na+sm://999999-0", "1"], check=False)
     assert result.returncode == 1 and "Flock error: Mercury error" in result.stderr
