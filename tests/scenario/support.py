@@ -186,10 +186,11 @@ class Process:
 class Bedrock(Process):
     """A bedrock daemon; `address` is known once it runs."""
 
-    def __init__(self, config, workdir, name, protocol=PROTOCOL, arguments=(), env=None):
+    def __init__(self, config, workdir, name, protocol=PROTOCOL, arguments=(), env=None, prefix=()):
         config_path = Path(workdir) / f"{name}.config.json"
         config_path.write_text(config if isinstance(config, str) else json.dumps(config, indent=4))
-        super().__init__(["bedrock", protocol, "-c", config_path, *arguments], workdir, name, env)
+        command = [*prefix, program("bedrock"), protocol, "-c", config_path, *arguments]
+        super().__init__(command, workdir, name, env)
         self.address = None
 
     def wait_until_running(self, timeout_s=START_TIMEOUT_S):
@@ -210,9 +211,10 @@ class Servers:
         self.started.append(process)
         return process
 
-    def bedrock(self, config, protocol=PROTOCOL, arguments=(), name=None, env=None, wait=True):
-        """A bedrock daemon from a configuration (dictionary or text); waits until it runs unless told otherwise."""
-        server = Bedrock(config, self.workdir, name or f"bedrock-{len(self.started)}", protocol, arguments, env)
+    def bedrock(self, config, protocol=PROTOCOL, arguments=(), name=None, env=None, wait=True, prefix=()):
+        """A bedrock daemon from a configuration (dictionary or text); waits until it runs unless told otherwise. prefix:
+        a command that runs another one in its own place, such as "ip netns exec NAME"."""
+        server = Bedrock(config, self.workdir, name or f"bedrock-{len(self.started)}", protocol, arguments, env, prefix)
         self.started.append(server)
         return server.wait_until_running() if wait else server
 
