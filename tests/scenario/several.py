@@ -52,8 +52,11 @@ class Service:
             document["providers"].remove(master)
         return document
 
+    def arguments(self, i):
+        return ["--name", f"s{i}"]
+
     def start(self, i, protocol=PROTOCOL, wait=True, **options):
-        server = self.servers.bedrock(self.configuration(i), protocol, ["--name", f"s{i}"], wait=False, **options)
+        server = self.servers.bedrock(self.configuration(i), protocol, self.arguments(i), wait=False, **options)
         self.members[i] = server
         return server.wait_until_running(TIMEOUT_S) if wait else server
 

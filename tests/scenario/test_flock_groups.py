@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from support import BUILD, ROOT, SLOWNESS, run, wait_until
+from support import BUILD, PROTOCOL, ROOT, SLOWNESS, run, wait_until
 
 KINDS = {
     "centralized": {"ping_timeout_ms": 300, "ping_interval_ms": 100, "ping_max_num_timeouts": 3},
@@ -300,6 +300,7 @@ def test_unreachable_members(servers, workdir):
     failed(servers, document(flock("swim", bootstrap=("join",))), "no member of the group answers")
 
 
+@pytest.mark.skipif(PROTOCOL != "na+sm", reason="between na+sm and tcp")
 def test_another_protocol_does_not_take_the_file_of_a_group(servers, workdir):
     """Neither a process that wants to join nor one that would form a group of its own; clients are told, too."""
     server = servers.bedrock(document(flock("swim", file="group.flock")), protocol="tcp://127.0.0.1")

@@ -15,7 +15,7 @@ import pytest
 
 from launchers import daemons, mpirun, needs_mpi, wait_until_running
 from mofka import FULL_CONFIGURATION, GROUP_FILE, count_of, peer, wait_for_count
-from support import BUILD, SLOWNESS, run, wait_until
+from support import BUILD, ROOT, SLOWNESS, run, wait_until
 
 pytestmark = [
     *needs_mpi,
@@ -124,3 +124,14 @@ def test_everything_is_back_after_kill_9_of_all(service):
     wait_for_count(consumer, "got", len(found) // 1000 * 1000, START_S)
     for process in (producer, consumer):
         assert "back after " in process.output() and "error" not in process.output(), process.output()
+
+
+def test_the_tour_of_the_readme(servers, workdir):
+    """Section "Several servers", typed in."""
+    section = (ROOT / "README.md").read_text().split("## Several servers")[1].split("\n## ")[0]
+    script = section.split("```sh\n")[1].split("```")[0]
+    (workdir / "examples").symlink_to(ROOT / "examples")
+    shell = servers.start(["bash", "-ec", f"PATH={BUILD}/bin:$PATH\n{script}\nwait"], "tour")
+    assert shell.wait() == 0, shell.output()
+    assert re.search(r"^1000$", shell.output(), re.MULTILINE), shell.output()
+    assert shell.output().count("now running at") == SERVERS

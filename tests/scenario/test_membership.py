@@ -11,7 +11,7 @@ import pytest
 
 from mofka import GROUP_FILE, count_of, peer, wait_for_count
 from several import GROUPS, TIMEOUT_S, Service, ctl, needs_database, numbers
-from support import run
+from support import PROTOCOL, run
 
 pytestmark = needs_database
 
@@ -162,6 +162,20 @@ def test_creation_names_the_dead_server_and_leaves_nothing(servers):
     # Where it is not needed, it is not missed.
     service.create("small", order.index(address))
     run(peer("produce", "small", 10, 1, 0))
+
+
+@dynamic
+def test_servers_without_names_do_not_get_in_each_others_way(servers, kind):
+    """They are called after their places, which shift when somebody joins in front."""
+    service = Service(servers, kind)
+    service.arguments = lambda i: []
+    for i in range(5):
+        service.start(i)
+    service.wait_for_file()
+    answers = json.loads(run(["bedrock-query", PROTOCOL.split(":")[0], "-f", GROUP_FILE, "-e",
+                              "$__config__.bedrock.name"]).stdout)
+    assert sorted(answers.values()) == [str(i) for i in range(5)]
+    service.create("t", 5)
 
 
 def free_ports(count):

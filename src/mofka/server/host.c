@@ -31,11 +31,11 @@ static int attempt(struct mofka_host *host, struct dango_error *err)
 {
     struct mofka_surroundings around = {0};
     int code = mofka_look_around(host->bedrock, &around, err);
-    if (code == 0)
+    if (code == 0 && around.member_count == 1 && !around.master)
         code = mofka_name_server(host->bedrock, &around, err);
-    if (code == 0 && around.master)
+    else if (code == 0 && around.master)
         code = mofka_restore(host->bedrock, &around, err);
-    else if (code == 0 && around.member_count > 1)
+    else if (code == 0)
         code = dango_error_set(err, DANGO_ERR_AGAIN, "none of the %zu servers has a master database yet",
                                around.member_count);
     mofka_surroundings_release(&around);

@@ -51,7 +51,7 @@ void mofka_surroundings_release(struct mofka_surroundings *around);
 /* Whether a server of the group answers at this address. */
 bool mofka_is_alive(struct bedrock_host *bedrock, const struct mofka_surroundings *around, const char *address);
 
-/* Gives the server a name, if it has none. */
+/* Gives a server that is alone a name, if it has none; others get theirs from mofka_restore. */
 int mofka_name_server(struct bedrock_host *bedrock, const struct mofka_surroundings *around, struct dango_error *err);
 /* The rest of an attempt, when the master is known. DANGO_ERR_INVALID: another server has the name; DANGO_ERR_AGAIN: the
  * master database does not work. */

@@ -21,31 +21,34 @@
 
 /* ---- name ---- */
 
+static int find_place(struct bedrock_host *bedrock, const struct mofka_surroundings *around, size_t *place,
+                      struct dango_error *err)
+{
+    for (*place = 0; *place < around->member_count; (*place)++)
+        if (strcmp(around->members[*place], bedrock_host_address(bedrock)) == 0)
+            return 0;
+    return dango_error_set(err, DANGO_ERR_NOT_FOUND,
+                           "this server is not a member of the group: give it a name (bedrock --name)");
+}
+
 int mofka_name_server(struct bedrock_host *bedrock, const struct mofka_surroundings *around, struct dango_error *err)
 {
     char name[32];
-    size_t position = 0;
+    size_t place;
     if (bedrock_host_name(bedrock))
         return 0;
-    while (position < around->member_count && strcmp(around->members[position], bedrock_host_address(bedrock)) != 0)
-        position++;
-    if (position == around->member_count)
-        return dango_error_set(err, DANGO_ERR_NOT_FOUND,
-                               "this server is not a member of the group: give it a name (bedrock --name)");
-    snprintf(name, sizeof name, "%zu", position);
-    if (around->member_count > 1)
-        log_warning("mofka",
-                    "this server has no name; it is called \"%s\", its place among %zu servers, which may be another "
-                    "one after a restart: start each server with a --name of its own",
-                    name, around->member_count);
+    int code = find_place(bedrock, around, &place, err);
+    if (code != 0)
+        return code;
+    snprintf(name, sizeof name, "%zu", place);
     return bedrock_host_set_name(bedrock, name, err);
 }
 
 /* Enters the name in the master database, in place of what an earlier life of this server has left there. */
 static int claim_name(struct bedrock_host *bedrock, const struct mofka_surroundings *around,
-                      struct mofka_registry *registry, struct dango_error *err)
+                      struct mofka_registry *registry, const char *name, struct dango_error *err)
 {
-    const char *name = bedrock_host_name(bedrock), *self = bedrock_host_address(bedrock);
+    const char *self = bedrock_host_address(bedrock);
     struct dango_error problem;
     char *other;
     int code;
@@ -64,6 +67,32 @@ static int claim_name(struct bedrock_host *bedrock, const struct mofka_surroundi
             code = dango_mofka_registry_add_server(registry, name, self, err);
     } while (code == DANGO_ERR_EXISTS); /* another one of this name has come between: ask again whether it lives */
     return code;
+}
+
+/* The name that the server has; or its place in the group and, since places shift when servers join, the next number that
+ * no living server has. */
+static int claim_some_name(struct bedrock_host *bedrock, const struct mofka_surroundings *around,
+                           struct mofka_registry *registry, struct dango_error *err)
+{
+    char name[32];
+    size_t place;
+    if (bedrock_host_name(bedrock))
+        return claim_name(bedrock, around, registry, bedrock_host_name(bedrock), err);
+    if (find_place(bedrock, around, &place, err) != 0)
+        return err->code;
+    int code = DANGO_ERR_INVALID;
+    for (size_t i = 0; i < around->member_count && code == DANGO_ERR_INVALID; i++) {
+        snprintf(name, sizeof name, "%zu", (place + i) % around->member_count);
+        code = claim_name(bedrock, around, registry, name, err);
+    }
+    if (code != 0)
+        return code;
+    if (around->member_count > 1)
+        log_warning("mofka",
+                    "this server has no name; it is called \"%s\", after its place among %zu servers, which may be "
+                    "another one after a restart: start each server with a --name of its own",
+                    name, around->member_count);
+    return bedrock_host_set_name(bedrock, name, err);
 }
 
 /* ---- partitions ---- */
@@ -254,11 +283,11 @@ static int restore_all(struct restore *restore, struct dango_error *err)
 int mofka_restore(struct bedrock_host *bedrock, const struct mofka_surroundings *around, struct dango_error *err)
 {
     struct restore restore = {.bedrock = bedrock, .around = around};
-    assert(around->master && bedrock_host_name(bedrock));
+    assert(around->master);
     int code = dango_mofka_registry_open(bedrock_host_instance(bedrock), around->master, around->master_id,
                                          &restore.registry, err);
     if (code == 0)
-        code = claim_name(bedrock, around, restore.registry, err);
+        code = claim_some_name(bedrock, around, restore.registry, err);
     if (code == 0)
         code = restore_all(&restore, err);
     dango_mofka_registry_close(restore.registry);
