@@ -60,6 +60,14 @@ void bench_end(pid_t pid)
     waitpid(pid, NULL, 0);
 }
 
+void bench_join(pid_t pid)
+{
+    int status;
+    bench_require(waitpid(pid, &status, 0) == pid, "waitpid");
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        exit(1);
+}
+
 double bench_memory(pid_t pid)
 {
     char path[64], line[256];

@@ -23,6 +23,8 @@ void *bench_shared(size_t size);
 /* Forks; the child runs `body`, and dies with this process. Before anything with threads is started. */
 pid_t bench_fork(void (*body)(void *), void *arg);
 void bench_end(pid_t pid);
+/* Waits for its own end; the program ends when it has failed. */
+void bench_join(pid_t pid);
 
 /* Resident memory of a process that no file backs, in bytes. */
 double bench_memory(pid_t pid);

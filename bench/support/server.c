@@ -15,30 +15,35 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define SERVERS_MAX 16
+
 static struct {
-    pid_t pid;
+    pid_t pids[SERVERS_MAX];
+    size_t count;
     char directory[256], group_file[PATH_MAX];
 } server;
 
 void bench_server_stop(void)
 {
     char command[300];
-    if (server.pid <= 0)
+    if (server.count == 0)
         return;
-    kill(server.pid, SIGTERM);
-    waitpid(server.pid, NULL, 0);
-    server.pid = 0;
+    for (size_t i = 0; i < server.count; i++)
+        kill(server.pids[i], SIGTERM);
+    for (size_t i = 0; i < server.count; i++)
+        waitpid(server.pids[i], NULL, 0);
+    server.count = 0;
     snprintf(command, sizeof command, "rm -rf %s", server.directory);
     if (system(command) != 0)
         fprintf(stderr, "%s: not removed\n", server.directory);
 }
 
 /* In the child: bedrock from the same build tree, in the temporary directory. */
-static void run_server(const char *program)
+static void run_server(const char *program, const char *config)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (chdir(server.directory) == 0 && freopen("log", "w", stdout) && dup2(STDOUT_FILENO, STDERR_FILENO) >= 0)
-        execl(program, "bedrock", "na+sm", "-c", "config.json", (char *)NULL);
+    if (chdir(server.directory) == 0 && freopen("log", "a", stdout) && dup2(STDOUT_FILENO, STDERR_FILENO) >= 0)
+        execl(program, "bedrock", bench_protocol(), "-c", config, "--name", config, (char *)NULL);
     perror(program);
     _exit(1);
 }
@@ -54,40 +59,69 @@ static void find_program(char program[PATH_MAX + 32])
     snprintf(program, PATH_MAX + 32, "%s/../bin/bedrock", self);
 }
 
-static void make_directory(const char *config)
+static void make_directory(void)
 {
-    char path[PATH_MAX];
     snprintf(server.directory, sizeof server.directory, "%s/dango-bench-XXXXXX", bench_temporary());
     bench_require(mkdtemp(server.directory) != NULL, server.directory);
-    snprintf(path, sizeof path, "%s/config.json", server.directory);
+    snprintf(server.group_file, sizeof server.group_file, "%s/mofka.json", server.directory);
+}
+
+/* How many members the group file has; 0 without one. */
+static size_t count_members(void)
+{
+    static char text[65536];
+    FILE *file = fopen(server.group_file, "r");
+    size_t length = file ? fread(text, 1, sizeof text - 1, file) : 0, count = 0;
+    text[length] = '\0';
+    if (file)
+        fclose(file);
+    for (const char *at = text; (at = strstr(at, "\"address\"")); at++)
+        count++;
+    return count;
+}
+
+/* Starts the next server, and waits until it is in the group file. */
+static void start_server(const char *config)
+{
+    char program[PATH_MAX + 32], name[32], path[PATH_MAX];
+    bench_require(server.count < SERVERS_MAX, "too many servers");
+    find_program(program);
+    snprintf(name, sizeof name, "config-%zu.json", server.count);
+    snprintf(path, sizeof path, "%s/%s", server.directory, name);
     FILE *file = fopen(path, "w");
     bench_require(file && fputs(config, file) >= 0 && fclose(file) == 0, path);
-    snprintf(server.group_file, sizeof server.group_file, "%s/mofka.json", server.directory);
+    int64_t start = dango_clock_ns();
+    pid_t pid = fork();
+    if (pid == 0)
+        run_server(program, name);
+    bench_require(pid > 0, "fork");
+    server.pids[server.count++] = pid;
+    while (count_members() < server.count) {
+        if (dango_clock_ns() - start > INT64_C(20000000000) || waitpid(pid, NULL, WNOHANG) == pid) {
+            fprintf(stderr, "bedrock did not start: see %s/log\n", server.directory);
+            server.count = 0;
+            exit(1);
+        }
+        usleep(200);
+    }
 }
 
 int64_t bench_server_start(const char *config)
 {
     static bool registered;
-    char program[PATH_MAX + 32];
-    bench_require(server.pid == 0, "one server at a time");
-    find_program(program);
-    make_directory(config);
+    bench_require(server.count == 0, "one service at a time");
+    make_directory();
     if (!registered)
         registered = atexit(bench_server_stop) == 0;
     int64_t start = dango_clock_ns();
-    server.pid = fork();
-    if (server.pid == 0)
-        run_server(program);
-    bench_require(server.pid > 0, "fork");
-    while (access(server.group_file, R_OK) != 0) {
-        if (dango_clock_ns() - start > INT64_C(20000000000) || waitpid(server.pid, NULL, WNOHANG) == server.pid) {
-            fprintf(stderr, "bedrock did not start: see %s/log\n", server.directory);
-            server.pid = 0;
-            exit(1);
-        }
-        usleep(200);
-    }
+    start_server(config);
     return dango_clock_ns() - start;
+}
+
+void bench_server_add(const char *config)
+{
+    bench_require(server.count > 0, "no server to join");
+    start_server(config);
 }
 
 const char *bench_temporary(void)
@@ -108,5 +142,5 @@ const char *bench_server_group_file(void)
 
 double bench_server_memory(void)
 {
-    return bench_memory(server.pid);
+    return bench_memory(server.pids[0]);
 }

@@ -1,8 +1,7 @@
 /*
- * A bedrock for benchmarks: started from the same build tree with a configuration, in a temporary directory of its own
- * (below TMPDIR or /tmp)
- * that goes when the server goes. One at a time. A failure ends the program with a message; so does, for the server, the
- * end of the program.
+ * A bedrock for benchmarks, on bench_protocol(): started from the same build tree with a configuration, in a temporary
+ * directory of its own (below TMPDIR or /tmp) that goes when the server goes. One service at a time, to which further
+ * servers can be added. A failure ends the program with a message; so does, for the servers, the end of the program.
  */
 #ifndef DANGO_BENCH_SUPPORT_SERVER_H
 #define DANGO_BENCH_SUPPORT_SERVER_H
@@ -34,14 +33,17 @@
 
 /* Starts it, waits for its group file, and returns how long that took, in nanoseconds. */
 int64_t bench_server_start(const char *config);
-/* Ends it in order, and takes its directory away. */
+/* Adds one to the group of the first, in the same directory; returns when the group file names it. Its configuration has to
+ * say that it joins. */
+void bench_server_add(const char *config);
+/* Ends all in order, and takes the directory away. */
 void bench_server_stop(void);
 
 /* TMPDIR, or /tmp. */
 const char *bench_temporary(void);
 const char *bench_server_directory(void);
 const char *bench_server_group_file(void);
-/* Resident memory of the server that no file backs, in bytes. */
+/* Resident memory of the first server that no file backs, in bytes. */
 double bench_server_memory(void);
 
 #endif
