@@ -27,7 +27,7 @@ static int find_place(struct bedrock_host *bedrock, const struct mofka_surroundi
     for (*place = 0; *place < around->member_count; (*place)++)
         if (strcmp(around->members[*place], bedrock_host_address(bedrock)) == 0)
             return 0;
-    return dango_error_set(err, DANGO_ERR_NOT_FOUND,
+    return dango_error_set(err, DANGO_ERR_INVALID,
                            "this server is not a member of the group: give it a name (bedrock --name)");
 }
 
