@@ -136,7 +136,7 @@ def test_tasks_of_srun_join_each_other(servers, workdir, discovery):  # noqa: F8
     started = start(servers, 4, srun, json.dumps(document))
     expect_one_group(workdir, discovery, [server.address for server in started])
     worlds = json.loads(run(["bedrock-query", "na+sm", "-f", GROUP_FILE, "-e", "$MPI_COMM_WORLD"]).stdout)
-    assert [worlds[server.address] for server in started] == [{"rank": i, "size": 4} for i in range(4)]
+    assert [(worlds[s.address]["rank"], worlds[s.address]["size"]) for s in started] == [(i, 4) for i in range(4)]
     configurations = json.loads(run(["bedrock-query", "na+sm", "-f", GROUP_FILE]).stdout)
     with_store = [i for i, server in enumerate(started)
                   if any(p["name"] == "kv_store" for p in configurations[server.address]["providers"])]
