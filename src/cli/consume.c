@@ -33,7 +33,7 @@ static const struct cli_option options[] = {
     {"topic", 0, CLI_TEXT, true, offsetof(struct fields, topic), "NAME", "topic to read"},
     {"into", 0, CLI_TEXT, false, offsetof(struct fields, into), "DIR", "write events as files, into this directory"},
     {"name", 0, CLI_TEXT, false, offsetof(struct fields, name), "CONSUMER", "whose position is used and saved"},
-    {"from", 0, CLI_TEXT, false, offsetof(struct fields, from), "first|saved|last|ID", "where to start"},
+    {"from", 0, CLI_TEXT, false, offsetof(struct fields, from), "first|saved|last|ID|TIME", "where to start"},
     {"count", 0, CLI_COUNT, false, offsetof(struct fields, count), "N", "end after N events, waiting for them"},
     {"follow", 0, CLI_FLAG, false, offsetof(struct fields, follow), NULL, "go on with what comes later"},
     {"targets", 0, CLI_TEXT, false, offsetof(struct fields, targets), "N[,N...]", "read these partitions only"},

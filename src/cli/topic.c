@@ -92,8 +92,9 @@ const struct cli_command cli_topic_create = {
     .usage = "--name NAME ",
     .summary = "create a topic",
     .details = "Creates a topic. Options of the topic depend on the driver; for \"mofka\":\n"
-               "--topic.num_partitions N, --topic.config.type memory|default, --topic.config.partition.KEY VALUE,\n"
-               "--topic.dependencies.NAME VALUE. A file given with --topic-config is the object that these build.\n"
+               "--topic.num_partitions N, --topic.config.type memory|default|legacy,\n"
+               "--topic.config.partition.KEY VALUE, --topic.dependencies.NAME VALUE.\n"
+               "A file given with --topic-config is the object that these build.\n"
                "Values are integers, numbers, true, false, lists (a,b,c) or else text.\n",
     .options = create_options,
     .fields_size = sizeof(struct create_fields),
