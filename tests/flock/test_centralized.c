@@ -4,6 +4,8 @@
  */
 #include "tests/flock/groups.h"
 
+#include "flock/backends/centralized/centralized.h"
+
 #include "util/json.h"
 
 #define OPTIONS "\"ping_timeout_ms\":400,\"ping_interval_ms\":[80,100.0],\"ping_max_num_timeouts\":2"
@@ -195,6 +197,53 @@ static void metadata_reach_everybody(void **state)
     assert_ok(flock_client_finalize(client));
 }
 
+/* What somebody sends who pretends to be a member; the status of the answer. */
+static int pretend(hg_id_t rpc, enum flk_cen_type type, uint16_t from, uint64_t term, uint64_t version)
+{
+    flk_cen_request_t request = {.type = (uint8_t)type,
+                                 .from = address,
+                                 .from_id = from,
+                                 .term = term,
+                                 .version = version,
+                                 .update = CEN_NO_UPDATE};
+    flk_cen_answer_t answer = {0};
+    struct flk_call call;
+    flock_group_view_add_member(&request.view, address, 2);
+    flock_group_view_add_member(&request.view, address, from);
+    assert_int_equal(flk_call_start(&call, mid, rpc, address, 2, &request, 2000), HG_SUCCESS);
+    assert_int_equal(flk_call_wait(&call, &answer), HG_SUCCESS);
+    int status = answer.status;
+    margo_free_output(call.handle, &answer);
+    flk_call_end(&call);
+    flock_group_view_clear(&request.view);
+    return status;
+}
+
+static void terms_that_nobody_could_exceed(void **state)
+{
+    (void)state;
+    static const uint64_t absurd[] = {UINT64_MAX, UINT64_MAX - 1, UINT64_MAX / 2, CEN_JUMP_MAX + 2};
+    static const enum flk_cen_type types[] = {CEN_VIEW, CEN_HANDOVER};
+    start_group(3, CONFIG);
+    hg_id_t rpc = MARGO_REGISTER(mid, FLK_RPC_CENTRALIZED, flk_cen_request_t, flk_cen_answer_t, NULL);
+    for (size_t i = 0; i < sizeof absurd / sizeof absurd[0]; i++) {
+        for (size_t k = 0; k < 2; k++) {
+            assert_int_equal(pretend(rpc, types[k], 3, absurd[i], 1), CEN_OUTDATED);
+            assert_int_equal(pretend(rpc, types[k], 1, 1, absurd[i]), CEN_OUTDATED);
+        }
+        /* These say that there is something newer, which is then asked for in vain. */
+        pretend(rpc, CEN_PING, 3, absurd[i], 1);
+        pretend(rpc, CEN_UPDATE, 1, 1, absurd[i]);
+    }
+    stays(all_see("1,2,3") && has_primary(2, "1"), 500);
+    margo_deregister(mid, rpc);
+    /* The group still changes as it should. */
+    end_member(3);
+    wait_for(all_see("1,2"), 2000);
+    end_member(1);
+    wait_for(all_see("2") && has_primary(2, "2"), 2000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +253,7 @@ int main(void)
         cmocka_unit_test_teardown(nobody_to_join, end_group_teardown),
         cmocka_unit_test_teardown(a_primary_in_the_middle, end_group_teardown),
         cmocka_unit_test_teardown(the_leaving_primary_hands_over, end_group_teardown),
+        cmocka_unit_test_teardown(terms_that_nobody_could_exceed, end_group_teardown),
         cmocka_unit_test_teardown(metadata_reach_everybody, end_group_teardown),
     };
     return cmocka_run_group_tests(tests, start_margo, stop_margo);

@@ -350,6 +350,36 @@ static void what_is_said_of_us_is_refuted(void **state)
     assert_int_equal(swim->self->incarnation, own + 3);
 }
 
+/* Incarnations that nobody could refute are not believed; the highest that are can be refuted. */
+static void nobody_can_be_made_irrefutable(void **state)
+{
+    (void)state;
+    sim_init(&sim, 12);
+    settle(3);
+    struct flk_swim *swim = sim.nodes[0].swim, *victim = sim.nodes[1].swim;
+    char *address = sim.nodes[1].address;
+    const struct flk_swim_member *member = flk_swim_find(swim, address, 1);
+    uint64_t known = member->incarnation, limit = swim->born + (uint64_t)(sim.now / MS) + SWIM_AHEAD_MAX;
+    /* Clocks differ a little. */
+    const uint64_t absurd[] = {limit + 1000, UINT64_MAX / 4, UINT64_MAX - 1, UINT64_MAX};
+    for (size_t i = 0; i < sizeof absurd / sizeof absurd[0]; i++) {
+        for (uint8_t type = 0; type < SWIM_EVENT_TYPES; type++) {
+            flk_swim_apply(swim, sim.now, &(struct flk_swim_event){type, 1, absurd[i], address}, i % 2);
+            flk_swim_apply(victim, sim.now, &(struct flk_swim_event){type, 1, absurd[i], address}, i % 2);
+        }
+        assert_int_equal(member->incarnation, known);
+        assert_int_equal(member->state, SWIM_IS_ALIVE);
+        assert_int_equal(victim->self->incarnation, known);
+    }
+    assert_true(swim->told_absurd);
+    flk_swim_apply(swim, sim.now, &(struct flk_swim_event){SWIM_CONFIRM, 1, limit, address}, false);
+    assert_int_equal(member->state, SWIM_IS_GONE);
+    sim_run(&sim, 20000);
+    assert_int_equal(member->state, SWIM_IS_ALIVE);
+    assert_int_equal(member->incarnation, victim->self->incarnation);
+    assert_true(member->incarnation > limit);
+}
+
 static void the_rules_of_events(void **state)
 {
     (void)state;
@@ -438,6 +468,7 @@ int main(void)
         cmocka_unit_test_teardown(half_of_the_group_dies, end_sim),
         cmocka_unit_test_teardown(metadata_reach_everybody, end_sim),
         cmocka_unit_test_teardown(what_is_said_of_us_is_refuted, end_sim),
+        cmocka_unit_test_teardown(nobody_can_be_made_irrefutable, end_sim),
         cmocka_unit_test_teardown(the_rules_of_events, end_sim),
         cmocka_unit_test(how_often_news_are_told),
         cmocka_unit_test_teardown(noise, end_sim),

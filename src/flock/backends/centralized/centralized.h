@@ -137,7 +137,8 @@ struct flk_cen_group {
     uint64_t random;
     struct {
         uint64_t pings, pings_failed, deaths;
-    } stats; /* of a primary */
+    } stats;          /* of a primary */
+    bool told_absurd; /* the user knows that somebody sends terms beyond belief */
 };
 
 static inline void flk_cen_lock(struct flk_cen_group *group)
@@ -156,6 +157,9 @@ bool flk_cen_is_primary(const struct flk_cen_group *group);
 bool flk_cen_is_self(const struct flk_cen_group *group, const char *address, uint16_t id);
 /* Rank of a primary against ours: negative if it is outdated, 0 if it is the same, positive if it counts more. */
 int flk_cen_rank(const struct flk_cen_group *group, uint64_t term, const char *primary, uint16_t primary_id);
+/* Whether a term and a version can be true. Much beyond ours there are none, only somebody who makes them up so that no
+ * primary can come after it. */
+bool flk_cen_is_plausible(struct flk_cen_group *group, uint64_t term, uint64_t version);
 /* Another primary (maybe ourselves): __config__ follows. False: out of memory. */
 bool flk_cen_set_primary(struct flk_cen_group *group, const char *primary, uint16_t primary_id);
 /* Changes the view and notes the event; false if nothing changed. */
@@ -214,5 +218,7 @@ void flk_cen_leave(struct flk_cen_group *group);
 
 #define CEN_CALL_MS  1000.0
 #define CEN_LOST_MAX 64
+#define CEN_JUMP_MAX                                                                                                   \
+    (UINT64_C(1) << 32) /* that a term or version may be beyond ours, except in the answer to a joiner */
 
 #endif

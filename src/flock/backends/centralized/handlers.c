@@ -66,7 +66,8 @@ static bool on_view(struct flk_cen_group *group, const flk_cen_request_t *reques
     uint16_t primary_id = hand_over ? group->id : request->from_id;
     uint64_t term = request->term + hand_over, version = request->version + hand_over;
     flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
-    if (flk_cen_rank(group, term, primary, primary_id) < 0) {
+    if (flk_cen_rank(group, term, primary, primary_id) < 0 ||
+        !flk_cen_is_plausible(group, request->term, request->version)) {
         answer->status = CEN_OUTDATED;
         return false;
     }

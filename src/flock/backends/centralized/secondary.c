@@ -213,7 +213,8 @@ static bool fetch(struct flk_cen_group *group, const char *address, uint16_t id)
     bool unknown = answer.status == CEN_UNKNOWN;
     if (answer.status == CEN_OK) {
         flk_cen_lock(group);
-        flk_cen_adopt(group, answer.term, answer.version, answer.primary, answer.primary_id, &answer.view, NULL);
+        if (flk_cen_is_plausible(group, answer.term, answer.version))
+            flk_cen_adopt(group, answer.term, answer.version, answer.primary, answer.primary_id, &answer.view, NULL);
         flk_cen_unlock(group);
     }
     flk_cen_answer_free(&answer);

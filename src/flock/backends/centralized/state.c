@@ -6,8 +6,10 @@
 
 #include "util/clock.h"
 #include "util/json.h"
+#include "util/log.h"
 
 #include <assert.h>
+#include <inttypes.h>
 
 bool flk_cen_is_self(const struct flk_cen_group *group, const char *address, uint16_t id)
 {
@@ -27,6 +29,19 @@ int flk_cen_rank(const struct flk_cen_group *group, uint64_t term, const char *p
         return term < group->term ? -1 : 1;
     int order = strcmp(group->primary, primary);
     return order ? order : (int)group->primary_id - (int)primary_id;
+}
+
+bool flk_cen_is_plausible(struct flk_cen_group *group, uint64_t term, uint64_t version)
+{
+    bool far = (term > group->term && term - group->term > CEN_JUMP_MAX) ||
+               (version > group->version && version - group->version > CEN_JUMP_MAX);
+    if (far && !group->told_absurd)
+        log_warning("flock",
+                    "refused a view of term %" PRIu64 ", version %" PRIu64 " (ours are %" PRIu64 ", %" PRIu64
+                    "): no group gets there. Its sender is broken or hostile; further ones are refused silently",
+                    term, version, group->term, group->version);
+    group->told_absurd |= far;
+    return !far;
 }
 
 int64_t flk_cen_next_ping_ns(struct flk_cen_group *group, int64_t from_ns)

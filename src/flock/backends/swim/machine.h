@@ -15,7 +15,8 @@
 #define SWIM_RELAYS_MAX       64
 #define SWIM_SYNC_ROUNDS      10
 #define SWIM_DOUBT_MAX        3
-#define SWIM_INCARNATION_MAX  (UINT64_MAX / 4)
+#define SWIM_COUNTER_MAX      (UINT64_MAX / 4)        /* of metadata */
+#define SWIM_AHEAD_MAX        (UINT64_C(1) << 42)     /* that an incarnation may be beyond the time */
 #define SWIM_DEAD_KEPT_NS     (3600 * DANGO_NS_PER_S) /* members that died may come back */
 #define SWIM_TOMBSTONE_FACTOR 10                      /* times the suspicion timeout: members that left */
 
@@ -72,6 +73,8 @@ struct flk_swim {
     struct flk_swim_entry *entries;
     size_t entry_count;
     uint64_t digest, sequence, random;
+    uint64_t born;    /* what our first incarnation would have been when `now` was 0 */
+    bool told_absurd; /* the user knows that somebody sends incarnations beyond belief */
     struct flk_swim_probe probes[SWIM_PROBES_MAX];
     struct flk_swim_relay relays[SWIM_RELAYS_MAX];
     int64_t next_round, next_join, due; /* due: what the last tick returned */

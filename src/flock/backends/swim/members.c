@@ -4,7 +4,10 @@
  */
 #include "flock/backends/swim/machine.h"
 
+#include "util/log.h"
+
 #include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 
 /* ---- the table ---- */
@@ -258,10 +261,30 @@ static void apply_to_self(struct flk_swim *swim, const struct flk_swim_event *ev
     swim->callbacks->member(swim->arg, FLOCK_MEMBER_DIED, self->address, self->id);
 }
 
+/*
+ * Incarnations begin with the time in milliseconds, and one that is far ahead of it is made up, so that its subject cannot
+ * refute it. The limit goes with the time, and so is about the same for everybody: what is just below it is refuted by an
+ * incarnation that the others believe, too, at the latest when their clocks have got there.
+ */
+static bool is_absurd(struct flk_swim *swim, int64_t now, const struct flk_swim_event *event)
+{
+    uint64_t limit = swim->born + (uint64_t)(now / DANGO_NS_PER_MS) + SWIM_AHEAD_MAX;
+    if (event->incarnation <= limit)
+        return false;
+    if (!swim->told_absurd)
+        log_warning("flock",
+                    "refused news of %s (provider %u) with incarnation %" PRIu64
+                    ", years ahead of the time. The sender "
+                    "is broken or hostile; further ones are refused silently",
+                    event->address, event->id, event->incarnation);
+    swim->told_absurd = true;
+    return true;
+}
+
 void flk_swim_apply(struct flk_swim *swim, int64_t now, const struct flk_swim_event *event, bool hearsay)
 {
     assert(event->type < SWIM_EVENT_TYPES && event->address);
-    if (event->incarnation > SWIM_INCARNATION_MAX)
+    if (is_absurd(swim, now, event))
         return;
     struct flk_swim_member *member = flk_swim_find(swim, event->address, event->id);
     if (member == swim->self) {

@@ -83,7 +83,7 @@ bool flk_swim_add_value(struct flk_swim *swim, const char *key, const char *valu
 void flk_swim_merge_value(struct flk_swim *swim, const struct flk_swim_value *value)
 {
     const struct flk_swim_entry *entry = find(swim, value->key);
-    if (!fits(value->key, value->value) || value->counter > SWIM_INCARNATION_MAX ||
+    if (!fits(value->key, value->value) || value->counter > SWIM_COUNTER_MAX ||
         (entry && !is_newer(value, &entry->value)))
         return;
     bool same = entry && entry->value.value && value->value && strcmp(entry->value.value, value->value) == 0;

@@ -11,7 +11,7 @@ struct flk_swim *flk_swim_create(const struct flk_swim_settings *settings, const
                                  uint64_t incarnation, uint64_t seed, const struct flk_swim_callbacks *callbacks,
                                  void *arg)
 {
-    assert(settings && address && callbacks && incarnation > 0 && incarnation <= SWIM_INCARNATION_MAX);
+    assert(settings && address && callbacks && incarnation > 0 && incarnation <= SWIM_COUNTER_MAX);
     struct flk_swim *swim = calloc(1, sizeof *swim);
     if (!swim)
         return NULL;
@@ -47,6 +47,7 @@ bool flk_swim_add_initial(struct flk_swim *swim, const char *address, uint16_t i
 
 void flk_swim_start(struct flk_swim *swim, int64_t now, bool join)
 {
+    swim->born = swim->self->incarnation - (uint64_t)(now / DANGO_NS_PER_MS);
     swim->joining = join && swim->order_count > 0;
     for (size_t i = 0; swim->joining && i < swim->order_count; i++)
         swim->order[i]->unverified = true;
