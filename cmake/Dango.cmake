@@ -206,6 +206,9 @@ function(dango_scenario name file)
     endif()
     set(command ${DANGO_PYTHON} -m pytest -q -p no:cacheprovider ${CMAKE_CURRENT_SOURCE_DIR}/${file})
     set(environment "DANGO_BUILD=${CMAKE_BINARY_DIR};DANGO_TEST_SLOWNESS=${slowness};PYTHONDONTWRITEBYTECODE=1;PYTHONPATH=${CMAKE_SOURCE_DIR}/tests/scenario")
+    if(DANGO_SANITIZE) # programs that tests compile against the build tree
+        string(APPEND environment ";DANGO_SANITIZE_FLAGS=-fsanitize=${DANGO_SANITIZE}")
+    endif()
     add_test(NAME ${name} COMMAND ${command})
     set_tests_properties(${name} PROPERTIES LABELS "${A_LABEL}" TIMEOUT ${A_TIMEOUT} RUN_SERIAL ${A_SERIAL}
         ENVIRONMENT "${environment}")
