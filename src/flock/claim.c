@@ -175,9 +175,11 @@ int flk_claim_file(margo_instance_id mid, const char *filename, const flock_grou
         status = dango_error_set_errno(err, errno, "%s: cannot remove the file of an old group", filename);
     /* Otherwise another process of the new group has been faster, and has written it. */
     else if (owner && !has_member(view, owner->address))
-        status = dango_error_set(err, DANGO_ERR_EXISTS,
-                                 "%s belongs to a group that is running (%s): stop it, or give this one another file",
-                                 filename, owner->address);
+        status = dango_error_set(
+            err, DANGO_ERR_EXISTS,
+            "%s belongs to a group that is running (%s): stop it, or give this one another file; processes "
+            "of one launch make one group with \"bootstrap\": \"mpi\", others get into it with \"join\"",
+            filename, owner->address);
     flock_group_view_clear(&old);
     return status;
 }
