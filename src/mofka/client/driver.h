@@ -46,6 +46,7 @@ struct mofka_driver {
     ABT_mutex search_lock;         /* guards the rest; held while servers are asked */
     int64_t searched_ns;
     struct dango_error search_result;
+    size_t search_skip;              /* servers that the next search passes over: this one has waited for them */
     flock_group_view_t view;         /* the group as some server knew it at the last search; the file may be older */
     bool view_is_new;                /* of this search */
     struct mofka_registry **retired; /* registries that may be in use; closed with the driver */

@@ -7,7 +7,8 @@
  *
  * Every server is asked with a short deadline of its own, so that one that hangs costs seconds and not the whole time that
  * a link has. Links that look at the same time share the search for the master database: one of them looks, and what it
- * found, or that it found nothing, holds for the others for a moment.
+ * found, or that it found nothing, holds for the others for a moment. So that they need not wait for many servers that hang,
+ * a search ends when these have cost some seconds in all; the next one goes on behind them.
  */
 #include "mofka/client/driver.h"
 #include "mofka/registry/group.h"
@@ -27,6 +28,8 @@
 #define FRESH_HUNG_NS (1000 * DANGO_NS_PER_MS)
 /* How long a server may take to answer. */
 #define ASK_MS 2000.0
+/* How long those that hang may keep up one search. */
+#define HUNG_NS (4 * DANGO_NS_PER_S - DANGO_NS_PER_S / 10)
 
 int mofka_search_init(struct mofka_driver *driver, struct dango_error *err)
 {
@@ -92,8 +95,30 @@ static int ask(struct mofka_driver *driver, struct bedrock_client *client, const
     return 0;
 }
 
-/* Takes over the registry at that place, unless it is the one that we have. The old one may be in use: it is kept until
- * the driver is closed. One for each restart of the master database, of some hundred bytes. */
+/* Keeps `old` until the driver is closed, since it may be in use, and gives back the one that was kept of the same place as
+ * `*registry`, if there is one: as many are kept as there have been places, of some hundred bytes each. */
+static int retire(struct mofka_driver *driver, struct mofka_registry *old, struct mofka_registry **registry,
+                  struct dango_error *err)
+{
+    const char *locator = dango_mofka_registry_locator(*registry);
+    for (size_t i = 0; i < driver->retired_count; i++) {
+        if (strcmp(dango_mofka_registry_locator(driver->retired[i]), locator) != 0)
+            continue;
+        dango_mofka_registry_close(*registry);
+        *registry = driver->retired[i];
+        driver->retired[i] = old;
+        return 0;
+    }
+    struct mofka_registry **retired =
+        reallocarray(driver->retired, driver->retired_count + 1, sizeof(struct mofka_registry *));
+    if (!retired)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    driver->retired = retired;
+    retired[driver->retired_count++] = old;
+    return 0;
+}
+
+/* Takes over the registry at that place, unless it is the one that we have. */
 static int use_master(struct mofka_driver *driver, const char *address, int id, struct dango_error *err)
 {
     struct mofka_registry *registry, *old = atomic_load(&driver->registry);
@@ -104,15 +129,11 @@ static int use_master(struct mofka_driver *driver, const char *address, int id, 
         dango_mofka_registry_close(registry);
         return 0;
     }
-    struct mofka_registry **retired =
-        reallocarray(driver->retired, driver->retired_count + 1, sizeof(struct mofka_registry *));
-    if (!retired) {
+    code = old ? retire(driver, old, &registry, err) : 0;
+    if (code != 0) {
         dango_mofka_registry_close(registry);
-        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+        return code;
     }
-    driver->retired = retired;
-    if (old)
-        retired[driver->retired_count++] = old;
     atomic_store(&driver->registry, registry);
     return 0;
 }
@@ -136,7 +157,8 @@ struct inquiry {
     struct mofka_driver *driver;
     struct bedrock_client *client;
     bool tell; /* the user of servers that do not answer */
-    size_t asked, answers;
+    size_t met, asked, answers;
+    int64_t hung_ns;            /* what those that hang have cost */
     struct dango_error failure; /* of the first that did not answer */
 };
 
@@ -145,7 +167,12 @@ static bool inquire(struct inquiry *inquiry, const char *address, int *code, str
 {
     struct dango_error mine = {0};
     int id;
+    /* Who opens the driver (not with the prober) looks at all of them. */
+    bool enough = inquiry->client == inquiry->driver->prober && inquiry->hung_ns >= HUNG_NS;
+    if (inquiry->met++ < inquiry->driver->search_skip || enough)
+        return false;
     inquiry->asked++;
+    int64_t began_ns = dango_clock_ns();
     if (ask(inquiry->driver, inquiry->client, address, &id, &mine) == 0) {
         inquiry->answers++;
     } else {
@@ -153,6 +180,8 @@ static bool inquire(struct inquiry *inquiry, const char *address, int *code, str
             log_warning("mofka", "group file %s: %s; looking on without it", inquiry->driver->group_file, mine.text);
         if (inquiry->failure.code == 0)
             inquiry->failure = mine;
+        if (mine.code == DANGO_ERR_TIMEOUT)
+            inquiry->hung_ns += dango_clock_ns() - began_ns;
     }
     if (id >= 0)
         *code = use_master(inquiry->driver, address, id, err);
@@ -199,12 +228,17 @@ static int search_servers(struct mofka_driver *driver, struct bedrock_client *cl
     if (code != 0)
         return code;
     bool found = false;
+    /* The part of a search that has ended early does not make that one good. */
+    if (driver->search_skip > 0)
+        inquiry.failure = driver->search_result;
     driver->view_is_new = false;
     for (size_t i = 0; i < count && !found; i++)
         found = inquire(&inquiry, addresses[i], &code, err);
     if (!found)
         found = inquire_members(&inquiry, addresses, count, &code, err);
     bedrock_addresses_free(addresses, count);
+    size_t passed = driver->search_skip + inquiry.asked;
+    driver->search_skip = !found && passed < inquiry.met ? passed : 0;
     return found ? code : explain_search(&inquiry.failure, inquiry.answers, inquiry.asked, err);
 }
 
