@@ -11,7 +11,7 @@
 
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
-CTEST = ctest --output-on-failure --no-tests=error
+CTEST = ctest -j $(JOBS) --output-on-failure --no-tests=error
 
 .PHONY: help deps build demo check check-release check-asan check-tsan nightly bench lint install clean
 
