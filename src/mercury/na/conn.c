@@ -60,12 +60,14 @@ hg_return_t na_conn_init(struct na_conn *conn, struct na_context *context, bool 
     conn->transport = context->domain->transport;
     conn->incoming = incoming;
     conn->backlog_bytes = 0;
-    atomic_init(&conn->refs, 1);
+    atomic_init(&conn->refs, incoming ? 1 : 2);
     atomic_init(&conn->state, NA_CONN_CONNECTING);
     atomic_init(&conn->broken, HG_SUCCESS);
     atomic_init(&conn->has_backlog, false);
     conn->backlog = conn->backlog_last = NULL;
     list_init(&conn->link);
+    pthread_mutex_init(&conn->lock, NULL);
+    /* From here on the progress loop may find it, and close it before this returns. */
     pthread_mutex_lock(&context->conns_lock);
     full = context->conn_count >= NA_CONNECTIONS_MAX;
     if (!full) {
@@ -73,10 +75,10 @@ hg_return_t na_conn_init(struct na_conn *conn, struct na_context *context, bool 
         list_append(&context->conns, &conn->link);
     }
     pthread_mutex_unlock(&context->conns_lock);
-    if (full)
-        return HG_NOMEM;
-    pthread_mutex_init(&conn->lock, NULL);
-    return HG_SUCCESS;
+    if (!full)
+        return HG_SUCCESS;
+    pthread_mutex_destroy(&conn->lock);
+    return HG_NOMEM;
 }
 
 void na_conn_ref(struct na_conn *conn)

@@ -92,7 +92,8 @@ int na_listen_accept(struct na_context *context);
 void na_listen_resume(struct na_context *context);
 
 /* ---- life of a connection ---- */
-/* Adds a connecting connection to the context; one reference for the context. HG_NOMEM beyond the limit. The transport
+/* Adds a connecting connection to the context; one reference for the context and, unless it is incoming, one for the caller,
+ * because the progress loop may close it at once. HG_NOMEM beyond the limit. The transport
  * has zeroed it, and set peer, peer_context_id and user of one that it connects itself. */
 hg_return_t na_conn_init(struct na_conn *conn, struct na_context *context, bool incoming);
 void na_conn_ref(struct na_conn *conn);

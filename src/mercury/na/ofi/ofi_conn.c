@@ -120,7 +120,6 @@ hg_return_t ofi_connect(struct na_context *base, const char *host, uint8_t targe
     ret = conn_start(conn, context, false);
     if (ret != HG_SUCCESS)
         return ret;
-    na_conn_ref(&conn->base);
     ofi_wake_in(context, 0);
     *result = &conn->base;
     return HG_SUCCESS;

@@ -342,7 +342,6 @@ hg_return_t sm_connect(struct na_context *base, const char *host, uint8_t target
     if (ret != HG_SUCCESS)
         goto fail;
     close(ring_fd);
-    na_conn_ref(&conn->base); /* the caller's */
     atomic_fetch_add(&context->connecting, 1);
     /* From here on the progress loop may see it. */
     if (watch(conn))
