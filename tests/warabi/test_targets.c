@@ -233,7 +233,8 @@ struct churn {
 static void *churn(void *arg)
 {
     struct churn *c = arg;
-    for (int i = 0; i < 2000; i++) {
+    int rounds = c->target->type == &wb_target_memory ? 2000 : 200; /* each write to a file waits for the medium */
+    for (int i = 0; i < rounds; i++) {
         warabi_region_t id;
         char *data = NULL;
         struct wb_source source = {.data = "0123456789", .size = 10};
