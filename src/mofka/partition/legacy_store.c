@@ -6,6 +6,7 @@
 #include "diaspora/record.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "yokan/dango_yokan.h"
 
 #include <uuid/uuid.h>
 #include <warabi/client.h>
@@ -47,14 +48,8 @@ struct mofka_legacy_store {
 
 static int yokan_error(yk_return_t ret, const char *what, struct dango_error *err)
 {
-    static const char *const texts[] = {
-#define X(name, message) [name] = message,
-        YOKAN_RETURN_VALUES
-#undef X
-    };
-    bool known = ret >= 0 && (size_t)ret < sizeof texts / sizeof *texts;
     return dango_error_set(err, ret == YOKAN_ERR_FROM_MERCURY ? DANGO_ERR_DISCONNECTED : DANGO_ERR_IO,
-                           "dependency \"metadata\": %s: %s", what, known ? texts[ret] : "unknown error");
+                           "dependency \"metadata\": %s: %s", what, dango_yokan_text(ret));
 }
 
 /* Takes the error. */

@@ -5,6 +5,7 @@
 
 #include "mofka/registry/internal.h"
 #include "util/json.h"
+#include "yokan/dango_yokan.h"
 
 #include <yokan/collection.h>
 
@@ -24,23 +25,13 @@ const char *mofka_registry_key(char key[MOFKA_KEY_SIZE], const char *topic, cons
     return key;
 }
 
-static const char *yokan_text(yk_return_t ret)
-{
-    static const char *const texts[] = {
-#define X(name, message) [name] = message,
-        YOKAN_RETURN_VALUES
-#undef X
-    };
-    return (size_t)ret < sizeof texts / sizeof *texts ? texts[ret] : "unknown error";
-}
-
 int mofka_registry_error(const struct mofka_registry *registry, yk_return_t ret, struct dango_error *err)
 {
     if (ret == YOKAN_ERR_FROM_MERCURY)
         return dango_error_set(err, DANGO_ERR_DISCONNECTED, "master database %s: the server is gone",
                                registry->locator);
     int code = ret == YOKAN_ERR_TIMEOUT ? DANGO_ERR_TIMEOUT : DANGO_ERR_IO;
-    return dango_error_set(err, code, "master database %s: %s", registry->locator, yokan_text(ret));
+    return dango_error_set(err, code, "master database %s: %s", registry->locator, dango_yokan_text(ret));
 }
 
 /* ---- life ---- */
