@@ -129,7 +129,7 @@ int dango_file_sync_directory(const char *path, struct dango_error *err)
     return errnum == 0 ? 0 : dango_file_error(err, errnum, "%s: cannot sync the directory", path);
 }
 
-static int sync_directory_of(const char *path, struct dango_error *err)
+int dango_file_sync_parent(const char *path, struct dango_error *err)
 {
     char directory[PATH_MAX];
     const char *slash = strrchr(path, '/');
@@ -154,7 +154,7 @@ int dango_file_write(const char *path, const void *bytes, size_t size, struct da
     int errnum = errno;
     close(fd);
     if (!failed)
-        return sync_directory_of(path, err);
+        return dango_file_sync_parent(path, err);
     unlink(temporary);
     return dango_file_error(err, errnum, "%s: cannot write", path);
 }
@@ -172,7 +172,7 @@ static int make_path(const char *path, bool last, struct dango_error *err)
         memcpy(part, path, i);
         part[i] = '\0';
         if (mkdir(part, 0755) == 0) {
-            int code = sync_directory_of(part, err);
+            int code = dango_file_sync_parent(part, err);
             if (code < 0)
                 return code;
         } else if (errno != EEXIST) {

@@ -31,5 +31,7 @@ int dango_file_make_parents(const char *path, struct dango_error *err);
 
 /* Waits until the names in a directory are on the medium: what was made, renamed or removed in it. */
 int dango_file_sync_directory(const char *path, struct dango_error *err);
+/* The same for the directory in which `path` lies. */
+int dango_file_sync_parent(const char *path, struct dango_error *err);
 
 #endif

@@ -49,17 +49,6 @@ static int remove_litter(const char *path, struct dango_error *err)
     return status == 0 || status == -ENOENT ? 0 : dango_error_set_errno(err, -status, "%s: cannot remove", path);
 }
 
-/* Waits until the directory in which `path` lies says on the medium what has become of it. */
-static int sync_parent(const char *path, struct dango_error *err)
-{
-    char parent[PATH_MAX];
-    snprintf(parent, sizeof parent, "%s", path);
-    char *slash = strrchr(parent, '/');
-    if (slash)
-        slash[slash == parent] = '\0';
-    return dango_file_sync_directory(slash ? parent : ".", err);
-}
-
 /* The name comes first, and to the medium: what a crash leaves from there on is nobody's partition. */
 static int remove_directory(const char *path, struct dango_error *err)
 {
@@ -70,10 +59,10 @@ static int remove_directory(const char *path, struct dango_error *err)
     if (code == 0 && rename(path, gone) != 0 && errno != ENOENT)
         code = dango_error_set_errno(err, errno, "%s: cannot rename it in order to delete it", path);
     if (code == 0)
-        code = sync_parent(path, err);
+        code = dango_file_sync_parent(path, err);
     if (code == 0)
         code = remove_litter(gone, err);
-    return code == 0 ? sync_parent(path, err) : code;
+    return code == 0 ? dango_file_sync_parent(path, err) : code;
 }
 
 int dango_mofka_log_erase(struct mofka_log *log, struct dango_error *err)

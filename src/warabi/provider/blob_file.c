@@ -193,19 +193,6 @@ int wb_file_walk(const struct wb_file *file, int (*visit)(void *arg, const struc
 
 /* ---- life ---- */
 
-static int sync_directory(const char *path, struct dango_error *err)
-{
-    char directory[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int failed = fd < 0 || fsync(fd) != 0;
-    int errnum = errno;
-    if (fd >= 0)
-        close(fd);
-    return failed ? dango_error_set_errno(err, errnum, "%s: cannot sync the directory", directory) : 0;
-}
-
 static int lock_file(const struct wb_file *file, struct dango_error *err)
 {
     if (flock(file->fd, LOCK_EX | LOCK_NB) == 0)
@@ -291,7 +278,7 @@ int wb_file_create(struct wb_file *file, int flags, uint64_t alignment, struct d
     status = furnish(file, temporary, err);
     unlink(temporary);
     if (status == 0)
-        status = sync_directory(file->path, err);
+        status = dango_file_sync_parent(file->path, err);
     if (status < 0)
         wb_file_close(file);
     return status;
