@@ -23,7 +23,6 @@
 #include <margo-timer.h>
 
 #include <assert.h>
-#include <time.h>
 
 #define SENDS_MAX     1024
 #define SEND_LIMIT_MS 1000.0
@@ -268,9 +267,7 @@ static void release(struct group *group)
 /* Newer than any predecessor at this address. */
 static uint64_t first_incarnation(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return dango_clock_wall_ns() / DANGO_NS_PER_MS;
 }
 
 static flock_return_t read_settings(struct group *group, struct json_object *config, struct dango_error *err)
