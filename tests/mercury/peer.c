@@ -308,3 +308,17 @@ void peer_kill(struct peer *peer)
     assert_int_equal(waitpid(peer->pid, NULL, 0), peer->pid);
     peer->pid = 0;
 }
+
+void pair_start(struct peer *peer, struct side *client, bool listen, hg_addr_t *server)
+{
+    peer_start(peer, NULL);
+    side_open(client, test_protocol(), listen, NULL);
+    *server = side_lookup(client, peer->address);
+}
+
+void pair_stop(struct peer *peer, struct side *client, hg_addr_t server)
+{
+    HG_Addr_free(client->hg_class, server);
+    side_close(client);
+    peer_kill(peer);
+}

@@ -63,6 +63,10 @@ void peer_starve(struct peer *peer, bool starve);
 /* SIGKILL and wait. */
 void peer_kill(struct peer *peer);
 
+/* What most tests begin and end with: a server, a client (that listens, or not), and the server's address. */
+void pair_start(struct peer *peer, struct side *client, bool listen, hg_addr_t *server);
+void pair_stop(struct peer *peer, struct side *client, hg_addr_t server);
+
 /* Outcome of one forward. */
 struct call {
     _Atomic bool done;

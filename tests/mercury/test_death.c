@@ -18,18 +18,14 @@ static hg_addr_t server;
 static int setup(void **state)
 {
     (void)state;
-    peer_start(&peer, NULL);
-    side_open(&client, test_protocol(), true, NULL);
-    server = side_lookup(&client, peer.address);
+    pair_start(&peer, &client, true, &server);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    HG_Addr_free(client.hg_class, server);
-    side_close(&client);
-    peer_kill(&peer);
+    pair_stop(&peer, &client, server);
     return 0;
 }
 

@@ -50,9 +50,7 @@ static int teardown(void **state)
     (void)state;
     check_alive();
     HG_Destroy(probe_handle);
-    HG_Addr_free(client.hg_class, server);
-    side_close(&client);
-    peer_kill(&peer);
+    pair_stop(&peer, &client, server);
     return 0;
 }
 
