@@ -3,6 +3,8 @@
  */
 #include "mercury/na/address.h"
 
+#include "util/log.h"
+
 #include <arpa/inet.h>
 #include <assert.h>
 #include <ctype.h>
@@ -170,4 +172,20 @@ int na_ip_resolve(const char *text, bool resolve, union na_ip *ip, struct dango_
     }
     na_ip_set_port(ip, (uint16_t)port);
     return 0;
+}
+
+hg_return_t na_ip_normalise(const char *prefix, const char *text, bool resolve, char *canonical, size_t size)
+{
+    struct dango_error err;
+    union na_ip ip;
+    int rc = na_ip_resolve(text, resolve, &ip, &err);
+
+    if (rc) {
+        if (resolve)
+            log_error("mercury", "%s%s: %s", prefix, text, err.text);
+        return rc == DANGO_ERR_NOT_FOUND ? HG_HOSTUNREACH : HG_INVALID_ARG;
+    }
+    memset(canonical, 0, size);
+    na_ip_format(&ip, canonical, size);
+    return HG_SUCCESS;
 }

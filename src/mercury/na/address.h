@@ -13,6 +13,7 @@
 #ifndef DANGO_MERCURY_NA_ADDRESS_H
 #define DANGO_MERCURY_NA_ADDRESS_H
 
+#include "mercury_core_types.h"
 #include "na_types.h"
 
 #include <dango/error.h>
@@ -51,6 +52,10 @@ bool na_ip_from_numeric(const char *host, union na_ip *ip);
 
 /* A full address, "HOST:PORT" with a port that is not 0, to its sockets' address. With `resolve`, HOST may be a name. */
 int na_ip_resolve(const char *text, bool resolve, union na_ip *ip, struct dango_error *err);
+
+/* The canonical form of a full address: the address_normalise of a transport whose addresses are these. What is wrong is
+ * logged, behind `prefix`, if names were looked up. */
+hg_return_t na_ip_normalise(const char *prefix, const char *text, bool resolve, char *canonical, size_t size);
 
 /* What an endpoint binds to, and what it tells others. */
 struct na_ip_choice {

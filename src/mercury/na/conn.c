@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #define HELLO_MAGIC   0x4f474e44u /* "DNGO" */
@@ -24,6 +25,7 @@ struct na_queued {
 };
 
 #define ATTEND_BATCH 64
+#define EVENT_BATCH  64
 
 int na_context_init(struct na_context *context, struct na_domain *domain, uint8_t id, const struct na_upcalls *upcalls,
                     void *arg, _Atomic uint32_t *epoch)
@@ -306,7 +308,7 @@ bool na_conn_attend(struct na_conn *conn)
     return true;
 }
 
-bool na_context_attend(struct na_context *context)
+bool na_context_attend_all(struct na_context *context)
 {
     struct na_conn *batch[ATTEND_BATCH];
     size_t count = 0;
@@ -333,6 +335,39 @@ bool na_context_attend(struct na_context *context)
         na_conn_release(batch[i]);
     }
     return any;
+}
+
+bool na_context_poll_events(struct na_context *context, void (*listener)(struct na_context *context),
+                            void (*event)(struct na_conn *conn, uint32_t events))
+{
+    struct epoll_event events[EVENT_BATCH];
+    bool any = false;
+
+    atomic_store_explicit(&context->wait.look_at_epoll, false, memory_order_relaxed);
+    int count = epoll_wait(context->wait.epoll_fd, events, EVENT_BATCH, 0);
+    /* A connection may be closed by the event of another one: keep them all until the end. */
+    for (int i = 0; i < count; i++)
+        if (events[i].data.ptr && events[i].data.ptr != context)
+            na_conn_ref(events[i].data.ptr);
+    for (int i = 0; i < count; i++) {
+        void *object = events[i].data.ptr;
+        if (!object)
+            continue;
+        any = true;
+        if (object == context) {
+            listener(context);
+            continue;
+        }
+        event(object, events[i].events);
+        na_conn_release(object);
+    }
+    return any;
+}
+
+void na_context_close_conns(struct na_context *context)
+{
+    while (!list_empty(&context->conns))
+        na_conn_close(container_of(context->conns.next, struct na_conn, link), HG_CANCELED);
 }
 
 void na_conn_open(struct na_conn *conn)
@@ -381,6 +416,8 @@ hg_return_t na_conn_rma(struct na_conn *conn, enum na_rma_op op, const struct na
 {
     if (na_conn_is_closed(conn))
         return HG_NODEV;
+    if (!conn->transport->conn_rma)
+        return HG_OPNOTSUPPORTED;
     return conn->transport->conn_rma(conn, op, local, local_count, remote, remote_count);
 }
 

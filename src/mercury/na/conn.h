@@ -135,6 +135,16 @@ hg_return_t na_hello_accept(struct na_conn *conn, const struct na_hello *hello);
 
 /* ---- polling ---- */
 /* Attends to connections with a backlog, or broken by a sender. */
-bool na_context_attend(struct na_context *context);
+bool na_context_attend_all(struct na_context *context);
+static inline bool na_context_attend(struct na_context *context)
+{
+    return atomic_load_explicit(&context->attention, memory_order_acquire) > 0 && na_context_attend_all(context);
+}
+/* Asks epoll without waiting: input on the listening socket, and events of connections, which stay alive until all have
+ * been handled. True if there was anything. For contexts that watch their connections by epoll. */
+bool na_context_poll_events(struct na_context *context, void (*listener)(struct na_context *context),
+                            void (*event)(struct na_conn *conn, uint32_t events));
+/* Closes all connections. */
+void na_context_close_conns(struct na_context *context);
 
 #endif

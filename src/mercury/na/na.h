@@ -132,7 +132,7 @@ struct na_transport {
      * away. Send lock held. NULL if loan_max is 0. */
     hg_return_t (*conn_recall)(struct na_conn *conn, uint64_t loan_number);
     /* Direct access to the peer's memory, finished on return. HG_OPNOTSUPPORTED: not possible on this connection, the
-     * core then copies by messages. The two lists cover the same number of bytes. */
+     * core then copies by messages. The two lists cover the same number of bytes. NULL: never possible. */
     hg_return_t (*conn_rma)(struct na_conn *conn, enum na_rma_op op, const struct na_segment *local, size_t local_count,
                             const struct na_segment *remote, size_t remote_count);
     /* Closes descriptors, unmaps. Send lock held, state is closed. */

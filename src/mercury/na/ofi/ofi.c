@@ -96,18 +96,7 @@ bool ofi_address_parse(const struct na_domain *domain, const char *host, void *a
 
 static hg_return_t ip_normalise(const char *host, bool resolve, char *canonical, size_t size)
 {
-    union na_ip ip;
-    struct dango_error err;
-    int rc = na_ip_resolve(host, resolve, &ip, &err);
-
-    if (rc) {
-        if (resolve)
-            log_error("mercury", "%s: %s", host, err.text);
-        return rc == DANGO_ERR_NOT_FOUND ? HG_HOSTUNREACH : HG_INVALID_ARG;
-    }
-    memset(canonical, 0, size);
-    na_ip_format(&ip, canonical, size);
-    return HG_SUCCESS;
+    return na_ip_normalise("", host, resolve, canonical, size);
 }
 
 static hg_return_t hex_normalise(const char *host, bool resolve, char *canonical, size_t size)
@@ -490,8 +479,7 @@ static void context_close(struct na_context *base)
     struct ofi_domain *domain = (struct ofi_domain *)base->domain;
 
     context->lonely = true;
-    while (!list_empty(&base->conns))
-        na_conn_close(container_of(base->conns.next, struct na_conn, link), HG_CANCELED);
+    na_context_close_conns(base);
     drain(context);
     assert(!context->tokens);
     domain->context = NULL;
@@ -533,8 +521,7 @@ static bool poll_all(struct na_context *base, bool all)
     (void)all;
     if (atomic_load_explicit(&base->wait.look_at_epoll, memory_order_relaxed))
         answer_doorbell(context);
-    if (atomic_load_explicit(&base->attention, memory_order_acquire) > 0)
-        any |= na_context_attend(base);
+    any |= na_context_attend(base);
     any |= tick_if_due(context);
     any |= read_completions(context);
     return any;
@@ -548,7 +535,7 @@ static bool has_work(struct na_context *base)
 
     if (fi_trywait(domain->fabric, &queue, 1) != FI_SUCCESS)
         return true;
-    return atomic_load_explicit(&base->attention, memory_order_acquire) > 0 && na_context_attend(base);
+    return na_context_attend(base);
 }
 
 static hg_return_t recall(struct na_conn *conn, uint64_t loan_number)
@@ -556,13 +543,6 @@ static hg_return_t recall(struct na_conn *conn, uint64_t loan_number)
     /* Loans are copied as soon as we get them. One that is being copied in comes back by itself. */
     (void)conn, (void)loan_number;
     return HG_SUCCESS;
-}
-
-static hg_return_t no_rma(struct na_conn *conn, enum na_rma_op op, const struct na_segment *local, size_t local_count,
-                          const struct na_segment *remote, size_t remote_count)
-{
-    (void)conn, (void)op, (void)local, (void)local_count, (void)remote, (void)remote_count;
-    return HG_OPNOTSUPPORTED;
 }
 
 /* ---- protocols ---- */
@@ -599,7 +579,6 @@ static hg_return_t no_rma(struct na_conn *conn, enum na_rma_op op, const struct 
                 .has_work = has_work,                                                                                  \
                 .conn_write = ofi_conn_write,                                                                          \
                 .conn_recall = recall,                                                                                 \
-                .conn_rma = no_rma,                                                                                    \
                 .conn_shutdown = ofi_conn_shutdown,                                                                    \
                 .conn_free = ofi_conn_free,                                                                            \
             },                                                                                                         \

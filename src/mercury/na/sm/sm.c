@@ -31,7 +31,6 @@
 #define DRAIN_BATCH      64     /* messages taken from one ring before the next gets its turn */
 #define POLLS_PER_CLOCK  8      /* polls between two looks at the clock */
 #define LOOK_INTERVAL_NS 100000 /* between two looks at epoll while polling */
-#define EVENT_BATCH      64
 
 /* ---- names ---- */
 
@@ -210,8 +209,7 @@ static void context_close(struct na_context *base)
 {
     struct sm_context *context = (struct sm_context *)base;
 
-    while (!list_empty(&base->conns))
-        na_conn_close(container_of(base->conns.next, struct na_conn, link), HG_CANCELED);
+    na_context_close_conns(base);
     na_context_fini(base);
     context_free(context);
 }
@@ -229,33 +227,6 @@ static bool poll_rings(struct sm_context *context)
         /* A closed connection has given its place to another one. */
         if (i < context->open_count && context->open[i] == conn)
             i++;
-    }
-    return any;
-}
-
-static bool poll_sockets(struct sm_context *context)
-{
-    struct epoll_event events[EVENT_BATCH];
-    bool any = false;
-    int count;
-
-    atomic_store_explicit(&context->base.wait.look_at_epoll, false, memory_order_relaxed);
-    count = epoll_wait(context->base.wait.epoll_fd, events, EVENT_BATCH, 0);
-    /* A connection may be closed by the event of another one: keep them all until the end. */
-    for (int i = 0; i < count; i++)
-        if (events[i].data.ptr && events[i].data.ptr != context)
-            na_conn_ref(events[i].data.ptr);
-    for (int i = 0; i < count; i++) {
-        void *object = events[i].data.ptr;
-        if (!object)
-            continue;
-        any = true;
-        if (object == context) {
-            sm_accept(context);
-            continue;
-        }
-        sm_conn_event(object);
-        na_conn_release(object);
     }
     return any;
 }
@@ -282,10 +253,9 @@ static bool poll_all(struct na_context *base, bool all)
     struct sm_context *context = (struct sm_context *)base;
     bool any = poll_rings(context);
 
-    if (atomic_load_explicit(&base->attention, memory_order_acquire) > 0)
-        any |= na_context_attend(base);
+    any |= na_context_attend(base);
     if (all || sockets_due(context))
-        any |= poll_sockets(context);
+        any |= na_context_poll_events(base, sm_accept, sm_conn_event);
     return any;
 }
 
@@ -297,7 +267,7 @@ static bool has_work(struct na_context *base)
         if (sm_ring_pending(&context->open[i]->rx))
             return true;
     /* A backlog that does not move is no work: the ring now knows that we want room. */
-    return atomic_load_explicit(&base->attention, memory_order_acquire) > 0 && na_context_attend(base);
+    return na_context_attend(base);
 }
 
 static const char *const aliases[] = {"sm", NULL};

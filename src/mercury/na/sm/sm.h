@@ -83,10 +83,10 @@ unsigned sm_socket_name(const char *host, int id, struct sockaddr_un *name);
 
 /* ---- sm_conn.c ---- */
 hg_return_t sm_connect(struct na_context *base, const char *host, uint8_t target_id, void *user, struct na_conn **conn);
-/* Accepts what waits at the listening socket. True if there was anything. */
-bool sm_accept(struct sm_context *context);
+/* Accepts what waits at the listening socket. */
+void sm_accept(struct na_context *base);
 /* The socket of a connection is readable or hung up. */
-void sm_conn_event(struct sm_conn *conn);
+void sm_conn_event(struct na_conn *base, uint32_t events);
 hg_return_t sm_conn_write(struct na_conn *base, const struct iovec *pieces, int count, struct na_loan *loan);
 void sm_conn_shutdown(struct na_conn *base);
 void sm_conn_free(struct na_conn *base);

@@ -399,18 +399,16 @@ static void accept_socket(struct sm_context *context, int sock)
         na_conn_close(&conn->base, HG_NOMEM);
 }
 
-bool sm_accept(struct sm_context *context)
+void sm_accept(struct na_context *base)
 {
-    bool any = false;
+    struct sm_context *context = (struct sm_context *)base;
 
     for (int i = 0; i < ACCEPT_BATCH; i++) {
-        int sock = na_listen_accept(&context->base);
+        int sock = na_listen_accept(base);
         if (sock < 0)
             break;
         accept_socket(context, sock);
-        any = true;
     }
-    return any;
 }
 
 /* ---- open connections ---- */
@@ -428,10 +426,12 @@ static hg_return_t read_silence(struct sm_conn *conn)
     return HG_NODEV;
 }
 
-void sm_conn_event(struct sm_conn *conn)
+void sm_conn_event(struct na_conn *base, uint32_t events)
 {
+    struct sm_conn *conn = (struct sm_conn *)base;
     hg_return_t ret;
 
+    (void)events; /* the socket carries nothing but hellos and its end */
     if (na_conn_is_closed(&conn->base))
         return;
     if (!na_conn_is_open(&conn->base))

@@ -17,24 +17,12 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define EVENT_BATCH     64
 #define POLLS_PER_EPOLL 16
 #define MISSES_MAX      64 /* reads in vain after which a socket is hot no more */
 
 static hg_return_t address_normalise(const char *host, bool resolve, char *canonical, size_t size)
 {
-    struct dango_error err;
-    union na_ip ip;
-    int rc = na_ip_resolve(host, resolve, &ip, &err);
-
-    if (rc) {
-        if (resolve)
-            log_error("mercury", "tcp://%s: %s", host, err.text);
-        return rc == DANGO_ERR_NOT_FOUND ? HG_HOSTUNREACH : HG_INVALID_ARG;
-    }
-    memset(canonical, 0, size);
-    na_ip_format(&ip, canonical, size);
-    return HG_SUCCESS;
+    return na_ip_normalise("tcp://", host, resolve, canonical, size);
 }
 
 /* ---- domain ---- */
@@ -172,8 +160,7 @@ static void context_close(struct na_context *base)
 
     set_context((struct tcp_domain *)base->domain, base->id, NULL);
     tcp_take_handover(context);
-    while (!list_empty(&base->conns))
-        na_conn_close(container_of(base->conns.next, struct na_conn, link), HG_CANCELED);
+    na_context_close_conns(base);
     na_context_fini(base);
     context_free(context);
 }
@@ -236,8 +223,10 @@ static bool poll_hot(struct tcp_context *context)
     return any;
 }
 
-static void conn_event(struct tcp_context *context, struct tcp_conn *conn, uint32_t events)
+static void conn_event(struct na_conn *base, uint32_t events)
 {
+    struct tcp_conn *conn = (struct tcp_conn *)base;
+
     if (na_conn_is_closed(&conn->base))
         return;
     if (conn->stage == TCP_STAGE_CONNECTING) {
@@ -249,35 +238,13 @@ static void conn_event(struct tcp_context *context, struct tcp_conn *conn, uint3
     if (events & EPOLLOUT)
         tcp_writable(conn);
     if ((events & ~EPOLLOUT) && receive(conn) && na_conn_is_open(&conn->base))
-        heat(context, conn);
+        heat((struct tcp_context *)base->context, conn);
 }
 
 static bool poll_epoll(struct tcp_context *context)
 {
-    struct epoll_event events[EVENT_BATCH];
-    bool any = false;
-    int count;
-
     context->polls = 0;
-    atomic_store_explicit(&context->base.wait.look_at_epoll, false, memory_order_relaxed);
-    count = epoll_wait(context->base.wait.epoll_fd, events, EVENT_BATCH, 0);
-    /* A connection may be closed by the event of another one: keep them all until the end. */
-    for (int i = 0; i < count; i++)
-        if (events[i].data.ptr && events[i].data.ptr != context)
-            na_conn_ref(events[i].data.ptr);
-    for (int i = 0; i < count; i++) {
-        void *object = events[i].data.ptr;
-        if (!object)
-            continue;
-        any = true;
-        if (object == context) {
-            tcp_accept(context);
-            continue;
-        }
-        conn_event(context, object, events[i].events);
-        na_conn_release(object);
-    }
-    return any;
+    return na_context_poll_events(&context->base, tcp_accept, conn_event);
 }
 
 static bool epoll_due(struct tcp_context *context, bool any)
@@ -299,8 +266,7 @@ static bool poll_all(struct na_context *base, bool all)
     struct tcp_context *context = (struct tcp_context *)base;
     bool any = false;
 
-    if (atomic_load_explicit(&base->attention, memory_order_acquire) > 0)
-        any |= na_context_attend(base);
+    any |= na_context_attend(base);
     if (atomic_load_explicit(&context->has_handover, memory_order_acquire))
         any |= tcp_take_handover(context);
     any |= poll_hot(context);
@@ -320,15 +286,7 @@ static bool has_work(struct na_context *base)
     if (context->parked > 0 && tcp_decide_parked(context))
         return true;
     /* A backlog that does not move is no work: epoll will tell of room. */
-    return atomic_load_explicit(&base->attention, memory_order_acquire) > 0 && na_context_attend(base);
-}
-
-/* The memory of another machine is reached by messages only, with payloads that are not copied. */
-static hg_return_t no_rma(struct na_conn *conn, enum na_rma_op op, const struct na_segment *local, size_t local_count,
-                          const struct na_segment *remote, size_t remote_count)
-{
-    (void)conn, (void)op, (void)local, (void)local_count, (void)remote, (void)remote_count;
-    return HG_OPNOTSUPPORTED;
+    return na_context_attend(base);
 }
 
 static const char *const aliases[] = {"na+tcp", NULL};
@@ -352,7 +310,6 @@ const struct na_transport na_tcp_transport = {
     .uncork = tcp_uncork,
     .conn_write = tcp_conn_write,
     .conn_recall = tcp_conn_recall,
-    .conn_rma = no_rma,
     .conn_shutdown = tcp_conn_shutdown,
     .conn_free = tcp_conn_free,
 };

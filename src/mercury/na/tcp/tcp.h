@@ -135,7 +135,7 @@ struct tcp_conn {
 hg_return_t tcp_connect(struct na_context *base, const char *host, uint8_t target_id, void *user,
                         struct na_conn **conn);
 /* Accepts what waits at the listening socket. */
-void tcp_accept(struct tcp_context *context);
+void tcp_accept(struct na_context *base);
 /* Takes over sockets that other contexts accepted. */
 bool tcp_take_handover(struct tcp_context *context);
 /* Decides about parked connections whose rival has opened or gone. */

@@ -584,10 +584,12 @@ static struct tcp_conn *accept_socket(struct tcp_context *context, int sock)
     return NULL;
 }
 
-void tcp_accept(struct tcp_context *context)
+void tcp_accept(struct na_context *base)
 {
+    struct tcp_context *context = (struct tcp_context *)base;
+
     for (int i = 0; i < ACCEPT_BATCH; i++) {
-        int sock = na_listen_accept(&context->base);
+        int sock = na_listen_accept(base);
         if (sock < 0)
             return;
         accept_socket(context, sock);
