@@ -43,9 +43,11 @@ static int start_one(struct bdk_engines *engines, const struct bdk_config *confi
     bdk_config_engine_path(config, i, path);
     const char *address = choose_address(config, i, command_line);
     if (!address)
-        return dango_error_set(err, DANGO_ERR_INVALID,
-                               "%s.mercury.address: cannot infer a protocol; give an address on the command line",
-                               path);
+        return dango_error_set(
+            err, DANGO_ERR_INVALID,
+            "%s.mercury.address: cannot infer a protocol; give one on the command line, as in \"bedrock "
+            "na+sm -c config.json\" (margo-info lists what works here), or an address in this field",
+            path);
     struct margo_init_info info = MARGO_INIT_INFO_INITIALIZER;
     info.parent_mid = i > 0 ? engines->list[0].mid : MARGO_INSTANCE_NULL;
     struct bdk_engine *engine = &engines->list[i];

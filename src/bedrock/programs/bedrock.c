@@ -3,7 +3,7 @@
  *
  * Signals are taken by a thread that sleeps in sigwait: the first one asks for an orderly stop, a second one ends the
  * process the hard way. Exit status: 0 after an orderly stop; 1 when the start failed, with one line on standard error
- * that says why; 255 for options that contradict each other.
+ * that says why, or for a wrong command line.
  */
 #include "bedrock/programs/cli.h"
 #include "bedrock/reference_pages.h"
@@ -42,6 +42,7 @@ static const struct cli_program program = {
     .name = "bedrock",
     .positional = "[PROTOCOL|ADDRESS]",
     .summary = "Starts a service from its configuration and serves it until it is shut down.",
+    .example = "bedrock na+sm -c config.json",
     .options = options,
 };
 
@@ -131,7 +132,7 @@ static char *read_config(size_t *length, struct dango_error *err)
 }
 
 /* Options that make no sense together, or that need what is not built in. */
-static int check_options(void)
+static void check_options(void)
 {
     const char *problem = NULL;
     if (config_file && from_stdin)
@@ -145,8 +146,7 @@ static int check_options(void)
     else if (is_toml)
         problem = "TOML is not built in; write the configuration as JSON";
     if (problem)
-        fprintf(stderr, "bedrock: %s\n", problem);
-    return problem ? 255 : 0;
+        cli_usage_error(&program, "%s", problem);
 }
 
 static int write_output(struct bedrock_server *server, struct dango_error *err)
@@ -210,9 +210,7 @@ static int document(void)
 int main(int argc, char **argv)
 {
     const char *address = cli_parse(&program, argc, argv);
-    int status = check_options();
-    if (status != 0)
-        return status;
+    check_options();
     cli_set_log_level(&program, log_level, "info");
     dango_log_show_time(true);
     return pages_directory ? document() : run(address);

@@ -28,6 +28,8 @@ static size_t option_count(const struct cli_program *program)
 static void print_usage(const struct cli_program *program, FILE *out)
 {
     fprintf(out, "Usage: %s [options] %s\n", program->name, program->positional);
+    if (program->example)
+        fprintf(out, "Example: %s\n", program->example);
 }
 
 static _Noreturn void print_help(const struct cli_program *program)

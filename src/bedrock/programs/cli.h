@@ -2,8 +2,9 @@
  * Command lines of the Bedrock programs: a table of options, from which come parsing, messages and the help text.
  *
  * Options and positional arguments may come in any order; `--` ends the options. An unknown option, one given twice, a
- * missing value or one argument too many is a usage error: message and usage on standard error, exit status 1. --help
- * and --version print to standard output and exit with 0. So cli_parse returns only when there is work to do.
+ * missing value or one argument too many is a usage error: message and usage on standard error, exit status 1, as for
+ * everything else that fails. --help and --version print to standard output and exit with 0. So cli_parse returns only
+ * when there is work to do.
  */
 #ifndef DANGO_BEDROCK_PROGRAMS_CLI_H
 #define DANGO_BEDROCK_PROGRAMS_CLI_H
@@ -34,6 +35,7 @@ struct cli_program {
     const char *name;
     const char *positional; /* "[ADDRESS]" in brackets when it may be left out */
     const char *summary;
+    const char *example;              /* a command line that works, below the usage; may be NULL */
     const struct cli_option *options; /* ends with a NULL name */
 };
 
