@@ -14,8 +14,9 @@
  *     bedrock_service_close(service);
  *     bedrock_client_destroy(client);
  *
- * A *service* is one daemon, a *group* several of them. Group operations contact all members at the same time and
- * fail when one of them fails, after all have answered or run out of time.
+ * A *service* is one daemon, a *group* several of them. Group operations contact all members at the same time and do
+ * what they can: a member that fails keeps nothing from the others. They return once all have answered or run out of
+ * time, 0 if all members have succeeded; otherwise the error names all that failed, as far as its text has room.
  *
  * All functions return 0 or a negative code of dango/error.h and write a text that says which daemon said what.
  * Functions that contact a daemon block the calling ULT (or pthread) until the answer is there, the daemon is known to
@@ -130,11 +131,21 @@ void bedrock_group_close(struct bedrock_group *group);
 size_t bedrock_group_size(const struct bedrock_group *group);
 struct bedrock_service *bedrock_group_service(const struct bedrock_group *group, size_t i); /* NULL beyond the last */
 
-/* For all members at the same time: one JSON object {address: configuration or result}, sorted and compact. */
+/*
+ * Called by the operations below for each member that fails, in the caller's ULT or thread, before they return. To be
+ * set before the group is used; NULL: nobody is called.
+ */
+typedef void (*bedrock_group_failure_fn)(struct bedrock_service *member, const struct dango_error *why, void *arg);
+void bedrock_group_on_failure(struct bedrock_group *group, bedrock_group_failure_fn on_failure, void *arg);
+
+/*
+ * For all members at the same time: one JSON object {address: configuration or result}, sorted and compact. It is there
+ * (and to be released) after a failure, too, without the members that failed.
+ */
 int bedrock_group_get_config(struct bedrock_group *group, char **config, struct dango_error *err);
 int bedrock_group_query(struct bedrock_group *group, const char *expression, char **result, struct dango_error *err);
 
-/* Shuts all members down; those that can be reached end even if others fail. The error names all that failed. */
+/* Shuts all members down. One that has not answered may go on running. */
 int bedrock_group_shutdown(struct bedrock_group *group, struct dango_error *err);
 
 /*

@@ -120,7 +120,8 @@ static int transport_error(const struct bedrock_service *service, hg_return_t hr
 {
     switch (hret) {
     case HG_TIMEOUT:
-        return dango_error_set(err, DANGO_ERR_TIMEOUT, "no answer from %s within %g s", service->address,
+        return dango_error_set(err, DANGO_ERR_TIMEOUT,
+                               "no answer from %s within %g s: it hangs, is stopped, or is busy", service->address,
                                timeout_ms / 1000);
     case HG_NOENTRY:
         return dango_error_set(err, DANGO_ERR_NOT_FOUND,

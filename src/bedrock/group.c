@@ -1,6 +1,6 @@
 /*
  * Several daemons as one, see bedrock/client.h: each operation is started on all members before the first answer is
- * waited for. And the group files in which Flock keeps the addresses of members.
+ * waited for, and goes on with the others when one fails. And the group files in which Flock keeps the addresses of members.
  */
 #include "bedrock/client_internal.h"
 #include "bedrock/output.h"
@@ -15,6 +15,8 @@
 struct bedrock_group {
     struct bedrock_service **services;
     size_t count;
+    bedrock_group_failure_fn on_failure; /* may be NULL */
+    void *on_failure_arg;
 };
 
 /* ---- group files ---- */
@@ -144,6 +146,12 @@ void bedrock_group_close(struct bedrock_group *group)
     free(group);
 }
 
+void bedrock_group_on_failure(struct bedrock_group *group, bedrock_group_failure_fn on_failure, void *arg)
+{
+    group->on_failure = on_failure;
+    group->on_failure_arg = arg;
+}
+
 size_t bedrock_group_size(const struct bedrock_group *group)
 {
     return group->count;
@@ -177,22 +185,28 @@ static int add_result(struct json_object *results, const struct bedrock_service 
     return 0;
 }
 
-/* Waits for all, also after a failure: the first one is reported. */
-static int collect(struct bedrock_group *group, struct bdk_call *calls, struct json_object *results, int status,
-                   struct dango_error *err)
+/* "first; second": all failures in one text, as far as there is room. Returns the code of the first. */
+static int add_failure(const struct bedrock_group *group, size_t member, const struct dango_error *own,
+                       struct dango_error *err)
 {
-    for (size_t i = 0; i < group->count; i++) {
-        char *value = NULL;
-        struct dango_error own = {0};
-        if (!calls[i].handle)
-            continue;
-        int own_status = bdk_call_finish(&calls[i], &value, NULL, &own);
-        if (own_status == 0)
-            own_status = add_result(results, group->services[i], value, &own);
-        if (own_status < 0 && status == 0)
-            status = dango_error_set(err, own.code, "%s", own.text);
-        free(value);
-    }
+    assert(own->code < 0);
+    if (group->on_failure)
+        group->on_failure(group->services[member], own, group->on_failure_arg);
+    if (!err)
+        return own->code;
+    struct dango_error before = *err;
+    return dango_error_set(err, before.code ? before.code : own->code, "%s%s%s", before.code ? before.text : "",
+                           before.code ? "; " : "", own->text);
+}
+
+static int finish_question(struct bdk_call *call, struct json_object *results, struct dango_error *err)
+{
+    char *value = NULL;
+    const struct bedrock_service *service = call->service;
+    int status = bdk_call_finish(call, &value, NULL, err);
+    if (status == 0)
+        status = add_result(results, service, value, err);
+    free(value);
     return status;
 }
 
@@ -202,14 +216,20 @@ static int ask_all(struct bedrock_group *group, const char *rpc, const char *tex
     struct bdk_call *calls = new_calls(group);
     struct json_object *results = json_object_new_object();
     int status = 0;
-    for (size_t i = 0; i < group->count && status == 0; i++)
-        status = bdk_call_start(&calls[i], group->services[i], rpc, &(struct bdk_request){.first = text}, err);
-    status = collect(group, calls, results, status, err);
-    if (status == 0) {
-        struct json_object *sorted = bdk_json_sorted(results);
-        *result = dango_bedrock_json_text(sorted, false);
-        json_object_put(sorted);
+    dango_error_clear(err);
+    for (size_t i = 0; i < group->count; i++) {
+        struct dango_error own = {0};
+        if (bdk_call_start(&calls[i], group->services[i], rpc, &(struct bdk_request){.first = text}, &own) < 0)
+            status = add_failure(group, i, &own, err);
     }
+    for (size_t i = 0; i < group->count; i++) {
+        struct dango_error own = {0};
+        if (calls[i].handle && finish_question(&calls[i], results, &own) < 0)
+            status = add_failure(group, i, &own, err);
+    }
+    struct json_object *sorted = bdk_json_sorted(results);
+    *result = dango_bedrock_json_text(sorted, false);
+    json_object_put(sorted);
     json_object_put(results);
     free(calls);
     return status;
@@ -225,15 +245,6 @@ int bedrock_group_query(struct bedrock_group *group, const char *expression, cha
     return ask_all(group, BDK_RPC_QUERY_CONFIG, expression, result, err);
 }
 
-/* "first; second": all failures in one text, as far as there is room. */
-static void add_failure(struct dango_error *err, const struct dango_error *own)
-{
-    if (!err)
-        return;
-    struct dango_error before = *err;
-    dango_error_set(err, own->code, "%s%s%s", before.code ? before.text : "", before.code ? "; " : "", own->text);
-}
-
 int bedrock_group_shutdown(struct bedrock_group *group, struct dango_error *err)
 {
     struct bdk_call *calls = new_calls(group);
@@ -241,17 +252,13 @@ int bedrock_group_shutdown(struct bedrock_group *group, struct dango_error *err)
     dango_error_clear(err);
     for (size_t i = 0; i < group->count; i++) {
         struct dango_error own = {0};
-        if (bdk_shutdown_start(&calls[i], group->services[i], &own) < 0) {
-            status = own.code;
-            add_failure(err, &own);
-        }
+        if (bdk_shutdown_start(&calls[i], group->services[i], &own) < 0)
+            status = add_failure(group, i, &own, err);
     }
     for (size_t i = 0; i < group->count; i++) {
         struct dango_error own = {0};
-        if (calls[i].handle && bdk_shutdown_finish(&calls[i], &own) < 0) {
-            status = own.code;
-            add_failure(err, &own);
-        }
+        if (calls[i].handle && bdk_shutdown_finish(&calls[i], &own) < 0)
+            status = add_failure(group, i, &own, err);
     }
     free(calls);
     return status;

@@ -270,6 +270,36 @@ static void groups_ask_every_member_once(void **state)
     bedrock_group_close(group);
 }
 
+static void count_failures(struct bedrock_service *member, const struct dango_error *why, void *count)
+{
+    assert_contains(why->text, bedrock_service_address(member));
+    ++*(int *)count;
+}
+
+static void groups_go_on_without_members_that_fail(void **state)
+{
+    struct fixture *f = *state;
+    struct dango_error err = {0};
+    struct bedrock_group *group = NULL;
+    const char *address = bedrock_server_address(f->server);
+    bool over_tcp = strncmp(address, "tcp", 3) == 0;
+    const char *addresses[] = {over_tcp ? "tcp://127.0.0.1:1" : "na+sm://999999999-0", address,
+                               over_tcp ? "tcp://127.0.0.1:2" : "na+sm://999999999-1"};
+    char *text = NULL;
+    int failures = 0;
+    assert_int_equal(bedrock_group_open(f->client, addresses, 3, 0, &group, &err), 0);
+    bedrock_group_on_failure(group, count_failures, &failures);
+    assert_int_equal(bedrock_group_query(group, "1 + 1", &text, &err), DANGO_ERR_DISCONNECTED);
+    assert_int_equal(failures, 2);
+    assert_contains(err.text, addresses[0]);
+    assert_contains(err.text, addresses[2]);
+    assert_contains(text, address);
+    assert_contains(text, "\":2}");
+    assert_null(strstr(text, addresses[0]));
+    free(text);
+    bedrock_group_close(group);
+}
+
 static void wrong_management_id_is_named(void **state)
 {
     struct fixture *f = *state;
@@ -371,6 +401,7 @@ int main(void)
         WITH_SERVER(pools_and_streams_change),
         WITH_SERVER(modules_are_loaded_at_run_time),
         WITH_SERVER(groups_ask_every_member_once),
+        WITH_SERVER(groups_go_on_without_members_that_fail),
         WITH_SERVER(wrong_management_id_is_named),
         WITH_SERVER(a_client_can_shut_it_down),
         cmocka_unit_test(failed_starts_leave_nothing),

@@ -1,8 +1,9 @@
 /*
  * bedrock-query: prints the effective configurations of daemons, or what an expression over them gives, as one JSON
- * object by address. All daemons are asked at the same time; if one fails, nothing but the error is printed.
+ * object by address. All daemons are asked at the same time; what the living answer is printed also if others fail, which
+ * are named on standard error.
  *
- * Exit status: 0; 255 when something failed; 1 for a wrong command line.
+ * Exit status: 0; 1 when something failed, be it one daemon of many, or the command line.
  */
 #include "bedrock/output.h"
 #include "bedrock/programs/targets.h"
@@ -35,6 +36,7 @@ static const struct cli_program program = {
     .name = "bedrock-query",
     .positional = "PROTOCOL",
     .summary = "Prints the effective configuration of running bedrock daemons.",
+    .example = "bedrock-query na+sm -f mofka.json -p",
     .options = options,
 };
 
@@ -47,17 +49,6 @@ static uint16_t parse_provider_id(void)
     if (!isdigit((unsigned char)*provider_id) || *end || value >= UINT16_MAX)
         cli_usage_error(&program, "--provider-id: \"%s\" is not in 0..65534", provider_id);
     return (uint16_t)value;
-}
-
-static double parse_timeout_ms(void)
-{
-    char *end;
-    if (!timeout)
-        return BEDROCK_CLIENT_TIMEOUT_MS;
-    double seconds = strtod(timeout, &end);
-    if (*end || !(seconds > 0 && seconds <= 86400))
-        cli_usage_error(&program, "--timeout: \"%s\" is not a number of seconds", timeout);
-    return seconds * 1000;
 }
 
 /* The text to evaluate; NULL: the configuration is wanted. An empty file means no script. */
@@ -86,42 +77,43 @@ static int print(const char *text, struct dango_error *err)
     return failed ? dango_error_set(err, DANGO_ERR_IO, "cannot write to standard output") : 0;
 }
 
+/* The exit status; negative: the error is still to be printed. */
 static int query(const char *protocol, struct dango_error *err)
 {
     struct targets targets;
     char *result = NULL;
     uint16_t id = parse_provider_id();
-    double timeout_ms = parse_timeout_ms();
     char *script = read_script(err);
-    if (err->code)
-        return err->code;
-    int status = targets_open(&targets, protocol, &addresses, group_file, id, err);
-    if (status == 0) {
-        bedrock_client_set_timeout(targets.client, timeout_ms);
-        status = script ? bedrock_group_query(targets.group, script, &result, err)
-                        : bedrock_group_get_config(targets.group, &result, err);
-        targets_close(&targets);
-    }
+    int status = err->code;
     if (status == 0)
+        status = targets_open(&targets, &program, protocol, &addresses, group_file, id, timeout, err);
+    if (status < 0) {
+        free(script);
+        return status;
+    }
+    if (script)
+        bedrock_group_query(targets.group, script, &result, NULL);
+    else
+        bedrock_group_get_config(targets.group, &result, NULL);
+    targets_close(&targets);
+    if (targets.failed < targets.count)
         status = print(result, err);
     free(result);
     free(script);
-    return status;
+    return status < 0 ? status : targets_result(&targets);
 }
 
 int main(int argc, char **argv)
 {
     struct dango_error err = {0};
     const char *protocol = cli_parse(&program, argc, argv);
-    if (addresses.count == 0 && !group_file) {
-        fputs("bedrock-query: error: no address or flock file specified\n", stderr);
-        return 255;
-    }
+    if (addresses.count == 0 && !group_file)
+        cli_usage_error(&program, "error: no address or flock file specified");
     if (script_file && expression)
         cli_usage_error(&program, "--jx9-file and --expression exclude each other");
     cli_set_log_level(&program, log_level, "warning");
-    if (query(protocol, &err) == 0)
-        return 0;
-    fprintf(stderr, "bedrock-query: %s\n", err.text);
-    return 255;
+    int status = query(protocol, &err);
+    if (status < 0)
+        fprintf(stderr, "bedrock-query: %s\n", err.text);
+    return status == 0 ? 0 : 1;
 }

@@ -4,23 +4,87 @@
 #include "bedrock/programs/targets.h"
 #include "margo/dango_margo.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int connect_client(struct targets *targets, const char *protocol, struct dango_error *err)
+static double parse_timeout_ms(const struct cli_program *program, const char *timeout)
+{
+    char *end;
+    if (!timeout)
+        return BEDROCK_CLIENT_TIMEOUT_MS;
+    double seconds = strtod(timeout, &end);
+    if (*end || !(seconds > 0 && seconds <= 86400))
+        cli_usage_error(program, "--timeout: \"%s\" is not a number of seconds", timeout);
+    return seconds * 1000;
+}
+
+static void note_failure(struct targets *targets, const struct dango_error *why)
+{
+    targets->failed++;
+    targets->gone += why->code == DANGO_ERR_DISCONNECTED;
+    targets->hung += why->code == DANGO_ERR_TIMEOUT;
+    fprintf(stderr, "%s: %s\n", targets->program, why->text);
+}
+
+static void on_failure(struct bedrock_service *member, const struct dango_error *why, void *targets)
+{
+    (void)member;
+    note_failure(targets, why);
+}
+
+static int connect_client(struct targets *targets, const char *protocol, double timeout_ms, struct dango_error *err)
 {
     targets->mid = dango_margo_init(protocol, MARGO_CLIENT_MODE, NULL, err);
     if (targets->mid == MARGO_INSTANCE_NULL)
         return err->code;
-    return bedrock_client_create(targets->mid, &targets->client, err);
+    int status = bedrock_client_create(targets->mid, &targets->client, err);
+    if (status == 0)
+        bedrock_client_set_timeout(targets->client, timeout_ms);
+    return status;
 }
 
-int targets_open(struct targets *targets, const char *protocol, const struct cli_list *given, const char *file,
-                 uint16_t provider_id, struct dango_error *err)
+/*
+ * Whether a group can be opened with that address: one whose host is unknown fails alone. Any other failure is a mistake
+ * in what the user gave, such as the wrong protocol: then *status is set.
+ */
+static bool is_usable(struct targets *targets, const char *address, int *status, struct dango_error *err)
+{
+    struct bedrock_service *service = NULL;
+    int code = bedrock_service_open(targets->client, address, 0, &service, err);
+    bedrock_service_close(service);
+    if (code == DANGO_ERR_NOT_FOUND)
+        note_failure(targets, err);
+    else
+        *status = code;
+    return code == 0;
+}
+
+static int open_group(struct targets *targets, const char **addresses, size_t count, uint16_t provider_id,
+                      struct dango_error *err)
+{
+    size_t usable = 0;
+    int status = 0;
+    for (size_t i = 0; i < count && status == 0; i++)
+        if (is_usable(targets, addresses[i], &status, err))
+            addresses[usable++] = addresses[i];
+    if (status == 0)
+        status = bedrock_group_open(targets->client, addresses, usable, provider_id, &targets->group, err);
+    if (status < 0)
+        return status;
+    targets->count = targets->failed + bedrock_group_size(targets->group);
+    bedrock_group_on_failure(targets->group, on_failure, targets);
+    return 0;
+}
+
+int targets_open(struct targets *targets, const struct cli_program *program, const char *protocol,
+                 const struct cli_list *given, const char *file, uint16_t provider_id, const char *timeout,
+                 struct dango_error *err)
 {
     char **members = NULL;
     size_t num_members = 0;
-    *targets = (struct targets){0};
+    double timeout_ms = parse_timeout_ms(program, timeout);
+    *targets = (struct targets){.program = program->name, .file = file};
     if (file && bedrock_group_file_read(file, &members, &num_members, err) < 0)
         return err->code;
     const char **all = calloc(given->count + num_members + 1, sizeof *all);
@@ -30,15 +94,38 @@ int targets_open(struct targets *targets, const char *protocol, const struct cli
         memcpy(all, given->values, given->count * sizeof *all);
     for (size_t i = 0; i < num_members; i++)
         all[given->count + i] = members[i];
-    int status = connect_client(targets, protocol, err);
+    int status = connect_client(targets, protocol, timeout_ms, err);
     if (status == 0)
-        status =
-            bedrock_group_open(targets->client, all, given->count + num_members, provider_id, &targets->group, err);
+        status = open_group(targets, all, given->count + num_members, provider_id, err);
     free(all);
     bedrock_addresses_free(members, num_members);
     if (status < 0)
         targets_close(targets);
     return status;
+}
+
+int targets_result(const struct targets *targets)
+{
+    if (targets->failed == 0)
+        return 0;
+    if (targets->gone == targets->count && targets->file) {
+        fprintf(
+            stderr,
+            "%s: nobody listed in %s answers: the service has probably ended; start it again, or give another file\n",
+            targets->program, targets->file);
+        return 1;
+    }
+    fprintf(stderr, "%s: %zu of %zu daemons failed", targets->program, targets->failed, targets->count);
+    if (targets->gone > 0)
+        fprintf(stderr, "; %zu not there any more%s%s", targets->gone, targets->file ? ", though listed in " : "",
+                targets->file ? targets->file : "");
+    if (targets->hung > 0)
+        fprintf(stderr,
+                "; %zu without an answer, but running: try again with a longer --timeout, or end what hangs on its "
+                "machine (kill -9)",
+                targets->hung);
+    fputc('\n', stderr);
+    return 1;
 }
 
 void targets_close(struct targets *targets)
@@ -47,5 +134,7 @@ void targets_close(struct targets *targets)
     bedrock_client_destroy(targets->client);
     if (targets->mid)
         margo_finalize_and_wait(targets->mid);
-    *targets = (struct targets){0};
+    targets->group = NULL;
+    targets->client = NULL;
+    targets->mid = MARGO_INSTANCE_NULL;
 }

@@ -1,0 +1,71 @@
+"""What goes wrong on the first day: each mistake is named, says what to do, and ends with status 1."""
+
+import json
+import signal
+import time
+
+from support import PROTOCOL, SLOWNESS, run
+
+
+def write_group(path, *servers):
+    members = [{"address": server.address, "provider_id": 1} for server in servers]
+    path.write_text(json.dumps({"members": members, "metadata": {}}))
+
+
+def tool(name, *arguments):
+    return run([f"bedrock-{name}", PROTOCOL, *arguments], check=False)
+
+
+def refused(*command, env=None):
+    """Standard error of a command that must end with status 1 and print no result."""
+    result = run(command, check=False, env=env)
+    assert result.returncode == 1 and not result.stdout, (command, result)
+    return result.stderr
+
+
+def test_the_living_answer_for_a_group_that_has_lost_members(servers, workdir):
+    living, dead, hung = (servers.bedrock({}) for _ in range(3))
+    write_group(workdir / "group.json", dead, hung, living)
+    dead.kill()
+    hung.signal(signal.SIGSTOP)
+    for question in ([], ["-e", "$__config__.margo.mercury.address"]):
+        begin = time.monotonic()
+        result = tool("query", "-f", "group.json", "-T", "1", *question)
+        assert time.monotonic() - begin < 10 * SLOWNESS
+        assert result.returncode == 1 and list(json.loads(result.stdout)) == [living.address]
+        first, second, summary = result.stderr.splitlines()
+        assert f"no reply from {dead.address}" in first and f"no answer from {hung.address} within 1 s" in second
+        assert "2 of 3 daemons failed; 1 not there any more, though listed in group.json" in summary
+        assert "1 without an answer, but running" in summary and "kill -9" in summary
+
+
+def test_who_is_not_shut_down_is_named(servers, workdir):
+    living, dead, hung = (servers.bedrock({}) for _ in range(3))
+    write_group(workdir / "group.json", dead, hung, living)
+    dead.kill()
+    hung.signal(signal.SIGSTOP)
+    result = tool("shutdown", "-f", "group.json", "-T", "1")
+    assert result.returncode == 1 and living.wait() == 0
+    assert dead.address in result.stderr and f"no answer from {hung.address} within 1 s" in result.stderr
+    assert "2 of 3 daemons failed" in result.stderr and living.address not in result.stderr
+
+
+def test_a_group_file_that_nobody_stands_behind(servers, workdir):
+    gone = [servers.bedrock({}) for _ in range(2)]
+    write_group(workdir / "group.json", *gone)
+    for server in gone:
+        server.kill()
+    for name in ("query", "shutdown"):
+        last = refused(f"bedrock-{name}", PROTOCOL, "-f", "group.json").splitlines()[-1]
+        assert last == (
+            f"bedrock-{name}: nobody listed in group.json answers: the service has probably ended; "
+            "start it again, or give another file"
+        )
+
+
+def test_a_host_that_nobody_knows_keeps_nothing_from_the_others(servers):
+    server = servers.bedrock({}, protocol="tcp://127.0.0.1")
+    result = run(["bedrock-query", "tcp", "-a", "tcp://host.invalid:1", "-a", server.address], check=False)
+    assert result.returncode == 1 and list(json.loads(result.stdout)) == [server.address]
+    assert 'the host of address "tcp://host.invalid:1" cannot be found' in result.stderr
+    assert "1 of 2 daemons failed" in result.stderr
