@@ -197,8 +197,8 @@ static void metadata_reach_everybody(void **state)
     assert_ok(flock_client_finalize(client));
 }
 
-/* What somebody sends who pretends to be a member; the status of the answer. */
-static int pretend(hg_id_t rpc, enum flk_cen_type type, uint16_t from, uint64_t term, uint64_t version)
+/* What somebody sends who pretends to be a member, with a view of both and of 2 and 3; the status of the answer. */
+static int pretend(hg_id_t rpc, enum flk_cen_type type, uint16_t from, uint16_t to, uint64_t term, uint64_t version)
 {
     flk_cen_request_t request = {.type = (uint8_t)type,
                                  .from = address,
@@ -209,8 +209,9 @@ static int pretend(hg_id_t rpc, enum flk_cen_type type, uint16_t from, uint64_t 
     flk_cen_answer_t answer = {0};
     struct flk_call call;
     flock_group_view_add_member(&request.view, address, 2);
+    flock_group_view_add_member(&request.view, address, 3);
     flock_group_view_add_member(&request.view, address, from);
-    assert_int_equal(flk_call_start(&call, mid, rpc, address, 2, &request, 2000), HG_SUCCESS);
+    assert_int_equal(flk_call_start(&call, mid, rpc, address, to, &request, 2000), HG_SUCCESS);
     assert_int_equal(flk_call_wait(&call, &answer), HG_SUCCESS);
     int status = answer.status;
     margo_free_output(call.handle, &answer);
@@ -228,12 +229,12 @@ static void terms_that_nobody_could_exceed(void **state)
     hg_id_t rpc = MARGO_REGISTER(mid, FLK_RPC_CENTRALIZED, flk_cen_request_t, flk_cen_answer_t, NULL);
     for (size_t i = 0; i < sizeof absurd / sizeof absurd[0]; i++) {
         for (size_t k = 0; k < 2; k++) {
-            assert_int_equal(pretend(rpc, types[k], 3, absurd[i], 1), CEN_OUTDATED);
-            assert_int_equal(pretend(rpc, types[k], 1, 1, absurd[i]), CEN_OUTDATED);
+            assert_int_equal(pretend(rpc, types[k], 3, 2, absurd[i], 1), CEN_OUTDATED);
+            assert_int_equal(pretend(rpc, types[k], 1, 2, 1, absurd[i]), CEN_OUTDATED);
         }
         /* These say that there is something newer, which is then asked for in vain. */
-        pretend(rpc, CEN_PING, 3, absurd[i], 1);
-        pretend(rpc, CEN_UPDATE, 1, 1, absurd[i]);
+        pretend(rpc, CEN_PING, 3, 2, absurd[i], 1);
+        pretend(rpc, CEN_UPDATE, 1, 2, 1, absurd[i]);
     }
     stays(all_see("1,2,3") && has_primary(2, "1"), 500);
     margo_deregister(mid, rpc);
@@ -242,6 +243,36 @@ static void terms_that_nobody_could_exceed(void **state)
     wait_for(all_see("1,2"), 2000);
     end_member(1);
     wait_for(all_see("2") && has_primary(2, "2"), 2000);
+}
+
+/* 3 alone hears of a later primary, 9, before that one is lost, too: 2 learns from 3 what there is to be replaced. */
+static void a_primary_of_which_only_one_knew(void **state)
+{
+    (void)state;
+    for (uint16_t id = 2; id <= 3; id++)
+        assert_ok(register_member(id, CONFIG, 1, 3)); /* and 1, the first primary, is lost from the start */
+    hg_id_t rpc = MARGO_REGISTER(mid, FLK_RPC_CENTRALIZED, flk_cen_request_t, flk_cen_answer_t, NULL);
+    assert_int_equal(pretend(rpc, CEN_VIEW, 9, 3, 5, 1), CEN_OK);
+    assert_true(has_primary(2, "1") && has_primary(3, "9"));
+    wait_for(all_see("2,3") && (has_primary(2, "2") || has_primary(2, "3")), 8000);
+    char primary[16];
+    primary_of(2, primary, sizeof primary);
+    wait_for(has_primary(3, primary), 2000);
+    margo_deregister(mid, rpc);
+}
+
+/* 3 follows a primary of the same term that would come before 2, but does not live: it finds back to the one that does. */
+static void a_dead_primary_does_not_outrank_a_living_one(void **state)
+{
+    (void)state;
+    for (uint16_t id = 2; id <= 3; id++)
+        assert_ok(register_member(id, CONFIG, 2, 3));
+    hg_id_t rpc = MARGO_REGISTER(mid, FLK_RPC_CENTRALIZED, flk_cen_request_t, flk_cen_answer_t, NULL);
+    assert_int_equal(pretend(rpc, CEN_VIEW, 1, 3, 1, 1), CEN_OK);
+    assert_true(has_primary(2, "2") && has_primary(3, "1"));
+    wait_for(all_see("2,3") && has_primary(3, "2"), 8000);
+    assert_true(has_primary(2, "2"));
+    margo_deregister(mid, rpc);
 }
 
 int main(void)
@@ -255,6 +286,8 @@ int main(void)
         cmocka_unit_test_teardown(the_leaving_primary_hands_over, end_group_teardown),
         cmocka_unit_test_teardown(terms_that_nobody_could_exceed, end_group_teardown),
         cmocka_unit_test_teardown(metadata_reach_everybody, end_group_teardown),
+        cmocka_unit_test_teardown(a_primary_of_which_only_one_knew, end_group_teardown),
+        cmocka_unit_test_teardown(a_dead_primary_does_not_outrank_a_living_one, end_group_teardown),
     };
     return cmocka_run_group_tests(tests, start_margo, stop_margo);
 }

@@ -24,7 +24,7 @@ static const struct dango_option options[] = {
     DANGO_OPTION_JSON("primary_provider_id", struct flk_cen_settings, primary_provider_id, DANGO_JSON_INT, NULL,
                       "provider id of the primary; absent: 0 with an address, else that of the first member"),
     DANGO_OPTION_REAL("join_timeout_ms", struct flk_cen_settings, join_timeout_ms, 5000.0, 1.0, 1e9,
-                      "time that joining may take"),
+                      "time that joining may take; more while the members replace a lost primary"),
     DANGO_OPTION_BOOL("failover", struct flk_cen_settings, failover, true, "whether a lost primary is replaced"),
     DANGO_OPTION_BOOL("failover_quorum", struct flk_cen_settings, failover_quorum, false,
                       "replace it only if more than half of the last view can be reached"),

@@ -120,10 +120,13 @@ static void on_fetch(struct flk_cen_group *group, const flk_cen_request_t *reque
 
 /* ---- others ---- */
 
+/* A member that has not heard of our primary gets our view: the primary itself may be lost by now. */
 static void on_who(struct flk_cen_group *group, const flk_cen_request_t *request, flk_cen_answer_t *answer)
 {
     if (!flock_group_view_find_member(&group->view, request->from, request->from_id))
         answer->status = CEN_UNKNOWN;
+    else if (request->term < group->term)
+        give_view(group, answer);
 }
 
 /* Whether we reach the primary. If not, we look at once what is to be done. */
@@ -193,9 +196,8 @@ void flk_cen_handle(struct flk_cen_group *group, const flk_cen_request_t *reques
     flk_cen_lock(group);
     switch (request->type) {
     case CEN_WHO:
-        on_who(group, request, answer);
-        break;
     case CEN_PROBE:
+        on_who(group, request, answer);
         break;
     case CEN_PING:
         refresh = on_ping(group, request, answer);

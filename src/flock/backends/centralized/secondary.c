@@ -40,9 +40,30 @@ static struct target *current_primary(struct flk_cen_group *group)
     return target;
 }
 
+/* How long a secondary waits for a sign of the primary. */
+static int64_t patience_ns(const struct flk_cen_group *group)
+{
+    double ms = (double)group->settings.ping_max_num_timeouts *
+                (group->settings.interval_max_ms + group->settings.ping_timeout_ms);
+    return (int64_t)((ms < 10 ? 10 : ms) * (double)DANGO_NS_PER_MS);
+}
+
 static double ping_limit_ms(const struct flk_cen_group *group)
 {
     return group->settings.ping_timeout_ms > 1 ? group->settings.ping_timeout_ms : 1;
+}
+
+/* How long the others have to answer a CEN_PROBE: they wait for the primary first. */
+static double probe_limit_ms(const struct flk_cen_group *group)
+{
+    return 2 * ping_limit_ms(group) + 100;
+}
+
+/* How long secondaries need to replace a primary, also when they have to learn first which one. */
+static int64_t replacement_ns(const struct flk_cen_group *group)
+{
+    double ask_ms = ping_limit_ms(group) + probe_limit_ms(group);
+    return 2 * (patience_ns(group) + (int64_t)(ask_ms * (double)DANGO_NS_PER_MS));
 }
 
 static bool is_leaving(struct flk_cen_group *group)
@@ -128,13 +149,14 @@ static struct target *ask_all(struct flk_cen_group *group, double limit_ms)
 }
 
 /*
- * The one that is taken for the primary is asked first; if it does not answer, any member may know its successor. As long
- * as somebody answers there is hope: the others may be about to replace the primary.
+ * The one that is taken for the primary is asked first; if it does not answer, any member may know its successor. When
+ * somebody answers, the others may be about to replace the primary: they get the time for it, whatever the deadline.
  */
 static flock_return_t join(struct flk_cen_group *group, struct target *target, int64_t deadline_ns,
                            struct dango_error *err)
 {
     bool answered = false;
+    int64_t replaced_ns = dango_clock_ns() + (group->settings.failover ? replacement_ns(group) : 0);
     enum flk_cen_status status = CEN_FAILED;
     for (double left_ms = 1; left_ms > 0 && !is_leaving(group);) {
         left_ms = (double)(deadline_ns - dango_clock_ns()) / (double)DANGO_NS_PER_MS;
@@ -149,6 +171,8 @@ static flock_return_t join(struct flk_cen_group *group, struct target *target, i
         target = ask_all(group, left_ms);
         if (!target && !answered)
             break;
+        if (!answered && deadline_ns < replaced_ns)
+            deadline_ns = replaced_ns;
         answered = true;
         margo_thread_sleep(group->mid, left_ms < JOIN_RETRY_MS ? left_ms : JOIN_RETRY_MS);
     }
@@ -202,8 +226,11 @@ static void rejoin(struct flk_cen_group *group, const struct target *primary)
 
 /* ---- fetching ---- */
 
-/* True: the primary says that we are no member. */
-static bool fetch(struct flk_cen_group *group, const char *address, uint16_t id)
+/*
+ * True: the primary says that we are no member. `over`: what we belonged to has no primary any more, so that its rank does
+ * not count against this one.
+ */
+static bool fetch(struct flk_cen_group *group, const char *address, uint16_t id, bool over)
 {
     flk_cen_request_t request;
     flk_cen_answer_t answer;
@@ -213,12 +240,27 @@ static bool fetch(struct flk_cen_group *group, const char *address, uint16_t id)
     bool unknown = answer.status == CEN_UNKNOWN;
     if (answer.status == CEN_OK) {
         flk_cen_lock(group);
+        if (over && request.term == group->term && !flk_cen_is_primary(group))
+            group->term = 0;
         if (flk_cen_is_plausible(group, answer.term, answer.version))
             flk_cen_adopt(group, answer.term, answer.version, answer.primary, answer.primary_id, &answer.view, NULL);
         flk_cen_unlock(group);
     }
     flk_cen_answer_free(&answer);
     return unknown;
+}
+
+/* Whether another member knew of a later primary, and gave us its view: then we know as much. */
+static bool learn(struct flk_cen_group *group, flk_cen_answer_t *answer)
+{
+    flk_cen_lock(group);
+    bool newer = flk_cen_rank(group, answer->term, answer->primary, answer->primary_id) > 0 &&
+                 flk_cen_is_plausible(group, answer->term, answer->version) &&
+                 flock_group_view_find_member(&answer->view, group->self, group->id);
+    if (newer)
+        flk_cen_adopt(group, answer->term, answer->version, answer->primary, answer->primary_id, &answer->view, NULL);
+    flk_cen_unlock(group);
+    return newer;
 }
 
 static void refresh_task(struct flk_cen_group *group, void *arg)
@@ -229,7 +271,7 @@ static void refresh_task(struct flk_cen_group *group, void *arg)
         flk_cen_lock(group);
         group->fetch_again = false;
         flk_cen_unlock(group);
-        if (fetch(group, target->address, target->id))
+        if (fetch(group, target->address, target->id, false))
             rejoin(group, target);
         flk_cen_lock(group);
         again = group->fetch_again && !group->leaving && strcmp(group->primary, target->address) == 0;
@@ -262,33 +304,76 @@ static bool primary_answers(struct flk_cen_group *group, const struct target *pr
     flk_cen_request_init(group, &request, CEN_WHO);
     if (!flk_cen_call(group, primary->address, primary->id, &request, ping_limit_ms(group), &answer))
         return false;
-    if (answer.status == CEN_UNKNOWN || strcmp(answer.primary, primary->address) != 0 ||
-        answer.primary_id != primary->id)
+    bool other = answer.status == CEN_UNKNOWN || strcmp(answer.primary, primary->address) != 0 ||
+                 answer.primary_id != primary->id;
+    if (other && !learn(group, &answer))
         *better = target_create(answer.primary, answer.primary_id);
     flk_cen_answer_free(&answer);
     return true;
 }
 
-/* What another secondary says of the primary. */
-enum opinion { OPINION_NONE, OPINION_REACHABLE, OPINION_LOST, OPINION_OTHER_PRIMARY };
+/*
+ * What another secondary says of the primary that we have lost.
+ *
+ *  NONE       nothing that counts: it does not answer, or it follows an earlier primary that it has lost, too
+ *  REACHABLE  it reaches the primary
+ *  LOST       it does not, either
+ *  ELSEWHERE  there is another primary: a later one, or one that lives
+ */
+enum opinion { OPINION_NONE, OPINION_REACHABLE, OPINION_LOST, OPINION_ELSEWHERE };
 
-static enum opinion ask_opinion(struct flk_cen_group *group, const flock_member_t *member, const struct target *primary,
-                                struct target **better)
+static enum opinion opinion_in(struct flk_cen_group *group, flk_cen_answer_t *answer, const struct target *primary,
+                               struct target **better)
 {
-    assert(!*better);
-    flk_cen_request_t request;
-    flk_cen_answer_t answer;
-    flk_cen_request_init(group, &request, CEN_PROBE);
-    /* The other one has to wait for the primary first. */
-    if (!flk_cen_call(group, member->address, member->provider_id, &request, 2 * ping_limit_ms(group) + 100, &answer))
+    if (strcmp(answer->primary, primary->address) == 0 && answer->primary_id == primary->id)
+        return answer->reached ? OPINION_REACHABLE : OPINION_LOST;
+    if (learn(group, answer))
+        return OPINION_ELSEWHERE;
+    flk_cen_lock(group);
+    bool earlier = flk_cen_rank(group, answer->term, answer->primary, answer->primary_id) < 0;
+    flk_cen_unlock(group);
+    if (earlier && !answer->reached)
         return OPINION_NONE;
-    enum opinion opinion = answer.reached ? OPINION_REACHABLE : OPINION_LOST;
-    if (strcmp(answer.primary, primary->address) != 0 || answer.primary_id != primary->id) {
-        opinion = OPINION_OTHER_PRIMARY;
-        *better = target_create(answer.primary, answer.primary_id);
+    if (!*better)
+        *better = target_create(answer->primary, answer->primary_id);
+    return OPINION_ELSEWHERE;
+}
+
+/* The first opinion in the order of the calls, once there is none to wait for before it. */
+static bool is_decided(const struct flk_calls *calls, const enum opinion *opinions, size_t *first)
+{
+    for (*first = 0; *first < calls->count; ++*first) {
+        if (calls->pending[*first])
+            return false;
+        if (opinions[*first] != OPINION_NONE)
+            return true;
     }
-    flk_cen_answer_free(&answer);
-    return opinion;
+    return true;
+}
+
+/*
+ * Asks up to FLK_CALLS_MAX secondaries at once, so that the time does not depend on how many hang. The first opinion in their
+ * order, and whose it is.
+ */
+static enum opinion ask_opinions(struct flk_cen_group *group, flock_member_t *members, size_t count,
+                                 const struct target *primary, flock_member_t **whose, struct target **better)
+{
+    enum opinion opinions[FLK_CALLS_MAX] = {OPINION_NONE};
+    struct flk_calls calls;
+    flk_cen_request_t request;
+    flk_cen_answer_t answer = {0};
+    size_t first = 0;
+    flk_cen_request_init(group, &request, CEN_PROBE);
+    flk_calls_start(&calls, group->mid, group->rpc, members, count, &request, probe_limit_ms(group));
+    for (struct flk_call *call; !is_decided(&calls, opinions, &first) && (call = flk_calls_next(&calls, &answer));) {
+        opinions[call - calls.list] = opinion_in(group, &answer, primary, better);
+        margo_free_output(call->handle, &answer);
+        answer = (flk_cen_answer_t){0};
+    }
+    if (first < calls.count)
+        *whose = &members[calls.list[first].member - members];
+    flk_calls_end(&calls);
+    return *whose ? opinions[first] : OPINION_NONE;
 }
 
 /* Whether more than half of the last view, with us and without the primary, can be reached. */
@@ -332,22 +417,17 @@ static void take_over(struct flk_cen_group *group, const struct target *lost)
 static void replace(struct flk_cen_group *group, const struct target *lost, struct target **better)
 {
     flock_group_view_t others = FLOCK_GROUP_VIEW_INITIALIZER;
-    flock_member_t self = {.address = group->self, .provider_id = group->id};
+    flock_member_t self = {.address = group->self, .provider_id = group->id}, *whose = NULL;
     enum opinion opinion = OPINION_NONE;
     if (!group->settings.failover || !flk_cen_others(group, lost->address, lost->id, &others))
         return;
-    for (uint64_t i = 0; i < others.members.size && opinion == OPINION_NONE; i++) {
-        bool behind = flock_member_cmp(&self, &others.members.data[i]) < 0;
-        opinion = ask_opinion(group, &others.members.data[i], lost, better);
-        /* Those behind us are asked whether they know better; one that agrees is enough. */
-        if (behind && opinion == OPINION_LOST) {
-            opinion = OPINION_NONE;
-            break;
-        }
-    }
-    if (opinion == OPINION_NONE && group->settings.failover_quorum && !has_quorum(group, &others))
+    for (uint64_t i = 0; i < others.members.size && opinion == OPINION_NONE; i += FLK_CALLS_MAX)
+        opinion = ask_opinions(group, &others.members.data[i], others.members.size - i, lost, &whose, better);
+    /* Those behind us are asked whether they know better; one that agrees is enough. */
+    bool ours = opinion == OPINION_NONE || (opinion == OPINION_LOST && flock_member_cmp(&self, whose) < 0);
+    if (ours && group->settings.failover_quorum && !has_quorum(group, &others))
         log_warning("flock", "primary %s is lost, and too few members can be reached to replace it", lost->address);
-    else if (opinion == OPINION_NONE)
+    else if (ours)
         take_over(group, lost);
     flock_group_view_clear(&others);
 }
@@ -356,25 +436,20 @@ static void watch_task(struct flk_cen_group *group, void *arg)
 {
     (void)arg;
     struct target *better = NULL, *primary = current_primary(group);
-    if (primary && !primary_answers(group, primary, &better))
+    bool lost = primary && !primary_answers(group, primary, &better);
+    if (lost)
         replace(group, primary, &better);
     /* Answers or not: the next look is one period away. */
     flk_cen_lock(group);
     group->heard_ns = dango_clock_ns();
     flk_cen_unlock(group);
-    if (better && !flk_cen_is_self(group, better->address, better->id) && fetch(group, better->address, better->id))
+    if (better && !flk_cen_is_self(group, better->address, better->id) &&
+        fetch(group, better->address, better->id, lost))
         rejoin(group, better);
     free(better);
     free(primary);
     end_task(group);
     flk_events_report(&group->events);
-}
-
-static int64_t patience_ns(const struct flk_cen_group *group)
-{
-    double ms = (double)group->settings.ping_max_num_timeouts *
-                (group->settings.interval_max_ms + group->settings.ping_timeout_ms);
-    return (int64_t)((ms < 10 ? 10 : ms) * (double)DANGO_NS_PER_MS);
 }
 
 int64_t flk_cen_watch(struct flk_cen_group *group, int64_t now_ns)
