@@ -22,6 +22,12 @@ static const struct bedrock_dependency_decl dependencies[] = {
     BEDROCK_DEPENDENCIES_END,
 };
 
+static const struct bedrock_option_page pages[] = {
+    {"Group centralized (group.config)", dango_flock_centralized_options},
+    {"Group swim (group.config)", dango_flock_swim_options},
+    {NULL, NULL},
+};
+
 static int check(const struct bedrock_args *args, struct dango_error *err)
 {
     return dango_flock_check(bedrock_args_config(args), "config", err);
@@ -84,6 +90,7 @@ static const struct bedrock_module flock_module = {
     .summary = "group membership",
     .options = dango_flock_options,
     .settings_size = sizeof(struct dango_flock_settings),
+    .pages = pages,
     .dependencies = dependencies,
     .check = check,
     .create = create,

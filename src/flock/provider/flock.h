@@ -17,8 +17,8 @@ struct dango_flock_settings {
     bool remove_file;
 };
 
-/* "config" of a provider. */
-extern const struct dango_option dango_flock_options[];
+/* "config" of a provider, and "group.config" of the two backends that have one. */
+extern const struct dango_option dango_flock_options[], dango_flock_centralized_options[], dango_flock_swim_options[];
 
 /* Checks a configuration, with its bootstrap, without side effects; `path` is its place in the document. */
 int dango_flock_check(struct json_object *config, const char *path, struct dango_error *err);

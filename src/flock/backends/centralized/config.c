@@ -5,13 +5,14 @@
  */
 #include "flock/backends/centralized/centralized.h"
 
+#include "flock/provider/flock.h"
 #include "util/json.h"
 
 #include <dango/options.h>
 
 #include <assert.h>
 
-static const struct dango_option options[] = {
+const struct dango_option dango_flock_centralized_options[] = {
     DANGO_OPTION_REAL("ping_timeout_ms", struct flk_cen_settings, ping_timeout_ms, 1000.0, 0.0, 1e9,
                       "time after which a ping counts as failed"),
     DANGO_OPTION_JSON("ping_interval_ms", struct flk_cen_settings, ping_interval,
@@ -77,7 +78,8 @@ static flock_return_t complete(struct json_object *config, const flock_group_vie
         dango_error_set(err, DANGO_ERR_INVALID, "the metadata \"__config__\" of the initial view is no JSON object");
         return FLOCK_ERR_INVALID_ARGS;
     }
-    for (const struct dango_option *option = options; option->type != DANGO_OPTION_TYPE_END; option++) {
+    for (const struct dango_option *option = dango_flock_centralized_options; option->type != DANGO_OPTION_TYPE_END;
+         option++) {
         struct json_object *value = dango_json_get(inherited, option->name);
         if (value)
             json_object_object_add(config, option->name, json_object_get(value));
@@ -106,7 +108,7 @@ flock_return_t flk_cen_settings_read(struct json_object *config, const flock_gro
     flock_return_t ret = complete(completed, view, err);
     if (ret == FLOCK_SUCCESS) {
         ret = FLOCK_ERR_INVALID_CONFIG;
-        if (dango_options_parse(options, completed, "group.config", settings, err) == 0) {
+        if (dango_options_parse(dango_flock_centralized_options, completed, "group.config", settings, err) == 0) {
             if (read_interval(settings, err) == 0 && check_primary_id(settings, err) == 0)
                 ret = FLOCK_SUCCESS;
             else
@@ -122,7 +124,7 @@ flock_return_t flk_cen_settings_read(struct json_object *config, const flock_gro
 
 void flk_cen_settings_release(struct flk_cen_settings *settings)
 {
-    dango_options_release(options, settings);
+    dango_options_release(dango_flock_centralized_options, settings);
     json_object_put(settings->given);
     settings->given = NULL;
 }

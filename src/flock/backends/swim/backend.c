@@ -12,6 +12,7 @@
 #include "flock/backends/swim/swim.h"
 #include "flock/backends/backend.h"
 #include "flock/backends/swim/wire.h"
+#include "flock/provider/flock.h"
 #include "flock/provider/provider.h"
 
 #include "util/clock.h"
@@ -64,7 +65,7 @@ static void unlock(struct group *group)
 
 #define MS_MAX 1e9
 
-static const struct dango_option options[] = {
+const struct dango_option dango_flock_swim_options[] = {
     DANGO_OPTION_REAL("protocol_period_ms", struct settings, swim.protocol_period_ms, 1000.0, 1.0, MS_MAX,
                       "time between probe rounds"),
     DANGO_OPTION_REAL("ping_timeout_ms", struct settings, swim.ping_timeout_ms, 200.0, 1.0, MS_MAX,
@@ -82,7 +83,7 @@ static const struct dango_option options[] = {
 
 static struct json_object *dump(const struct settings *settings)
 {
-    struct json_object *json = dango_options_dump(options, settings);
+    struct json_object *json = dango_options_dump(dango_flock_swim_options, settings);
     /* An option of ours appears only when it was set. */
     if (!settings->join_timeout_given)
         json_object_object_del(json, "join_timeout_ms");
@@ -273,8 +274,9 @@ static uint64_t first_incarnation(void)
 static flock_return_t read_settings(struct group *group, struct json_object *config, struct dango_error *err)
 {
     group->settings.join_timeout_given = dango_json_get(config, "join_timeout_ms") != NULL;
-    return dango_options_parse(options, config, "group.config", &group->settings, err) == 0 ? FLOCK_SUCCESS
-                                                                                            : FLOCK_ERR_INVALID_CONFIG;
+    return dango_options_parse(dango_flock_swim_options, config, "group.config", &group->settings, err) == 0
+               ? FLOCK_SUCCESS
+               : FLOCK_ERR_INVALID_CONFIG;
 }
 
 static bool fill_machine(struct group *group)
