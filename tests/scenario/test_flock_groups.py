@@ -210,6 +210,27 @@ def test_hung_members_are_asked_at_once(servers, discovery):
     wait_until(lambda: group.file_members() == [new.address], "the file is the new group's")
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_primary_is_replaced_by_one(servers, discovery, number):
+    """Also when those hang that would come first: the others ask each other, and only the first of them acts."""
+    group = Group(servers, discovery, "centralized")
+    group.start(12)
+    group.wait_until_all_see(group.daemons)
+    primary = group.writer()
+    others = sorted(group.others(primary), key=lambda d: d.address)
+    hanging, left = others[:3], others[3:]
+    for daemon in hanging:
+        daemon.signal(signal.SIGSTOP)
+    primary.signal(number)
+    expected = [d.address for d in left]
+    wait_until(lambda: group.file_members() == expected, "those who are left are in the file", TIMEOUT_S)
+    assert [d.name for d in left if "takes over" in d.output()] == [left[0].name]
+    for daemon in [*hanging, *([primary] if number == signal.SIGSTOP else [])]:
+        daemon.signal(signal.SIGCONT)
+    group.daemons = left + hanging + ([primary] if number == signal.SIGSTOP else [])
+    group.wait_until_all_see(group.daemons)
+
+
 @both
 def test_two_groups_do_not_share_a_file(group):
     group.start(1)

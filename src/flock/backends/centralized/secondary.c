@@ -339,16 +339,14 @@ static enum opinion opinion_in(struct flk_cen_group *group, flk_cen_answer_t *an
     return OPINION_ELSEWHERE;
 }
 
-/* The first opinion in the order of the calls, once there is none to wait for before it. */
-static bool is_decided(const struct flk_calls *calls, const enum opinion *opinions, size_t *first)
+/* Index of the first opinion in the order of the calls; `count` if there is none, or one to wait for before it. */
+static size_t first_opinion(const struct flk_calls *calls, const enum opinion *opinions)
 {
-    for (*first = 0; *first < calls->count; ++*first) {
-        if (calls->pending[*first])
-            return false;
-        if (opinions[*first] != OPINION_NONE)
-            return true;
+    for (size_t i = 0; i < calls->count && !calls->pending[i]; i++) {
+        if (opinions[i] != OPINION_NONE)
+            return i;
     }
-    return true;
+    return calls->count;
 }
 
 /*
@@ -362,14 +360,19 @@ static enum opinion ask_opinions(struct flk_cen_group *group, flock_member_t *me
     struct flk_calls calls;
     flk_cen_request_t request;
     flk_cen_answer_t answer = {0};
-    size_t first = 0;
+    struct flk_call *call = NULL;
     flk_cen_request_init(group, &request, CEN_PROBE);
     flk_calls_start(&calls, group->mid, group->rpc, members, count, &request, probe_limit_ms(group));
-    for (struct flk_call *call; !is_decided(&calls, opinions, &first) && (call = flk_calls_next(&calls, &answer));) {
-        opinions[call - calls.list] = opinion_in(group, &answer, primary, better);
-        margo_free_output(call->handle, &answer);
-        answer = (flk_cen_answer_t){0};
-    }
+    size_t first = calls.count;
+    do {
+        call = flk_calls_next(&calls, &answer);
+        if (call) {
+            opinions[call - calls.list] = opinion_in(group, &answer, primary, better);
+            margo_free_output(call->handle, &answer);
+            answer = (flk_cen_answer_t){0};
+        }
+        first = first_opinion(&calls, opinions); /* also after the last: some may have ended without an answer */
+    } while (call && first == calls.count);
     if (first < calls.count)
         *whose = &members[calls.list[first].member - members];
     flk_calls_end(&calls);
