@@ -1,6 +1,7 @@
 /*
  * The text form of group views: one JSON object {"members": [{"address", "provider_id"}, …], "metadata": {…}}, compact,
- * in the order of the view; the content of group files and of "serialized" views.
+ * in the order of the view; the content of group files and of "serialized" views. Files of groups that change carry
+ * "group_id" and "version" besides, from which writers tell whether theirs is the newer one (provider/file.c).
  *
  * Reading is forgiving where old files differ (no metadata, values that are not strings, unknown keys) and strict in
  * everything that matters: members. The old view is replaced only when the whole text was good. Files are replaced
@@ -12,6 +13,8 @@
 #include "util/json.h"
 
 #include <assert.h>
+
+/* ---- writing ---- */
 
 static struct json_object *view_to_json(const flock_group_view_t *view)
 {
@@ -52,11 +55,26 @@ flock_return_t flock_group_view_serialize(const flock_group_view_t *view,
     return FLOCK_SUCCESS;
 }
 
-int flk_group_file_write(const flock_group_view_t *view, const char *filename, struct dango_error *err)
+static void add_stamp(struct json_object *json, const struct flk_stamp *stamp)
+{
+    assert(stamp->owner && *stamp->group_id);
+    struct json_object *version = json_object_new_object();
+    json_object_object_add(version, "term", json_object_new_uint64(stamp->term));
+    json_object_object_add(version, "change", json_object_new_uint64(stamp->change));
+    json_object_object_add(version, "address", json_object_new_string(stamp->owner));
+    json_object_object_add(version, "provider_id", json_object_new_int(stamp->owner_id));
+    json_object_object_add(json, "group_id", json_object_new_string(stamp->group_id));
+    json_object_object_add(json, "version", version);
+}
+
+int flk_group_file_write(const flock_group_view_t *view, const struct flk_stamp *stamp, const char *filename,
+                         struct dango_error *err)
 {
     assert(view && filename);
     size_t length;
     struct json_object *json = view_to_json(view);
+    if (stamp)
+        add_stamp(json, stamp);
     const char *text = json_text(json, &length);
     int status = dango_file_write(filename, text, length, err);
     json_object_put(json);
@@ -68,7 +86,7 @@ flock_return_t flock_group_view_serialize_to_file(const flock_group_view_t *view
     if (!view || !filename)
         return FLOCK_ERR_INVALID_ARGS;
     struct dango_error err = {0};
-    switch (flk_group_file_write(view, filename, &err)) {
+    switch (flk_group_file_write(view, NULL, filename, &err)) {
     case 0:
         return FLOCK_SUCCESS;
     case DANGO_ERR_NOT_FOUND:
@@ -78,6 +96,8 @@ flock_return_t flock_group_view_serialize_to_file(const flock_group_view_t *view
         return FLOCK_ERR_OTHER;
     }
 }
+
+/* ---- reading ---- */
 
 static int read_member(struct json_object *json, size_t index, flock_group_view_t *view, struct dango_error *err)
 {
@@ -144,13 +164,51 @@ int flk_view_from_json(struct json_object *json, flock_group_view_t *view, struc
     return 0;
 }
 
-static int view_from_text(const char *text, size_t length, flock_group_view_t *view, struct dango_error *err)
+/* True: a number between 0 and `max`. */
+static bool read_number(struct json_object *json, const char *key, uint64_t max, uint64_t *number)
+{
+    struct json_object *value = dango_json_get(json, key);
+    if (!json_object_is_type(value, json_type_int) || json_object_get_int64(value) < 0)
+        return false;
+    *number = json_object_get_uint64(value);
+    return *number <= max;
+}
+
+/* What is not as we write it comes from somebody else, and means nothing to us. */
+static void read_stamp(struct json_object *json, struct flk_stamp *stamp)
+{
+    struct json_object *version = dango_json_get(json, "version");
+    const char *group_id = dango_json_get_string(json, "group_id");
+    const char *owner = dango_json_get_string(version, "address");
+    uint64_t owner_id = 0;
+    memset(stamp, 0, sizeof *stamp);
+    if (!group_id || strlen(group_id) >= sizeof stamp->group_id || !owner ||
+        !read_number(version, "term", FLK_STAMP_MAX, &stamp->term) ||
+        !read_number(version, "change", FLK_STAMP_MAX, &stamp->change) ||
+        !read_number(version, "provider_id", UINT16_MAX, &owner_id))
+        return;
+    stamp->owner = strdup(owner);
+    stamp->owner_id = (uint16_t)owner_id;
+    if (stamp->owner)
+        strcpy(stamp->group_id, group_id);
+}
+
+void flk_stamp_clear(struct flk_stamp *stamp)
+{
+    free(stamp->owner);
+    memset(stamp, 0, sizeof *stamp);
+}
+
+static int view_from_text(const char *text, size_t length, flock_group_view_t *view, struct flk_stamp *stamp,
+                          struct dango_error *err)
 {
     assert(text && view);
     struct json_object *json = dango_json_parse(text, length, err);
     if (!json)
         return DANGO_ERR_INVALID;
     int status = flk_view_from_json(json, view, err);
+    if (status == 0 && stamp)
+        read_stamp(json, stamp);
     json_object_put(json);
     return status;
 }
@@ -166,21 +224,27 @@ flock_return_t flock_group_view_from_string(const char *text, size_t length, flo
 {
     if (!text || !view)
         return FLOCK_ERR_INVALID_ARGS;
-    return reading_result(view_from_text(text, length, view, NULL));
+    return reading_result(view_from_text(text, length, view, NULL, NULL));
 }
 
-flock_return_t flk_group_file_read(const char *filename, flock_group_view_t *view, struct dango_error *err)
+flock_return_t flk_group_file_read_stamp(const char *filename, flock_group_view_t *view, struct flk_stamp *stamp,
+                                         struct dango_error *err)
 {
     assert(filename && view);
     size_t length;
     char *text = dango_file_read(filename, DANGO_JSON_SIZE_MAX, &length, err);
     if (!text)
         return FLOCK_ERR_INVALID_ARGS;
-    int status = view_from_text(text, length, view, err);
+    int status = view_from_text(text, length, view, stamp, err);
     if (status != 0)
         dango_error_prefix(err, "%s", filename);
     free(text);
     return reading_result(status);
+}
+
+flock_return_t flk_group_file_read(const char *filename, flock_group_view_t *view, struct dango_error *err)
+{
+    return flk_group_file_read_stamp(filename, view, NULL, err);
 }
 
 flock_return_t flock_group_view_from_file(const char *filename, flock_group_view_t *view)

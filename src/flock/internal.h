@@ -18,8 +18,28 @@ struct json_object;
 
 /* ---- group files (group_file.c) ---- */
 
-int flk_group_file_write(const flock_group_view_t *view, const char *filename, struct dango_error *err);
+#define FLK_GROUP_ID_SIZE 40
+
+/* Which state of which group a file holds: its keys "group_id" and "version". */
+struct flk_stamp {
+    char group_id[FLK_GROUP_ID_SIZE]; /* empty: not known */
+    uint64_t term;                    /* 0: a group without terms */
+    uint64_t change;                  /* counted up with the changes of the view */
+    char *owner; /* who counts: the primary of the term, otherwise the member that wrote the file */
+    uint16_t owner_id;
+};
+
+/* Terms and changes beyond it are made up: no group gets there. */
+#define FLK_STAMP_MAX UINT32_MAX
+
+void flk_stamp_clear(struct flk_stamp *stamp);
+
+/* `stamp` may be NULL: none is written, or wanted. What a file has instead of a proper stamp is none (no group_id). */
+int flk_group_file_write(const flock_group_view_t *view, const struct flk_stamp *stamp, const char *filename,
+                         struct dango_error *err);
 flock_return_t flk_group_file_read(const char *filename, flock_group_view_t *view, struct dango_error *err);
+flock_return_t flk_group_file_read_stamp(const char *filename, flock_group_view_t *view, struct flk_stamp *stamp,
+                                         struct dango_error *err);
 /* Replaces the view by what a JSON document holds; on failure it stays as it was. */
 int flk_view_from_json(struct json_object *json, flock_group_view_t *view, struct dango_error *err);
 
@@ -85,6 +105,14 @@ bool flk_backend_writes_file(const flock_backend_impl *backend, void *context, c
                              const char *address, uint16_t id);
 bool flk_cen_writes_file(void *context);
 bool flk_swim_writes_file(void *context);
+
+/* The version of the view that a built-in backend has now (all but the id), to be cleared; false: the backend has none. */
+bool flk_backend_stamp(const flock_backend_impl *backend, void *context, struct flk_stamp *stamp);
+bool flk_cen_stamp(void *context, struct flk_stamp *stamp);
+bool flk_swim_stamp(void *context, struct flk_stamp *stamp);
+/* The file holds a later change, known to nobody in the group any more: the next one comes after it. */
+void flk_backend_pass(const flock_backend_impl *backend, void *context, uint64_t change);
+void flk_swim_pass(void *context, uint64_t change);
 
 /* Adds what a built-in backend has counted; nothing for others. */
 void flk_backend_statistics(const flock_backend_impl *backend, void *context, struct json_object *json);

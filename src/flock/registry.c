@@ -111,6 +111,20 @@ bool flk_backend_writes_file(const flock_backend_impl *backend, void *context, c
     return first && first->provider_id == id && strcmp(first->address, address) == 0;
 }
 
+bool flk_backend_stamp(const flock_backend_impl *backend, void *context, struct flk_stamp *stamp)
+{
+    assert(backend && stamp);
+    if (backend == &flk_centralized_backend)
+        return flk_cen_stamp(context, stamp);
+    return backend == &flk_swim_backend && flk_swim_stamp(context, stamp);
+}
+
+void flk_backend_pass(const flock_backend_impl *backend, void *context, uint64_t change)
+{
+    if (backend == &flk_swim_backend)
+        flk_swim_pass(context, change);
+}
+
 void flk_backend_statistics(const flock_backend_impl *backend, void *context, struct json_object *json)
 {
     assert(backend && json);

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 
 import pytest
@@ -101,9 +102,40 @@ class Group:
                 daemon.stop(TIMEOUT_S)
 
 
+class FileWatch(threading.Thread):
+    """Looks at the file all the time: of one group it only becomes newer, and a group that is over does not come back."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.path, self.over = path, threading.Event()
+        self.versions, self.complaints = {}, []
+
+    def look(self):
+        try:
+            file = json.loads(self.path.read_text())
+        except FileNotFoundError:
+            return
+        group, version = file["group_id"], file["version"]
+        number, last = (version["term"], version["change"]), self.versions.get(group)
+        if last and number < last:
+            self.complaints.append(f"{version} after {last} in group {group}")
+        if last and group != list(self.versions)[-1]:
+            self.complaints.append(f"{group} is back after {list(self.versions)[-1]}")
+        self.versions[group] = number
+
+    def run(self):
+        while not self.over.wait(0.002):
+            self.look()
+
+
 @pytest.fixture
 def group(servers, discovery, kind):
-    return Group(servers, discovery, kind)
+    watch = FileWatch(servers.workdir / "group.flock")
+    watch.start()
+    yield Group(servers, discovery, kind)
+    watch.over.set()
+    watch.join()
+    assert not watch.complaints
 
 
 @both

@@ -13,17 +13,24 @@
 
 /* ---- built-in backends ---- */
 
-/* What init_group of a built-in backend is called with: the public arguments, where to say what is wrong, and what is
- * called at the moment at which a member comes or goes, with the lock of the view (the public callback comes later). */
+/* What init_group of a built-in backend is called with: the public arguments, where to say what is wrong, what is called
+ * at the moment at which a member comes or goes, with the lock of the view (the public callback comes later), and the
+ * stamp of the group's file if the group starts again from it. */
 struct flk_backend_args {
     flock_backend_init_args_t args;
     struct dango_error *err;
     flock_membership_update_fn member_changed;
+    const struct flk_stamp *resumes; /* NULL: a new group, or a joiner */
 };
 
 static inline struct dango_error *flk_backend_error(flock_backend_init_args_t *args)
 {
     return container_of(args, struct flk_backend_args, args)->err;
+}
+
+static inline const struct flk_stamp *flk_backend_resumes(flock_backend_init_args_t *args)
+{
+    return container_of(args, struct flk_backend_args, args)->resumes;
 }
 
 /* ---- calls (call.c) ---- */

@@ -126,9 +126,9 @@ struct json_object *dango_flock_config(flock_provider_t provider)
     struct json_object *json = json_object_new_object();
     json_object_object_add(json, "gateway", describe(provider->gateway->name, gateway));
     json_object_object_add(json, "group", describe(provider->backend->name, group));
-    if (provider->file)
-        json_object_object_add(json, "file", json_object_new_string(provider->file));
-    if (provider->remove_file)
+    if (provider->file.path)
+        json_object_object_add(json, "file", json_object_new_string(provider->file.path));
+    if (provider->file.remove)
         json_object_object_add(json, "remove_file", json_object_new_boolean(true));
     return json;
 }

@@ -110,10 +110,9 @@ static void release(struct flock_provider *provider)
         provider->gateway->destroy_gateway(provider->gateway_context);
     flk_updates_drop(provider);
     flk_callbacks_fini(&provider->callbacks);
-    flk_lock_release(&provider->lock);
+    flk_file_free(&provider->file);
     flock_group_view_clear(&provider->left);
     free(provider->address);
-    free(provider->file);
 }
 
 static flock_return_t start_gateway(struct flock_provider *provider, struct json_object *config, ABT_pool pool,
@@ -153,10 +152,12 @@ static flock_return_t place_self(struct flock_provider *provider, flock_group_vi
     return flock_group_view_add_member(view, provider->address, provider->id) ? FLOCK_SUCCESS : FLOCK_ERR_ALLOCATION;
 }
 
-static flock_return_t start_backend(struct flock_provider *provider, struct json_object *config, ABT_pool pool,
-                                    flock_group_view_t *view, struct dango_error *err)
+static flock_return_t start_backend(struct flock_provider *provider, const struct dango_flock_settings *settings,
+                                    struct json_object *config, ABT_pool pool, flock_group_view_t *view,
+                                    struct dango_error *err)
 {
     assert(provider->backend && provider->address && config);
+    struct flk_stamp stamp = {0};
     struct flk_backend_args extended = {.err = err,
                                         .member_changed = flk_watch_member,
                                         .args = {.mid = provider->mid,
@@ -169,11 +170,16 @@ static flock_return_t start_backend(struct flock_provider *provider, struct json
                                                  .callback_context = provider}};
     flock_backend_init_args_t *args = &extended.args;
     flock_return_t ret = place_self(provider, view, &args->join);
+    if (ret == FLOCK_SUCCESS && settings->file && flk_file_open(provider, settings->file, args->join, &stamp))
+        extended.resumes = &stamp;
+    if (ret == FLOCK_SUCCESS && settings->file && !provider->file.path)
+        ret = FLOCK_ERR_ALLOCATION;
     if (ret == FLOCK_SUCCESS) {
         FLOCK_GROUP_VIEW_MOVE(view, &args->initial_view);
         ret = provider->backend->init_group(args, &provider->backend_context);
         flock_group_view_clear(&args->initial_view);
     }
+    flk_stamp_clear(&stamp);
     if (ret != FLOCK_SUCCESS && err && err->code != 0)
         return ret;
     if (ret == FLOCK_ERR_OP_FORBIDDEN && args->join)
@@ -217,7 +223,7 @@ static flock_return_t start(struct flock_provider *provider, const struct dango_
     if (ret == FLOCK_SUCCESS && flock_group_view_member_count(view) == 0 && !args->initial_view)
         ret = flock_group_view_add_member(view, provider->address, provider->id) ? ret : FLOCK_ERR_ALLOCATION;
     if (ret == FLOCK_SUCCESS)
-        ret = start_backend(provider, backend_config, args->pool, view, err);
+        ret = start_backend(provider, settings, backend_config, args->pool, view, err);
     /* After the backend: the view that the RPC reads is there. */
     if (ret == FLOCK_SUCCESS)
         ret = register_rpc(provider, args->pool, err);
@@ -232,7 +238,7 @@ static void close_provider(struct flock_provider *provider)
     flk_watch_close(provider);
     dango_gate_close(&provider->gate);
     margo_provider_deregister_identity(provider->mid, provider->id);
-    flk_provider_remove_file(provider);
+    flk_file_close(provider);
     release(provider);
 }
 
@@ -261,15 +267,18 @@ static flock_return_t check_registration(margo_instance_id mid, uint16_t provide
     return FLOCK_ERR_INVALID_PROVIDER;
 }
 
-static struct flock_provider *create(margo_instance_id mid, uint16_t provider_id)
+static struct flock_provider *create(margo_instance_id mid, uint16_t provider_id, ABT_pool pool)
 {
     struct flock_provider *provider = calloc(1, sizeof *provider);
     if (!provider)
         return NULL;
     provider->mid = mid;
     provider->id = provider_id;
+    provider->pool = pool;
+    if (pool == ABT_POOL_NULL)
+        margo_get_handler_pool(mid, &provider->pool);
     provider->version = provider->first_version = first_version(provider);
-    provider->lock = FLK_LOCK_NONE;
+    provider->file.lock = FLK_LOCK_NONE;
     list_init(&provider->early);
     flk_callbacks_init(&provider->callbacks);
     return provider;
@@ -286,15 +295,13 @@ static flock_return_t register_with_view(margo_instance_id mid, uint16_t provide
         return ret;
     if (dango_options_parse(dango_flock_options, config, path, &settings, err) != 0)
         return FLOCK_ERR_INVALID_CONFIG;
-    struct flock_provider *p = create(mid, provider_id);
+    struct flock_provider *p = create(mid, provider_id, args->pool);
     ret = p ? start(p, &settings, path, args, view, err) : FLOCK_ERR_ALLOCATION;
     if (ret == FLOCK_SUCCESS) {
-        p->file = settings.file;
-        p->remove_file = settings.remove_file;
-        settings.file = NULL;
         margo_push_finalize_callback(mid, on_finalize, p);
         margo_provider_push_prefinalize_callback(mid, p, on_prefinalize, p);
         margo_provider_register_identity(mid, provider_id, "flock");
+        p->file.remove = settings.remove_file;
         flk_updates_start(p);
         *provider = p;
     } else if (p) {

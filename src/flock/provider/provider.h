@@ -1,6 +1,6 @@
 /*
  * A Flock provider from the inside. provider.c holds its life and its RPC, config.c its configuration, publish.c what
- * happens when the view changes: callbacks and group file.
+ * happens when the view changes, file.c the group file.
  */
 #ifndef FLOCK_PROVIDER_PROVIDER_H
 #define FLOCK_PROVIDER_PROVIDER_H
@@ -11,8 +11,28 @@
 
 #include "argobots/gate.h"
 
+#include <margo-timer.h>
+
+/* The group file (file.c). */
+struct flk_file {
+    char *path;                           /* NULL: none, and all else is unused */
+    bool remove;                          /* at the end */
+    uint64_t writes;                      /* atomic */
+    ABT_mutex_memory mutex;               /* guards what follows */
+    bool allowed;                         /* the time to be visible has come */
+    bool writer;                          /* we were the one to write, the last time we looked */
+    bool told;                            /* the user knows why the file is left alone */
+    bool waiting;                         /* the timer runs */
+    uint64_t version;                     /* of the provider's that the file holds */
+    char group_id[FLK_GROUP_ID_SIZE];     /* empty: not known yet */
+    char old_group_id[FLK_GROUP_ID_SIZE]; /* of a group that is over, whose file we found at the start */
+    struct flk_lock lock;                 /* of the file, held until the first one is written */
+    margo_timer_t timer;                  /* created when it is needed */
+};
+
 struct flock_provider {
     margo_instance_id mid;
+    ABT_pool pool; /* for background work */
     uint16_t id;
     struct dango_gate gate;
     hg_id_t rpc, metadata_rpc, statistics_rpc;
@@ -30,14 +50,7 @@ struct flock_provider {
     bool left_in_time;       /* noted by the backend as they leave, and not by us later */
     size_t watchers;
     bool closing;
-    char *file; /* NULL: none */
-    bool remove_file;
-    ABT_mutex_memory file_mutex;
-    bool file_allowed;      /* guarded by file_mutex: the time to be visible has come */
-    uint64_t file_version;  /* guarded by file_mutex: what the file holds */
-    uint64_t file_writes;   /* atomic */
-    bool file_writer;       /* guarded by file_mutex: we were the one to write, the last time we looked */
-    struct flk_lock lock;   /* guarded by file_mutex: of the file, held until the first one is written */
+    struct flk_file file;
     ABT_mutex_memory start; /* guards the two below */
     bool started;           /* updates go to the callbacks */
     struct list_node early; /* updates before that */
@@ -73,12 +86,22 @@ void flk_watch_close(struct flock_provider *provider);
 DECLARE_MARGO_RPC_HANDLER(flk_statistics_ult)
 void flk_statistics_ult(hg_handle_t handle);
 
+/* ---- file.c ---- */
+
+/* Sets the path and looks at what is there, before the backend starts; `join`: as one that joins. True: this provider starts
+ * again from its group's file, whose stamp is in *resumes, to be cleared. */
+bool flk_file_open(struct flock_provider *provider, const char *path, bool join, struct flk_stamp *resumes);
+/* Brings the file up to date, if this provider is the one that writes it; `now_allowed`: from now on. It is tried again
+ * after a failure, which is 0 if it only waits for others. */
+int flk_file_update(struct flock_provider *provider, bool now_allowed, struct dango_error *err);
+/* Nothing is written any more. Removes the file if this provider is alone in the group that it leaves, and is to do so. */
+void flk_file_close(struct flock_provider *provider);
+void flk_file_free(struct flk_file *file);
+/* Hands over the lock of the group file. */
+void flk_provider_keep_lock(struct flock_provider *provider, struct flk_lock *held);
+
 /* ---- publish.c, more ---- */
 
-/* Removes the group file if this provider is alone in the group that it leaves, and is to do so. */
-void flk_provider_remove_file(struct flock_provider *provider);
-/* Hands over the lock of the group file. */
-void flk_provider_keep_lock(struct flock_provider *provider, struct flk_lock *lock);
 /* What a backend calls; the context is the provider. Updates wait until flk_updates_start. */
 void flk_on_member_update(void *context, flock_update_t kind, const char *address, uint16_t provider_id);
 void flk_on_metadata_update(void *context, const char *key, const char *value);

@@ -1,10 +1,7 @@
 /*
  * What happens when the view of a provider changes: the version goes up, callbacks are called, the group file is brought
- * up to date. Updates that a backend reports during its own initialisation are kept until the provider is complete.
- *
- * The group file is written by one provider of the group (flk_backend_writes_file), from a copy of the view, under a mutex
- * of its own: the last to write has the newest view, and a burst of changes ends in one file. No lock of the view or of
- * the callbacks is held meanwhile.
+ * up to date (file.c). Updates that a backend reports during its own initialisation are kept until the provider is
+ * complete.
  */
 #include "flock/provider/provider.h"
 
@@ -12,8 +9,6 @@
 #include "util/log.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <unistd.h>
 
 /* An update that came before the provider was complete. */
 struct early_update {
@@ -50,73 +45,10 @@ bool flk_provider_snapshot(struct flock_provider *provider, flock_group_view_t *
     return true;
 }
 
-/* ---- the group file ---- */
-
-static int write_file_locked(struct flock_provider *provider, struct dango_error *err)
-{
-    assert(provider->file);
-    flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
-    /* Read before the view: a change in between makes the file newer than noted, never older. */
-    uint64_t version = __atomic_load_n(&provider->version, __ATOMIC_ACQUIRE);
-    if (!provider->file_allowed || provider->file_version == version)
-        return 0;
-    if (!flk_provider_snapshot(provider, &view))
-        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
-    int status = 0;
-    bool writer =
-        flk_backend_writes_file(provider->backend, provider->backend_context, &view, provider->address, provider->id);
-    /* The change that makes somebody else the writer is written by both: the new one may know nothing of a change. */
-    if (writer || provider->file_writer)
-        status = flk_group_file_write(&view, provider->file, err);
-    if (status == 0 && (writer || provider->file_writer))
-        __atomic_add_fetch(&provider->file_writes, 1, __ATOMIC_RELAXED);
-    if (status == 0) {
-        provider->file_version = version;
-        provider->file_writer = writer;
-    }
-    flock_group_view_clear(&view);
-    return status;
-}
-
-/* Brings the file up to date, if this provider is the one that writes it. */
-static int write_file(struct flock_provider *provider, bool now_allowed, struct dango_error *err)
-{
-    if (!provider->file)
-        return 0;
-    ABT_mutex_lock(ABT_MUTEX_MEMORY_GET_HANDLE(&provider->file_mutex));
-    provider->file_allowed |= now_allowed;
-    int status = write_file_locked(provider, err);
-    if (provider->file_allowed)
-        flk_lock_release(&provider->lock);
-    ABT_mutex_unlock(ABT_MUTEX_MEMORY_GET_HANDLE(&provider->file_mutex));
-    return status;
-}
-
-void flk_provider_remove_file(struct flock_provider *provider)
-{
-    flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
-    if (!provider->file || !provider->remove_file)
-        return;
-    ABT_mutex_lock(ABT_MUTEX_MEMORY_GET_HANDLE(&provider->file_mutex));
-    bool alone = flk_provider_snapshot(provider, &view) && view.members.size == 1;
-    if (alone && provider->file_writer && unlink(provider->file) != 0 && errno != ENOENT)
-        log_warning("flock", "%s: the group file cannot be removed: %s", provider->file, strerror(errno));
-    provider->file_allowed = false; /* what comes now does not bring it back */
-    ABT_mutex_unlock(ABT_MUTEX_MEMORY_GET_HANDLE(&provider->file_mutex));
-    flock_group_view_clear(&view);
-}
-
-void flk_provider_keep_lock(struct flock_provider *provider, struct flk_lock *lock)
-{
-    assert(provider->lock.fd < 0);
-    provider->lock = *lock;
-    *lock = FLK_LOCK_NONE;
-}
-
 int dango_flock_publish(flock_provider_t provider, struct dango_error *err)
 {
     assert(provider);
-    return write_file(provider, true, err);
+    return flk_file_update(provider, true, err);
 }
 
 /* ---- updates from the backend ---- */
@@ -128,7 +60,7 @@ static void deliver(struct flock_provider *provider, const struct flk_update *up
     struct dango_error err = {0};
     flk_watch_changed(provider, update);
     flk_callbacks_call(&provider->callbacks, update);
-    if (write_file(provider, false, &err) != 0)
+    if (flk_file_update(provider, false, &err) != 0)
         log_warning("flock", "the group file is out of date: %s", err.text);
 }
 

@@ -21,7 +21,7 @@ static char *collect(struct flock_provider *provider)
     json_object_object_add(json, "members", json_object_new_uint64(view.members.size));
     json_object_object_add(json, "changes", json_object_new_uint64(version - provider->first_version));
     json_object_object_add(json, "file_writes",
-                           json_object_new_uint64(__atomic_load_n(&provider->file_writes, __ATOMIC_RELAXED)));
+                           json_object_new_uint64(__atomic_load_n(&provider->file.writes, __ATOMIC_RELAXED)));
     json_object_object_add(json, "protocol", protocol);
     char *text = strdup(json_object_to_json_string_ext(json, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
     json_object_put(json);

@@ -191,6 +191,15 @@ static flock_return_t choose_primary(struct flk_cen_group *group, bool joins, st
     return flk_cen_set_primary(group, address, id) ? FLOCK_SUCCESS : FLOCK_ERR_ALLOCATION;
 }
 
+/* A group that starts again from its file goes on counting there: its file is not to look older than the one of its former
+ * life. The primary has a new term, so that members that have lived on take over what it says. */
+static void resume(struct flk_cen_group *group, const struct flk_stamp *file)
+{
+    bool primary = flk_cen_is_primary(group);
+    group->term = file->term + primary;
+    group->version = primary ? file->change + 1 : 0;
+}
+
 static flock_return_t init_state(struct flk_cen_group *group, flock_backend_init_args_t *args, struct dango_error *err)
 {
     group->mid = args->mid;
@@ -210,7 +219,11 @@ static flock_return_t init_state(struct flk_cen_group *group, flock_backend_init
     FLOCK_GROUP_VIEW_MOVE(&args->initial_view, &group->view);
     if (!group->self || !flock_group_view_add_metadata(&group->view, "__type__", "centralized"))
         return FLOCK_ERR_ALLOCATION;
-    return choose_primary(group, args->join, err);
+    ret = choose_primary(group, args->join, err);
+    const struct flk_stamp *file = flk_backend_resumes(args);
+    if (ret == FLOCK_SUCCESS && file && file->term > 0)
+        resume(group, file);
+    return ret;
 }
 
 static flock_return_t start(struct flk_cen_group *group, struct dango_error *err)
@@ -311,6 +324,16 @@ bool flk_cen_writes_file(void *context)
     bool writes = flk_cen_is_primary(group) && !group->leaving;
     flk_cen_unlock(group);
     return writes;
+}
+
+bool flk_cen_stamp(void *context, struct flk_stamp *stamp)
+{
+    struct flk_cen_group *group = context;
+    flk_cen_lock(group);
+    *stamp = (struct flk_stamp){
+        .term = group->term, .change = group->version, .owner = strdup(group->primary), .owner_id = group->primary_id};
+    flk_cen_unlock(group);
+    return stamp->owner != NULL;
 }
 
 void flk_cen_statistics(void *context, struct json_object *json)

@@ -323,6 +323,8 @@ static flock_return_t init_state(struct group *group, flock_backend_init_args_t 
     /* The machine knows itself; the view says who else. */
     if (!group->swim || !fill_view(group) || !fill_machine(group))
         return FLOCK_ERR_ALLOCATION;
+    if (flk_backend_resumes(args))
+        flk_swim_learn_changes(group->swim, flk_backend_resumes(args)->change + 1);
     group->rpc = MARGO_REGISTER_PROVIDER(group->mid, FLK_RPC_SWIM, flk_swim_message_t, flk_swim_answer_t, message_ult,
                                          group->id, group->pool);
     if (!group->rpc || margo_register_data(group->mid, group->rpc, group, NULL) != HG_SUCCESS ||
@@ -444,6 +446,25 @@ bool flk_swim_writes_file(void *context)
     bool writes = flk_swim_is_first_alive(group->swim) && !group->leaving;
     unlock(group);
     return writes;
+}
+
+/* Anybody may change the view: there are no terms, and the file is its writer's. */
+bool flk_swim_stamp(void *context, struct flk_stamp *stamp)
+{
+    struct group *group = context;
+    lock(group);
+    *stamp = (struct flk_stamp){
+        .change = flk_swim_changes(group->swim), .owner = strdup(group->self), .owner_id = group->id};
+    unlock(group);
+    return stamp->owner != NULL;
+}
+
+void flk_swim_pass(void *context, uint64_t change)
+{
+    struct group *group = context;
+    lock(group);
+    flk_swim_learn_changes(group->swim, change + 1);
+    unlock(group);
 }
 
 void flk_swim_statistics(void *context, struct json_object *json)

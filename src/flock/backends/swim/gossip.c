@@ -107,6 +107,7 @@ bool flk_swim_post(struct flk_swim *swim, const struct flk_swim_outgoing *outgoi
         .incarnation = swim->leaving ? 0 : swim->self->incarnation,
         .sequence = outgoing->sequence,
         .digest = swim->digest,
+        .changes = swim->changes,
         .events = whole ? calloc(swim->count, sizeof *message.events) : few_events,
         .values = whole ? calloc(swim->entry_count + 1, sizeof *message.values) : few_values,
     };

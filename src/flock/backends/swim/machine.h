@@ -16,6 +16,7 @@
 #define SWIM_SYNC_ROUNDS      10
 #define SWIM_DOUBT_MAX        3
 #define SWIM_COUNTER_MAX      (UINT64_MAX / 4)        /* of metadata */
+#define SWIM_CHANGES_MAX      FLK_STAMP_MAX           /* that a group can get to */
 #define SWIM_AHEAD_MAX        (UINT64_C(1) << 42)     /* that an incarnation may be beyond the time */
 #define SWIM_DEAD_KEPT_NS     (3600 * DANGO_NS_PER_S) /* members that died may come back */
 #define SWIM_TOMBSTONE_FACTOR 10                      /* times the suspicion timeout: members that left */
@@ -73,6 +74,7 @@ struct flk_swim {
     struct flk_swim_entry *entries;
     size_t entry_count;
     uint64_t digest, sequence, random;
+    uint64_t changes; /* of the view: see swim.h */
     uint64_t born;    /* what our first incarnation would have been when `now` was 0 */
     bool told_absurd; /* the user knows that somebody sends incarnations beyond belief */
     struct flk_swim_probe probes[SWIM_PROBES_MAX];
@@ -103,6 +105,8 @@ void flk_swim_apply(struct flk_swim *swim, int64_t now, const struct flk_swim_ev
 void flk_swim_suspect(struct flk_swim *swim, int64_t now, struct flk_swim_member *member, uint64_t incarnation);
 void flk_swim_remove(struct flk_swim *swim, int64_t now, struct flk_swim_member *member, uint64_t incarnation,
                      bool left);
+/* The view has changed. */
+void flk_swim_count_change(struct flk_swim *swim);
 /* Suspects whose time is over, and members to be forgotten. */
 void flk_swim_expire(struct flk_swim *swim, int64_t now);
 /* Drops what only the file of a joiner named. */

@@ -95,6 +95,11 @@ void flk_swim_shuffle(struct flk_swim *swim)
     swim->order_next = 0;
 }
 
+void flk_swim_count_change(struct flk_swim *swim)
+{
+    swim->changes += swim->changes < SWIM_CHANGES_MAX;
+}
+
 static void become_live(struct flk_swim *swim, struct flk_swim_member *member, uint64_t incarnation)
 {
     member->state = SWIM_IS_ALIVE;
@@ -102,6 +107,7 @@ static void become_live(struct flk_swim *swim, struct flk_swim_member *member, u
     member->left = member->unverified = member->failed = false;
     swim->live++;
     swim->digest ^= flock_hash_member(member->id, member->address);
+    flk_swim_count_change(swim);
     if (swim->self)
         order_insert(swim, member);
 }
@@ -182,6 +188,7 @@ void flk_swim_remove(struct flk_swim *swim, int64_t now, struct flk_swim_member 
     member->until = now + (left || kept_ns > SWIM_DEAD_KEPT_NS ? kept_ns : SWIM_DEAD_KEPT_NS);
     swim->live--;
     swim->digest ^= flock_hash_member(member->id, member->address);
+    flk_swim_count_change(swim);
     swim->stats.deaths += !left;
     order_remove(swim, member);
     flk_swim_probes_forget(swim, member);

@@ -71,6 +71,7 @@ static bool put(struct flk_swim *swim, const struct flk_swim_value *value)
     entry->value.writer = value->writer;
     entry->news = true;
     entry->sent = 0;
+    flk_swim_count_change(swim);
     return true;
 }
 

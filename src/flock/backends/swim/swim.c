@@ -186,6 +186,7 @@ bool flk_swim_receive(struct flk_swim *swim, int64_t now, const flk_swim_message
     assert(message->from && message->type < SWIM_MESSAGE_TYPES);
     if (swim->leaving || (message->from_id == swim->self->id && strcmp(message->from, swim->self->address) == 0))
         return false;
+    flk_swim_learn_changes(swim, message->changes);
     learn_sender(swim, now, message);
     learn_content(swim, now, message);
     note_digest(swim, message);
@@ -256,6 +257,17 @@ bool flk_swim_is_suspected(const struct flk_swim *swim, const char *address, uin
 size_t flk_swim_member_count(const struct flk_swim *swim)
 {
     return swim->live;
+}
+
+uint64_t flk_swim_changes(const struct flk_swim *swim)
+{
+    return swim->changes;
+}
+
+void flk_swim_learn_changes(struct flk_swim *swim, uint64_t changes)
+{
+    if (changes > swim->changes && changes <= SWIM_CHANGES_MAX)
+        swim->changes = changes;
 }
 
 const struct flk_swim_stats *flk_swim_stats(const struct flk_swim *swim)

@@ -19,6 +19,9 @@
  * two rounds. What one side believes dead is only *suspected* by the other: it may have been a broken network. Members
  * that died (and did not leave) are tried from time to time: groups that were separated grow together again.
  *
+ * **Changes are counted** for the sake of the group file (provider/file.c): whoever changes its view counts one up, and
+ * takes over a higher count from any message. A member that has heard of a change, directly or not, counts on from there.
+ *
  * **User metadata** travel in the same ways; of two values of a key the one with the higher (counter, writer) counts.
  *
  * Messages may be lost, late, doubled, or false: everything here bears it. Limits: members, values, events in a message.
@@ -81,7 +84,8 @@ typedef struct flk_swim_message {
     char *target;         /* NULL: none */
     uint64_t incarnation; /* of the sender; 0: it is leaving */
     uint64_t sequence;
-    uint64_t digest; /* of members and values, as the sender sees them */
+    uint64_t digest;  /* of members and values, as the sender sees them */
+    uint64_t changes; /* that the sender has counted */
     uint64_t event_count, value_count;
     struct flk_swim_event *events;
     struct flk_swim_value *values;
@@ -133,6 +137,10 @@ void flk_swim_failed(struct flk_swim *swim, int64_t now, const char *address, ui
                      const flk_swim_message_t *message);
 /* NULL: removes the key. False: too large, too many, or out of memory. */
 bool flk_swim_set_value(struct flk_swim *swim, const char *key, const char *value);
+/* Changes of the view, here and elsewhere, as far as known. */
+uint64_t flk_swim_changes(const struct flk_swim *swim);
+/* There have been so many. What nobody can have counted is ignored. */
+void flk_swim_learn_changes(struct flk_swim *swim, uint64_t changes);
 /* Says good-bye; from now on nothing is told but that. */
 void flk_swim_leave(struct flk_swim *swim, int64_t now);
 

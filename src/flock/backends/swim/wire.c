@@ -86,7 +86,9 @@ static hg_return_t proc_header(hg_proc_t proc, flk_swim_message_t *message)
         ret = hg_proc_uint64_t(proc, &message->incarnation);
     if (ret == HG_SUCCESS)
         ret = hg_proc_uint64_t(proc, &message->sequence);
-    return ret == HG_SUCCESS ? hg_proc_uint64_t(proc, &message->digest) : ret;
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_uint64_t(proc, &message->digest);
+    return ret == HG_SUCCESS ? hg_proc_uint64_t(proc, &message->changes) : ret;
 }
 
 static hg_return_t encode(hg_proc_t proc, flk_swim_message_t *message)
