@@ -275,6 +275,19 @@ static int try_method(struct attempt *attempt, const struct method *method, floc
     return status;
 }
 
+/* There is no group to join, and no method that forms one. */
+static int advise_first(struct dango_error *err)
+{
+    if (err->code != DANGO_ERR_NOT_FOUND && err->code != DANGO_ERR_DISCONNECTED)
+        return err->code;
+    const struct dango_error before = *err;
+    return dango_error_set(
+        err, before.code,
+        "%s; start the first server of a group with bootstrap \"self\", or all of them with [\"join\", "
+        "\"self\"]",
+        before.text);
+}
+
 /*
  * `join` when a later method forms a group. Alone: on a failure it is tried again under the lock, since another process may
  * have been forming the group just now. Together: all have joined, or none has.
@@ -292,8 +305,10 @@ static int try_join(struct attempt *attempt, const struct method *method, size_t
         return status;
     }
     bool may_form = has_method(attempt, i + 1, "self") || has_method(attempt, i + 1, "mpi");
-    if (status == 0 || !may_form || !attempt->bootstrap.file)
+    if (status == 0 || !attempt->bootstrap.file)
         return status;
+    if (!may_form)
+        return advise_first(err);
     dango_error_clear(err);
     status = flk_lock_take(&attempt->lock, attempt->bootstrap.mid, attempt->bootstrap.file, err);
     if (status == 0)

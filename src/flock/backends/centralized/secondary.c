@@ -179,10 +179,12 @@ static flock_return_t join(struct flk_cen_group *group, struct target *target, i
     free(target);
     if (status == CEN_OK)
         return FLOCK_SUCCESS;
-    dango_error_set(err, DANGO_ERR_DISCONNECTED, "%s (%s)",
-                    answered || status == CEN_REDIRECT ? "members of the group answer, but its primary does not"
-                                                       : "no member of the group answers: it has probably ended",
-                    group->primary);
+    if (answered || status == CEN_REDIRECT)
+        dango_error_set(err, DANGO_ERR_AGAIN, "members of the group answer, but its primary does not (%s)",
+                        group->primary);
+    else
+        dango_error_set(err, DANGO_ERR_DISCONNECTED, "no member of the group answers: it has probably ended (%s)",
+                        group->primary);
     return FLOCK_ERR_FROM_MERCURY;
 }
 
