@@ -51,10 +51,15 @@ static int check_members(struct json_object *document, struct dango_error *err)
 {
     struct json_object *members = dango_json_get(document, "members");
     if (!json_object_is_type(document, json_type_object) || !json_object_is_type(members, json_type_array))
-        return dango_error_set(err, DANGO_ERR_INVALID, "not a group file: it has no array \"members\"");
+        return dango_error_set(
+            err, DANGO_ERR_INVALID,
+            "not a group file: it has no array \"members\" (group files are written by the servers, as their "
+            "configuration says in \"file\" of the flock provider)");
     size_t count = json_object_array_length(members);
     if (count == 0)
-        return dango_error_set(err, DANGO_ERR_NOT_FOUND, "the group has no members");
+        return dango_error_set(
+            err, DANGO_ERR_NOT_FOUND,
+            "the group has no members: its servers have ended; start them again, or give another file");
     if (count > MEMBERS_MAX)
         return dango_error_set(err, DANGO_ERR_RANGE, "more than %d members", MEMBERS_MAX);
     return 0;
@@ -62,9 +67,15 @@ static int check_members(struct json_object *document, struct dango_error *err)
 
 int bedrock_group_file_read(const char *path, char ***addresses, size_t *count, struct dango_error *err)
 {
-    struct json_object *document = dango_json_read_file(path, err);
-    if (!document)
-        return err ? err->code : DANGO_ERR_INVALID;
+    struct dango_error own = {0};
+    struct json_object *document = dango_json_read_file(path, &own);
+    if (!document) {
+        bool missing = own.code == DANGO_ERR_NOT_FOUND;
+        return dango_error_set(err, own.code, "%s%s", own.text,
+                               missing ? " (servers write it when they start: start them first, or give the path of "
+                                         "their file)"
+                                       : "");
+    }
     *count = 0;
     *addresses = NULL;
     int status = check_members(document, err);

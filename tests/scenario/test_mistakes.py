@@ -69,3 +69,41 @@ def test_a_host_that_nobody_knows_keeps_nothing_from_the_others(servers):
     assert result.returncode == 1 and list(json.loads(result.stdout)) == [server.address]
     assert 'the host of address "tcp://host.invalid:1" cannot be found' in result.stderr
     assert "1 of 2 daemons failed" in result.stderr
+
+
+def test_group_files_that_are_none(workdir):
+    options = ["--driver", "mofka", "--driver.group_file"]
+    (workdir / "config.json").write_text('{"margo": {}}')
+    (workdir / "empty.json").write_text('{"members": [], "metadata": {}}')
+    for name, problem in [
+        ("missing.json", "missing.json: cannot open: No such file or directory (servers write it when they start"),
+        ("config.json", 'config.json: not a group file: it has no array "members" (group files are written by'),
+        ("empty.json", "empty.json: the group has no members: its servers have ended; start them again"),
+    ]:
+        assert problem in refused("bedrock-query", PROTOCOL, "-f", name)
+        assert problem in refused("bedrock-shutdown", PROTOCOL, "-f", name)
+        assert problem in refused("diaspora-ctl", "topic", "list", *options, name)
+
+
+def flock(bootstrap, file, group="swim"):
+    config = {"bootstrap": bootstrap, "file": file, "group": {"type": group}}
+    return {
+        "libraries": ["libflock-bedrock-module.so"],
+        "providers": [{"name": "group", "type": "flock", "provider_id": 1, "config": config}],
+    }
+
+
+def test_clients_and_joiners_of_a_service_that_has_ended(servers, workdir):
+    for group in ("swim", "centralized"):
+        file = f"{group}.json"
+        gone = servers.bedrock(flock("self", file, group))
+        gone.kill()
+        error = refused("diaspora-ctl", "topic", "list", "--driver", "mofka", "--driver.group_file", file)
+        assert f"group file {file}: nobody listed in it answers: the service has probably ended; start it again" in error
+        (workdir / "join.json").write_text(json.dumps(flock("join", file, group)))
+        error = refused("bedrock", PROTOCOL, "-c", "join.json")
+        assert "no member of the group answers" in error
+        assert 'start the first server of a group with bootstrap "self", or all of them with ["join", "self"]' in error
+    (workdir / "join.json").write_text(json.dumps(flock("join", "missing.json")))
+    error = refused("bedrock", PROTOCOL, "-c", "join.json")
+    assert "missing.json: cannot open" in error and 'start the first server of a group with bootstrap "self"' in error

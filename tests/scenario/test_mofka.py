@@ -149,7 +149,7 @@ def test_a_stale_group_file_is_reported_at_once(service):
     service.kill()
     start = time.monotonic()
     result = create("t", check=False)
-    assert result.returncode == 1 and "stale" in result.stdout
+    assert result.returncode == 1 and "start it again, or give another file" in result.stdout
     assert time.monotonic() - start < 5 * SLOWNESS
 
 

@@ -44,8 +44,7 @@ static int open_network(struct mofka_driver *driver, const struct mofka_driver_o
     if (code == 0)
         code = mofka_search_init(driver, err);
     if (code == 0 && mofka_find_master(driver, driver->bedrock, true, err) != 0)
-        code = dango_error_prefix(err, "group file %s%s", driver->group_file,
-                                  err->code == DANGO_ERR_DISCONNECTED ? " (stale?)" : "");
+        code = dango_error_prefix(err, "group file %s", driver->group_file);
 out:
     bedrock_addresses_free(addresses, count);
     return code;

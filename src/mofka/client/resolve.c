@@ -141,6 +141,11 @@ static int use_master(struct mofka_driver *driver, const char *address, int id, 
 /* Why there is no master database: `failure` is that of the first server that did not answer. */
 static int explain_search(const struct dango_error *failure, size_t answers, size_t count, struct dango_error *err)
 {
+    if (failure->code == DANGO_ERR_DISCONNECTED && answers == 0)
+        return dango_error_set(err, failure->code,
+                               "nobody listed in it answers: the service has probably ended; start it again, or give "
+                               "another file (%s)",
+                               failure->text);
     if (failure->code != 0 && answers == 0)
         return dango_error_set(err, failure->code, "%s", failure->text);
     if (failure->code != 0)
