@@ -301,9 +301,8 @@ int bdk_plan_check(const struct bdk_plan *plan, struct bdk_description *descript
     char label[BDK_LABEL_BYTES];
     const struct bedrock_module *module = bdk_registry_find(plan->registry, description->type);
     if (!module) {
-        char known[512];
-        return dango_error_set(err, DANGO_ERR_NOT_FOUND,
-                               "%s: unknown provider type \"%s\"%s; is its library listed in \"libraries\"?",
+        char known[700];
+        return dango_error_set(err, DANGO_ERR_NOT_FOUND, "%s: unknown provider type \"%s\"%s",
                                bdk_description_label(description, label), description->type,
                                bdk_registry_suggest(plan->registry, description->type, known, sizeof known));
     }

@@ -11,13 +11,16 @@
 
 #include <assert.h>
 #include <dlfcn.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MODULES_MAX   128
 #define LIBRARIES_MAX 128
+#define INSTALLED_MAX 64 /* that messages look at */
 /* Fields up to here have existed since ABI 1 and are needed. */
 #define MODULE_SIZE_MIN offsetof(struct bedrock_module, ready)
 
@@ -116,6 +119,18 @@ static int add_modules(struct bdk_registry *registry, const char *library, const
     return status;
 }
 
+/* Of a name without directory it helps to know which modules there are. */
+static int explain_failed_load(const char *library, const char *why, struct dango_error *err)
+{
+    char *names[INSTALLED_MAX], list[512] = "";
+    size_t count = strchr(library, '/') ? 0 : dango_plugin_names("lib*-bedrock-module.so", names, INSTALLED_MAX);
+    if (count > 0)
+        dango_suggest_list("installed", library, (const char *const *)names, count, list, sizeof list);
+    for (size_t i = 0; i < count; i++)
+        free(names[i]);
+    return dango_error_set(err, DANGO_ERR_NOT_FOUND, "cannot load \"%s\": %s%s", library, why, list);
+}
+
 static int load(struct bdk_registry *registry, const char *library, struct dango_error *err)
 {
     for (size_t i = 0; i < registry->num_libraries; i++) {
@@ -126,7 +141,7 @@ static int load(struct bdk_registry *registry, const char *library, struct dango
         return dango_error_set(err, DANGO_ERR_RANGE, "more than %d libraries", LIBRARIES_MAX);
     void *handle = open_library(library);
     if (!handle)
-        return dango_error_set(err, DANGO_ERR_NOT_FOUND, "cannot load \"%s\": %s", library, dlerror());
+        return explain_failed_load(library, dlerror(), err);
     entry_point entry = (entry_point)(uintptr_t)dlsym(handle, "bedrock_modules");
     int status;
     if (entry)
@@ -162,6 +177,21 @@ const struct bedrock_module *bdk_registry_find(struct bdk_registry *registry, co
     return module;
 }
 
+/* The installed module that has the type by its name, "libabt-io-bedrock-module.so" for "abt_io". Types are identifiers. */
+static bool library_of(const char *type, char library[NAME_MAX])
+{
+    char *name;
+    int length = snprintf(library, NAME_MAX, "lib%s-bedrock-module.so", type);
+    if (length < 0 || length >= NAME_MAX)
+        return false;
+    for (char *at = strchr(library, '_'); at; at = strchr(at, '_'))
+        *at = '-';
+    if (dango_plugin_names(library, &name, 1) == 0)
+        return false;
+    free(name);
+    return true;
+}
+
 const char *bdk_registry_suggest(struct bdk_registry *registry, const char *type, char *buffer, size_t size)
 {
     const char *names[MODULES_MAX];
@@ -170,6 +200,12 @@ const char *bdk_registry_suggest(struct bdk_registry *registry, const char *type
         names[i] = registry->modules[i]->type;
     dango_suggest_list("known", type, names, registry->num_modules, buffer, size);
     pthread_mutex_unlock(&registry->lock);
+    size_t used = strlen(buffer);
+    char library[NAME_MAX];
+    if (library_of(type, library))
+        snprintf(buffer + used, size - used, "; add \"%s\" to \"libraries\"", library);
+    else
+        snprintf(buffer + used, size - used, "; is its library listed in \"libraries\"?");
     return buffer;
 }
 

@@ -13,4 +13,10 @@
  */
 void *dango_plugin_open(const char *file, int flags, char *tried, size_t size);
 
+/*
+ * Names of the files beside our own library that match `pattern` (as in the shell), sorted; at most `max`, the rest is left
+ * out. The names are the caller's, each to be released with free(). Returns how many; none if the directory cannot be read.
+ */
+size_t dango_plugin_names(const char *pattern, char **names, size_t max);
+
 #endif

@@ -107,3 +107,21 @@ def test_clients_and_joiners_of_a_service_that_has_ended(servers, workdir):
     (workdir / "join.json").write_text(json.dumps(flock("join", "missing.json")))
     error = refused("bedrock", PROTOCOL, "-c", "join.json")
     assert "missing.json: cannot open" in error and 'start the first server of a group with bootstrap "self"' in error
+
+
+def test_a_misspelt_library_and_a_type_without_its_library(workdir):
+    for wrong, right in [
+        ("libyokn-bedrock-module.so", "libyokan-bedrock-module.so"),
+        ("libflock-bedrok-module.so", "libflock-bedrock-module.so"),
+        ("libwarabi-bedrock-module", "libwarabi-bedrock-module.so"),
+    ]:
+        (workdir / "config.json").write_text(json.dumps({"libraries": [wrong]}))
+        error = refused("bedrock", PROTOCOL, "-c", "config.json")
+        assert f'config.json: libraries[0]: cannot load "{wrong}": ' in error and "(installed: libabt-io-" in error
+        assert f'did you mean "{right}"?' in error
+    for kind, library in [("yokan", "libyokan-bedrock-module.so"), ("abt_io", "libabt-io-bedrock-module.so")]:
+        (workdir / "config.json").write_text(json.dumps({"providers": [{"name": "a", "type": kind}]}))
+        error = refused("bedrock", PROTOCOL, "-c", "config.json")
+        assert f'unknown provider type "{kind}" (known: none); add "{library}" to "libraries"' in error
+    (workdir / "config.json").write_text(json.dumps({"providers": [{"name": "a", "type": "thing"}]}))
+    assert 'is its library listed in "libraries"?' in refused("bedrock", PROTOCOL, "-c", "config.json")
