@@ -17,6 +17,8 @@ from support import BUILD, PROTOCOL, SLOWNESS, run
 ROUNDS = int(os.environ.get("DANGO_KILL_ROUNDS", "200" if "DANGO_NIGHTLY" in os.environ else "20"))
 START_S = 20 * SLOWNESS
 
+DAMAGED = r"events (\d+) to (\d+) are damaged and cannot be read"
+
 CREATE = ["diaspora-ctl", "topic", "create", "--driver", "mofka", "--driver.group_file", GROUP_FILE]
 
 
@@ -185,9 +187,36 @@ def test_damage_is_reported_and_the_rest_delivered(servers, workdir):
     create("hurt", "--topic.config.partition.path", "files", "--topic.config.uuid", uuid)
     for data in ("all", "none"):
         output = consume("hurt", data, 990, data).stdout
-        found = re.search(r"events (\d+) to (\d+) are damaged and cannot be read", output)
+        found = re.search(DAMAGED, output)
         assert found and int(found[2]) - int(found[1]) == 9 and int(found[1]) % 10 == 0, output
         assert "got 990\n" in output
+
+
+@pytest.mark.parametrize("batch, data", [(10, 100), (20, 30_000)])
+def test_a_file_that_becomes_shorter_does_not_end_the_server(servers, workdir, batch, data):
+    """What a medium that fails under a mapped chunk looks like, too."""
+    count = 20 * batch
+    service = servers.bedrock(FIRST_CONFIGURATION)
+    create("hurt", "--topic.config.partition.path", "files", "--topic.config.partition.max_chunk_size", 5 * batch * data)
+    create("whole", "--topic.config.partition.path", "files")
+    uuid = provider_of(service)["config"]["uuid"]
+    produce("hurt", count, batch, data)
+    produce("whole", 10, 10, 10)
+    assert f"got {count}\n" in consume("hurt", "before", count, "all").stdout  # the chunks are mapped from here on
+    chunk = workdir / "files" / f"hurt-{uuid}" / "chunk-000001.log"
+    os.truncate(chunk, chunk.stat().st_size // 2)
+
+    told = re.search(DAMAGED, run(peer("list", "hurt", "finds"), check=False).stdout)
+    lost = int(told[2]) + 1 - int(told[1])
+    assert 0 < lost < 6 * batch and lost % batch == 0 and int(told[1]) % batch == 0, told
+    for data in ("all", "none"):
+        output = consume("hurt", data, count - lost, data).stdout
+        assert re.search(DAMAGED, output)[0] == told[0] and f"got {count - lost}\n" in output
+    assert "got 10\n" in consume("whole", "reader", 10, "all").stdout
+    run(peer("produce", "hurt", batch, batch, data, count))
+    assert f"got {count + batch - lost}\n" in consume("hurt", "later", count + batch - lost).stdout
+    assert service.running()
+    assert "a part of the file cannot be read" in service.output()
 
 
 def refused(words, *texts):

@@ -230,7 +230,7 @@ int mofka_chunk_append(struct mofka_chunk *chunk, const struct mofka_log_io *io,
 
 int mofka_chunk_map(struct mofka_chunk *chunk, int directory, size_t at_least, struct dango_error *err)
 {
-    if (chunk->region.base && chunk->mapped >= at_least)
+    if (chunk->region.base && chunk->mapped >= at_least && dango_bus_guard_faults(&chunk->guard) == 0)
         return 0;
     assert(chunk->pins == 0);
     char name[MOFKA_CHUNK_NAME_MAX];
@@ -244,13 +244,19 @@ int mofka_chunk_map(struct mofka_chunk *chunk, int directory, size_t at_least, s
     close(fd);
     if (base == MAP_FAILED)
         return dango_file_error(err, errnum, "%s: cannot map", name);
+    if (dango_bus_guard_init(&chunk->guard, base, at_least) != 0) {
+        munmap(base, at_least);
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "%s: out of memory", name);
+    }
     chunk->region.base = base;
+    chunk->region.guard = &chunk->guard;
     chunk->mapped = at_least;
     return 0;
 }
 
 void mofka_chunk_unmap(struct mofka_chunk *chunk)
 {
+    dango_bus_guard_fini(&chunk->guard);
     if (chunk->region.base)
         munmap(chunk->region.base, chunk->mapped);
     chunk->region.base = NULL;

@@ -4,7 +4,8 @@
  * The chunk at the end of a log is open: frames are appended to it by one writer, its index grows in memory. A sealed
  * chunk never changes; its index is a file that can be made again from the chunk at any time.
  *
- * Reading goes through a mapping of the file (the page cache, no copy). A mapping exists while somebody has pinned the
+ * Reading goes through a mapping of the file (the page cache, no copy), which is guarded: what the medium does not give is
+ * read as zeros, and so found to be damaged (util/bus_guard.h). A mapping exists while somebody has pinned the
  * chunk, and afterwards until the log needs the place (fd_cache_capacity). What lies before `size` is whole frames, or
  * damage that was there when the log was opened; readers load `size` with acquire order and never look behind it.
  *
@@ -16,6 +17,7 @@
 #include "mofka/log/format.h"
 #include "mofka/log/io.h"
 #include "mofka/partition/region.h"
+#include "util/bus_guard.h"
 #include "util/list.h"
 
 #include <dango/error.h>
@@ -46,6 +48,7 @@ struct mofka_chunk {
     size_t num_points, points_capacity;
     struct mofka_region region; /* mapping, or base NULL; to hold it is to pin the chunk */
     size_t mapped;              /* its length */
+    struct dango_bus_guard guard;
     unsigned pins;
     struct list_node idle; /* in the log's list of mappings that nobody pins */
 };
@@ -54,6 +57,11 @@ struct mofka_chunk {
 #define MOFKA_CHUNK_NAME_MAX 40
 void mofka_chunk_name(uint64_t number, const char *suffix, char name[MOFKA_CHUNK_NAME_MAX]);
 
+/* Why a part of a mapped chunk is missing. */
+#define MOFKA_CHUNK_UNREADABLE                                                                                         \
+    "a part of the file cannot be read: the medium fails, or somebody has shortened it; look into the kernel's "       \
+    "messages"
+
 /* What a scan found when a chunk was opened or verified. */
 struct mofka_chunk_report {
     uint64_t frames, events, next_id;
@@ -61,6 +69,7 @@ struct mofka_chunk_report {
     uint64_t torn_offset, torn_bytes; /* 0 bytes: not torn */
     uint64_t end;                     /* behind the last frame, or the torn end */
     bool end_of_stream;               /* its last frame is that mark */
+    bool unreadable;                  /* the medium failed: what was found is not all that there is */
 };
 
 /*
@@ -77,7 +86,7 @@ void mofka_chunk_destroy(struct mofka_chunk *chunk);
 
 /*
  * Walks through the whole chunk and makes its index in memory. `contents` compares checksums of contents, too. Damage is
- * reported, not repaired.
+ * reported, not repaired. Ends where the chunk cannot be read.
  */
 int mofka_chunk_scan(struct mofka_chunk *chunk, int directory, const uint8_t partition[16], bool contents,
                      struct mofka_chunk_report *report, struct dango_error *err);
@@ -109,7 +118,8 @@ void mofka_chunk_publish(struct mofka_chunk *chunk, size_t end);
  * is sealed all the same: it will be made when needed. */
 void mofka_chunk_seal(struct mofka_chunk *chunk, int directory, const uint8_t partition[16], uint64_t next_id);
 
-/* Maps the chunk up to `length`, which may lie behind its end, unless it is mapped so far already. Not while pinned. */
+/* Maps the chunk up to `length`, which may lie behind its end, unless it is mapped so far already; once more if a part of
+ * it could not be read. Not while pinned. */
 int mofka_chunk_map(struct mofka_chunk *chunk, int directory, size_t length, struct dango_error *err);
 void mofka_chunk_unmap(struct mofka_chunk *chunk);
 /* Reads the index file of a sealed chunk; false when there is none that fits the chunk. */

@@ -86,10 +86,12 @@ int mofka_chunk_scan(struct mofka_chunk *chunk, int directory, const uint8_t par
                               .contents = contents};
     chunk->num_points = 0;
     enum mofka_scan_kind kind = MOFKA_SCAN_FRAME;
-    while (status == 0 && kind != MOFKA_SCAN_END && kind != MOFKA_SCAN_TORN) {
+    while (status == 0 && !report->unreadable && kind != MOFKA_SCAN_END && kind != MOFKA_SCAN_TORN) {
         struct mofka_scan_item item;
         kind = dango_mofka_scan_next(&scan, &item);
-        count_item(chunk, kind, &item, report);
+        report->unreadable = chunk->region.guard && dango_bus_guard_faults(chunk->region.guard) > 0;
+        if (!report->unreadable)
+            count_item(chunk, kind, &item, report);
     }
     report->next_id = scan.next_id;
     report->end = scan.offset;
@@ -223,7 +225,10 @@ int mofka_chunk_prepare_index(struct mofka_chunk *chunk, int directory, const ui
     log_warning("mofka-log", "chunk %" PRIu64 ": its index is missing or damaged: made again", chunk->number);
     if (mofka_chunk_scan(chunk, directory, partition, false, &report, err) < 0)
         return err ? err->code : DANGO_ERR_IO;
-    write_index(chunk, directory, partition, report.next_id);
+    if (report.unreadable) /* the points before that place are good enough for now */
+        log_error("mofka-log", "chunk %" PRIu64 ": " MOFKA_CHUNK_UNREADABLE, chunk->number);
+    else
+        write_index(chunk, directory, partition, report.next_id);
     return 0;
 }
 

@@ -134,6 +134,7 @@ struct mofka_log_reader {
     struct mofka_log *log;
     struct mofka_chunk *chunk; /* pinned; NULL: none */
     struct mofka_scan scan;
+    unsigned faults; /* of the chunk when the last frame was verified */
 };
 
 void dango_mofka_log_reader_init(struct mofka_log_reader *reader, struct mofka_log *log);
@@ -150,5 +151,8 @@ int dango_mofka_log_seek(struct mofka_log_reader *reader, uint64_t id, struct da
  * before the reader came to them); 0 when there is nothing more yet.
  */
 int dango_mofka_log_next(struct mofka_log_reader *reader, struct mofka_scan_item *item, struct dango_error *err);
+/* Whether the frame that dango_mofka_log_next gave last is still what it was, as far as anybody knows: its header is. If not,
+ * something of the chunk could not be read since. */
+bool dango_mofka_log_reader_intact(struct mofka_log_reader *reader, const struct mofka_frame *frame);
 
 #endif

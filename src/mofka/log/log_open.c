@@ -349,6 +349,9 @@ static int recover_last(struct mofka_log *log, struct mofka_log_report *report, 
     last->producers = NULL;
     if (status < 0)
         return status;
+    /* It may be readable the next time, so it is no torn end. */
+    if (found.unreadable)
+        return dango_error_set(err, DANGO_ERR_IO, "chunk %" PRIu64 ": " MOFKA_CHUNK_UNREADABLE, last->number);
     if (found.torn_bytes > 0) {
         log_warning("mofka-log",
                     "partition %s-…: chunk %" PRIu64 ": %" PRIu64 " bytes after event %" PRIu64

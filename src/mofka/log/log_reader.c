@@ -6,6 +6,8 @@
  */
 #include "mofka/log/internal.h"
 
+#include "util/log.h"
+
 #include <assert.h>
 #include <inttypes.h>
 
@@ -100,6 +102,11 @@ void dango_mofka_log_reader_fini(struct mofka_log_reader *reader)
     reader->chunk = NULL;
 }
 
+static unsigned count_faults(const struct mofka_log_reader *reader)
+{
+    return dango_bus_guard_faults(&reader->chunk->guard);
+}
+
 /* Leaves the reader's chunk, if any, for one that was pinned with this outcome, at its beginning. */
 static int enter(struct mofka_log_reader *reader, struct mofka_chunk *chunk, int status, struct dango_error *err)
 {
@@ -108,6 +115,7 @@ static int enter(struct mofka_log_reader *reader, struct mofka_chunk *chunk, int
     if (status < 0)
         return err ? dango_error_prefix(err, "%s", log->path) : status;
     reader->chunk = chunk;
+    reader->faults = count_faults(reader);
     reader->scan = (struct mofka_scan){.base = chunk->region.base,
                                        .offset = sizeof(struct mofka_chunk_header),
                                        .next_id = chunk->first_id,
@@ -126,6 +134,41 @@ static struct mofka_chunk *following(const struct mofka_log_reader *reader)
     return index < log->num_chunks ? log->chunks[index] : NULL;
 }
 
+/* Whether nothing went missing while something was done with the chunk; otherwise says so, and it has to be done again. There
+ * is an end to that: each page can go missing once. */
+static bool was_readable(struct mofka_log_reader *reader)
+{
+    unsigned faults = count_faults(reader);
+    if (faults == reader->faults)
+        return true;
+    log_error("mofka-log", "%s: chunk %" PRIu64 ": " MOFKA_CHUNK_UNREADABLE, reader->log->path, reader->chunk->number);
+    reader->faults = faults;
+    return false;
+}
+
+static enum mofka_scan_kind scan_next(struct mofka_log_reader *reader, struct mofka_scan_item *item)
+{
+    struct mofka_scan before = reader->scan;
+    enum mofka_scan_kind kind;
+    do {
+        reader->scan = before;
+        kind = dango_mofka_scan_next(&reader->scan, item);
+    } while (!was_readable(reader));
+    /* A page that is missing in a frame that holds zeros there: it would be refused by whoever sends it. */
+    if (kind == MOFKA_SCAN_FRAME && !dango_bus_guard_whole(&reader->chunk->guard, item->frame, item->size)) {
+        item->lost = item->frame->count;
+        item->frame = NULL;
+        kind = MOFKA_SCAN_DAMAGED;
+    }
+    return kind;
+}
+
+bool dango_mofka_log_reader_intact(struct mofka_log_reader *reader, const struct mofka_frame *frame)
+{
+    dango_bus_guard_touch((const unsigned char *)frame, sizeof *frame);
+    return was_readable(reader);
+}
+
 /* The frame that the scan stands before, by its header alone; NULL at the end or at damage. */
 static const struct mofka_frame *peek(const struct mofka_scan *scan)
 {
@@ -133,6 +176,16 @@ static const struct mofka_frame *peek(const struct mofka_scan *scan)
     if (dango_mofka_frame_check(frame, scan->size - scan->offset, scan->partition, NULL) < 0)
         return NULL;
     return mofka_frame_size(frame) <= scan->size - scan->offset ? frame : NULL;
+}
+
+/* Steps over the frames before event `id`. */
+static void walk_to(struct mofka_scan *scan, uint64_t id)
+{
+    const struct mofka_frame *frame;
+    while ((frame = peek(scan)) && frame->first_id == scan->next_id && frame->first_id + frame->count <= id) {
+        scan->offset += (size_t)mofka_frame_size(frame);
+        scan->next_id += frame->count;
+    }
 }
 
 int dango_mofka_log_seek(struct mofka_log_reader *reader, uint64_t id, struct dango_error *err)
@@ -151,11 +204,11 @@ int dango_mofka_log_seek(struct mofka_log_reader *reader, uint64_t id, struct da
         scan->offset = (size_t)point.offset;
         scan->next_id = point.id;
     }
-    const struct mofka_frame *frame;
-    while ((frame = peek(scan)) && frame->first_id == scan->next_id && frame->first_id + frame->count <= id) {
-        scan->offset += (size_t)mofka_frame_size(frame);
-        scan->next_id += frame->count;
-    }
+    struct mofka_scan before = *scan;
+    do {
+        *scan = before;
+        walk_to(scan, id);
+    } while (!was_readable(reader));
     return 0;
 }
 
@@ -167,7 +220,7 @@ int dango_mofka_log_next(struct mofka_log_reader *reader, struct mofka_scan_item
         /* Sealed first: once it is, the size read after it is final. */
         bool sealed = atomic_load_explicit(&reader->chunk->sealed, memory_order_acquire);
         reader->scan.size = size_of(reader->chunk);
-        enum mofka_scan_kind kind = dango_mofka_scan_next(&reader->scan, item);
+        enum mofka_scan_kind kind = scan_next(reader, item);
         if (kind == MOFKA_SCAN_FRAME || kind == MOFKA_SCAN_DAMAGED)
             return 1;
         if (!sealed)

@@ -8,6 +8,8 @@
 #ifndef DANGO_MOFKA_REGION_H
 #define DANGO_MOFKA_REGION_H
 
+#include "util/bus_guard.h"
+
 #include <dango/error.h>
 
 #include <stdbool.h>
@@ -25,6 +27,7 @@ struct mofka_region {
     void *registration; /* made by the registrar; NULL: register what is sent for the time of the transfer */
     void (*hold)(struct mofka_region *region); /* thread-safe; NULL: stays for the life of the partition */
     void (*release)(struct mofka_region *region);
+    const struct dango_bus_guard *guard; /* NULL: memory that can always be read */
 };
 
 /* For whoever knows that the region is held by somebody else at this moment. NULL is allowed. */
@@ -38,6 +41,12 @@ static inline void mofka_region_release(struct mofka_region *region)
 {
     if (region && region->release)
         region->release(region);
+}
+
+/* Whether bytes of the region that have just been read were really there. */
+static inline bool mofka_region_whole(const struct mofka_region *region, const unsigned char *bytes, size_t size)
+{
+    return !region || !region->guard || dango_bus_guard_whole(region->guard, bytes, size);
 }
 
 /*

@@ -16,7 +16,8 @@
  * one behind all that stand before it, so what is on the list stays there: only a failed write takes batches away, and if
  * it takes away ids before a promised one, the log refuses everything from then on.
  *
- * The reading half is a mofka_log_reader, which verifies each frame once when it comes to it. What lies behind next_id is
+ * The reading half is a mofka_log_reader, which verifies each frame once when it comes to it, and again when the medium has
+ * failed under the chunk since. What lies behind next_id is
  * not shown, even if the log shows it already (a full chunk becomes visible as a whole, before its group is complete).
  */
 #include "mofka/partition/buffers.h"
@@ -469,17 +470,43 @@ static int seek(struct mofka_reader *reader, uint64_t id, struct dango_error *er
     return code;
 }
 
+/* The `lost` events behind what the reader has had of its frame cannot be read. */
+static void lose(struct mofka_reader *reader, uint64_t lost, bool removed)
+{
+    reader->lost = lost;
+    reader->removed = removed;
+    reader->record = 0;
+    reader->records_done = 0;
+    reader->data_done = 0;
+}
+
+/* The log has nothing more, but there are events up to `end`: all of them are damaged. 0: there are none. */
+static int lose_rest(struct mofka_reader *reader, uint64_t end)
+{
+    if (reader->next_id >= end)
+        return 0;
+    lose(reader, end - reader->next_id, false);
+    reader->log.scan.next_id = end;
+    return 1;
+}
+
 /* Takes up what comes next in the log: a frame with events, or damage. 0: nothing. */
 static int next_item(struct mofka_reader *reader, struct dango_error *err)
 {
+    uint64_t end = dango_mofka_partition_next_id(reader->partition); /* before we look: the log has all before it */
     while (!reader->frame && reader->lost == 0) {
         struct mofka_scan_item item;
         int found = dango_mofka_log_next(&reader->log, &item, err);
-        if (found <= 0)
+        if (found == 0)
+            return lose_rest(reader, end);
+        if (found < 0)
             return found;
         if (!item.frame) {
-            reader->lost = item.lost;
-            reader->removed = item.removed;
+            /* The reader may have had the first ones before they were damaged. */
+            uint64_t had = reader->record < item.lost ? reader->record : item.lost;
+            lose(reader, item.lost - had, item.removed);
+            if (reader->log.scan.next_id < reader->next_id)
+                reader->log.scan.next_id = reader->next_id;
         } else if (item.frame->count > 0) {
             reader->frame = item.frame;
             reader->region = &reader->log.chunk->region;
@@ -491,6 +518,11 @@ static int next_item(struct mofka_reader *reader, struct dango_error *err)
 
 static int current_frame(struct mofka_reader *reader, const struct mofka_frame **frame, struct dango_error *err)
 {
+    if (reader->frame && !dango_mofka_log_reader_intact(&reader->log, reader->frame)) {
+        reader->log.scan.offset = reader->offset;
+        reader->log.scan.next_id = reader->next_id - reader->record;
+        reader->frame = NULL;
+    }
     int found = next_item(reader, err);
     if (found <= 0)
         return found;

@@ -7,8 +7,8 @@
  *
  * An answer consists of pieces: stretches of frames as they stand in the segments (neighbours are one piece), and new
  * headers for parts of frames. Small answers travel inside the message; larger ones are written into the client's
- * memory by a ULT straight from the segments. If that fails, events are lost for this session: it has failed and
- * delivers nothing more.
+ * memory by a ULT straight from the segments. If that fails, or the medium under them, events are lost for this session: it
+ * has failed and delivers nothing more; the client subscribes again.
  *
  * A session with nothing to deliver is in provider->waiting. It enters that list before it looks for the last time, and
  * a commit makes its events visible before it looks at the list: one of them sees the other.
@@ -172,7 +172,12 @@ static void answer_by_transfer(void *arg)
 static void deliver(struct mofka_request *request)
 {
     if (request->fetch_answer.size <= MOFKA_INLINE_MAX) {
-        answer_inside(request);
+        if (mofka_pieces_readable(request->pieces, request->piece_count, &request->err)) {
+            answer_inside(request);
+        } else {
+            request->session->failed = true;
+            mofka_request_fail(request, &request->err);
+        }
     } else if (mofka_request_continue(request, answer_by_transfer) != 0) {
         request->session->failed = true;
         mofka_request_fail(request, &request->err);

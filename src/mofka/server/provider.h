@@ -262,5 +262,10 @@ int mofka_pull(struct mofka_request *request, const unsigned char *flat, size_t 
 /* Writes the pieces to the client's memory one after the other, the first at `offset`. */
 int mofka_push(struct mofka_request *request, hg_bulk_t to, uint64_t offset, const struct mofka_piece *pieces,
                size_t count, struct dango_error *err);
+/* Whether all that was copied or sent from the pieces was there; otherwise the medium has failed after they were verified, and
+ * the error lets the client ask again. */
+bool mofka_pieces_whole(const struct mofka_piece *pieces, size_t count, struct dango_error *err);
+/* The same before they are copied. */
+bool mofka_pieces_readable(const struct mofka_piece *pieces, size_t count, struct dango_error *err);
 
 #endif

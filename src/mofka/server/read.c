@@ -88,10 +88,11 @@ static void select_items(struct job *job)
 
 /* ---- sending ---- */
 
-static void gather(const struct job *job, unsigned char *to)
+static int gather(const struct job *job, unsigned char *to, struct dango_error *err)
 {
     for (size_t i = 0; i < job->piece_count; i++)
         memcpy(to + job->offsets[i], job->pieces[i].base, job->pieces[i].size);
+    return mofka_pieces_whole(job->pieces, job->piece_count, err) ? 0 : DANGO_ERR_DISCONNECTED;
 }
 
 static void answer(struct job *job, const void *inside, size_t inside_size)
@@ -125,9 +126,10 @@ static int push_gathered(struct job *job, hg_bulk_t to, struct dango_error *err)
     unsigned char *bytes = calloc(1, (size_t)job->read.size);
     if (!bytes)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "the server is out of memory");
-    gather(job, bytes);
     struct mofka_piece piece = {NULL, bytes, (size_t)job->read.size};
-    int code = mofka_push(job->request, to, 0, &piece, 1, err);
+    int code = gather(job, bytes, err);
+    if (code == 0)
+        code = mofka_push(job->request, to, 0, &piece, 1, err);
     free(bytes);
     return code;
 }
@@ -177,7 +179,7 @@ static void read_in_thread(void *arg)
         code = push(&job, err);
     if (code == 0 && fits) {
         memset(inside, 0, (size_t)job.read.size);
-        gather(&job, inside);
+        code = gather(&job, inside, err);
     }
     for (size_t i = 0; i < job.piece_count; i++) /* before the answer: nothing may hold the partition after it */
         mofka_region_release(job.pieces[i].region);

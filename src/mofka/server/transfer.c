@@ -69,6 +69,25 @@ static hg_return_t start(struct mofka_request *request, hg_bulk_t to, uint64_t o
     return ret;
 }
 
+bool mofka_pieces_whole(const struct mofka_piece *pieces, size_t count, struct dango_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!mofka_region_whole(pieces[i].region, pieces[i].base, pieces[i].size)) {
+            dango_error_set(err, DANGO_ERR_DISCONNECTED, "the medium of the partition failed while events were read");
+            return false;
+        }
+    }
+    return true;
+}
+
+bool mofka_pieces_readable(const struct mofka_piece *pieces, size_t count, struct dango_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (pieces[i].region && pieces[i].region->guard)
+            dango_bus_guard_touch(pieces[i].base, pieces[i].size);
+    return mofka_pieces_whole(pieces, count, err);
+}
+
 int mofka_push(struct mofka_request *request, hg_bulk_t to, uint64_t offset, const struct mofka_piece *pieces,
                size_t count, struct dango_error *err)
 {
@@ -90,5 +109,7 @@ int mofka_push(struct mofka_request *request, hg_bulk_t to, uint64_t offset, con
         if (result == HG_SUCCESS)
             result = ret;
     }
-    return result == HG_SUCCESS ? 0 : transfer_error(result, "write", err);
+    if (result != HG_SUCCESS)
+        return transfer_error(result, "write", err);
+    return mofka_pieces_whole(pieces, count, err) ? 0 : DANGO_ERR_DISCONNECTED;
 }
