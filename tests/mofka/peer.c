@@ -5,7 +5,9 @@
  *     mofka-peer create  GROUP TOPIC OPTIONS
  *     mofka-peer admin   GROUP                              keeps one driver open, and does what the lines of its standard
  *                                                           input say: "create TOPIC OPTIONS", "open TOPIC", "delete
- *                                                           TOPIC"; says "done" or "error" for each
+ *                                                           TOPIC", and to a topic that it keeps open: "keep TOPIC",
+ *                                                           "positions", "reset CONSUMER ID", "complete"; says "done",
+ *                                                           the positions, or "error" for each
  *     mofka-peer produce GROUP TOPIC COUNT BATCH DATA [FIRST]
  *                                                           COUNT events (0: for ever), DATA bytes of data each,
  *                                                           batches of BATCH events (0: adaptive), numbered from FIRST
@@ -75,9 +77,27 @@ static int open_once(diaspora_driver *driver, const char *name)
     return topic ? 0 : err.code;
 }
 
+static int say_positions(diaspora_topic *topic)
+{
+    char *positions = diaspora_topic_positions(topic, &err);
+    if (positions)
+        puts(positions);
+    free(positions);
+    return positions ? 0 : failed();
+}
+
+static int reset(diaspora_topic *topic, const char *consumer, uint64_t id)
+{
+    char options[64];
+    snprintf(options, sizeof options, "{\"to\": %" PRIu64 "}", id);
+    return diaspora_topic_reset_position(topic, consumer, options, &err);
+}
+
 static int admin(const char *group_file)
 {
     char line[4096], topic[257], options[3500];
+    uint64_t id;
+    diaspora_topic *kept = NULL;
     diaspora_driver *driver = open_driver(group_file);
     if (!driver)
         return failed();
@@ -90,11 +110,22 @@ static int admin(const char *group_file)
             code = open_once(driver, topic);
         else if (sscanf(line, "delete %256s", topic) == 1)
             code = diaspora_topic_delete(driver, topic, NULL, &err);
+        else if (sscanf(line, "keep %256s", topic) == 1)
+            code = (kept = diaspora_topic_open(driver, topic, &err)) ? 0 : err.code;
+        else if (sscanf(line, "reset %256s %" SCNu64, topic, &id) == 2)
+            code = reset(kept, topic, id);
+        else if (strcmp(line, "complete\n") == 0)
+            code = diaspora_topic_complete(kept, &err);
+        else if (strcmp(line, "positions\n") == 0) {
+            say_positions(kept);
+            continue;
+        }
         if (code == 0)
             puts("done");
         else
             failed();
     }
+    diaspora_topic_close(kept);
     diaspora_driver_close(driver);
     return 0;
 }

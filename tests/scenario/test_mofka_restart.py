@@ -15,6 +15,7 @@ import pytest
 
 from launchers import mpirun, needs_mpi, wait_until_running
 from mofka import FIRST_CONFIGURATION, GROUP_FILE, peer
+from several import Admin
 from support import BUILD, PROTOCOL, SLOWNESS, run, wait_until
 
 TYPES = [t for t in ("rocksdb", "lmdb", "leveldb") if (BUILD / "lib" / f"libdango-yokan-{t}.so").exists()]
@@ -127,6 +128,31 @@ def test_what_was_moved_away_and_put_back_is_served_again(servers, workdir, conf
     (workdir / "elsewhere").rename(directory)
     service = restart(servers, service, configuration)
     assert "got 100\n" in run(peer("consume", "moved", "c", 100, "all")).stdout
+
+
+def test_a_topic_that_was_opened_before_is_looked_after_where_it_is_now(servers, configuration):
+    service = servers.bedrock(configuration)
+    create("t", 2, *STORED)
+    run(peer("produce", "t", 200, 10, 10))
+    admin = Admin(servers)
+    assert admin.ask("keep t") == "done"
+
+    def ask_after_restart(line):
+        nonlocal service
+        service.kill()
+        service = servers.bedrock(configuration)
+        answers = []
+        # Where the master database is has perhaps been looked up just before, and is not looked up again at once.
+        wait_until(lambda: answers.append(admin.ask(line)) or not answers[-1].startswith("error"), line)
+        return answers[-1]
+
+    assert [p["end"] for p in json.loads(ask_after_restart("positions"))] == [100, 100]
+    assert ask_after_restart("reset reader 7") == "done"
+    assert [p["positions"]["reader"]["position"] for p in json.loads(ask_after_restart("positions"))] == [7, 7]
+    assert ask_after_restart("complete") == "done"
+    assert all(p["complete"] for p in json.loads(ask_after_restart("positions")))
+    service.kill()
+    assert re.fullmatch(r"error .*partition 0: .* is gone .*", admin.ask("positions"))
 
 
 def test_a_partition_in_memory_comes_back_empty(servers, configuration):

@@ -1,11 +1,42 @@
 /*
  * What operators do to partitions, over the network: see the last members of struct diaspora_driver_ops.
+ *
+ * A topic knows where its partitions were when it was opened. When nobody is there any more, the master database is asked
+ * where the partition is now, and the command is given once more: all of them can be repeated.
  */
 #include "mofka/client/driver.h"
 
 #include <json-c/json.h>
 
 #include <string.h>
+
+/* Asks the server that has the partition; err is not NULL. */
+typedef int question(const struct mofka_target *target, const uint8_t uuid[16], void *arg, struct dango_error *err);
+
+static int ask_elsewhere(struct mofka_topic *topic, const struct mofka_topic_partition *where, question *ask, void *arg,
+                         struct dango_error *err)
+{
+    const struct dango_error first = *err;
+    struct mofka_target target;
+    if (mofka_resolve(topic->driver, topic->name, where->uuid, &target, err) != 0)
+        return dango_error_set(err, first.code, "%s", first.text); /* says more */
+    int code = ask(&target, where->uuid, arg, err);
+    mofka_target_fini(&target);
+    return code;
+}
+
+static int ask_partition(struct mofka_topic *topic, size_t partition, question *ask, void *arg, struct dango_error *err)
+{
+    struct mofka_topic_partition *where;
+    struct dango_error mine;
+    if (!err)
+        err = &mine;
+    int code = mofka_topic_partition(topic, partition, &where, err);
+    if (code != 0)
+        return code;
+    code = ask(&where->target, where->uuid, arg, err);
+    return mofka_is_absence(code) ? ask_elsewhere(topic, where, ask, arg, err) : code;
+}
 
 /* ---- looking ---- */
 
@@ -52,16 +83,19 @@ void mofka_operator_request_init(struct mofka_operator_request *request, const u
     memcpy(request->partition, uuid, sizeof request->partition);
 }
 
-static int inspect(const struct mofka_topic_partition *where, struct inspection *inspection, struct dango_error *err)
+static int inspect(const struct mofka_target *target, const uint8_t uuid[16], void *arg, struct dango_error *err)
 {
+    struct inspection *inspection = arg;
     int code;
+    json_object_put(inspection->positions); /* of a server that was lost meanwhile */
+    *inspection = (struct inspection){.positions = json_object_new_object()};
     do {
         struct mofka_operator_request request;
         size_t length = strlen(inspection->last);
-        mofka_operator_request_init(&request, where->uuid);
+        mofka_operator_request_init(&request, uuid);
         request.head.extra = (uint32_t)length;
         diaspora_segment parts[] = {{&request, sizeof request}, {inspection->last, length}};
-        code = mofka_call_take(&where->target, MOFKA_RPC_INSPECT, parts, 2, MOFKA_CALL_MS, take_page, inspection, err);
+        code = mofka_call_take(target, MOFKA_RPC_INSPECT, parts, 2, MOFKA_CALL_MS, take_page, inspection, err);
     } while (code == 0 && (inspection->answer.flags & MOFKA_STATE_MORE));
     return code;
 }
@@ -81,13 +115,8 @@ int mofka_inspect_users(const struct mofka_target *target, const uint8_t uuid[16
 
 int mofka_topic_inspect(void *topic, size_t partition, struct json_object **state, struct dango_error *err)
 {
-    struct mofka_topic_partition *where;
     struct inspection inspection = {0};
-    int code = mofka_topic_partition(topic, partition, &where, err);
-    if (code != 0)
-        return code;
-    inspection.positions = json_object_new_object();
-    code = inspect(where, &inspection, err);
+    int code = ask_partition(topic, partition, inspect, &inspection, err);
     if (code != 0) {
         json_object_put(inspection.positions);
         return code;
@@ -105,37 +134,41 @@ int mofka_topic_inspect(void *topic, size_t partition, struct json_object **stat
 
 /* ---- changing ---- */
 
-int mofka_topic_set_position(void *topic, size_t partition, const struct diaspora_position_change *change,
-                             struct dango_error *err)
+static int set_position(const struct mofka_target *target, const uint8_t uuid[16], void *arg, struct dango_error *err)
 {
-    struct mofka_topic_partition *where;
+    const struct diaspora_position_change *change = arg;
     struct mofka_set_position_request request = {.start_id = change->start_id};
     struct mofka_answer answer;
     size_t length = strlen(change->consumer_name);
-    int code = mofka_topic_partition(topic, partition, &where, err);
-    if (code != 0)
-        return code;
     if (length > MOFKA_NAME_MAX)
         return dango_error_set(err, DANGO_ERR_INVALID, "consumer name of %zu bytes (at most %u)", length,
                                MOFKA_NAME_MAX);
     mofka_request_head_init(&request.head, 0);
-    memcpy(request.partition, where->uuid, sizeof request.partition);
+    memcpy(request.partition, uuid, sizeof request.partition);
     request.head.flags = (uint16_t)(change->start | (change->force ? MOFKA_POSITION_FORCE : 0) |
                                     (change->remove ? MOFKA_POSITION_REMOVE : 0));
     request.head.extra = (uint32_t)length;
     diaspora_segment parts[] = {{&request, sizeof request}, {(void *)(uintptr_t)change->consumer_name, length}};
-    return mofka_call(&where->target, MOFKA_RPC_SET_POSITION, parts, 2, &answer, sizeof answer, err);
+    return mofka_call(target, MOFKA_RPC_SET_POSITION, parts, 2, &answer, sizeof answer, err);
+}
+
+int mofka_topic_set_position(void *topic, size_t partition, const struct diaspora_position_change *change,
+                             struct dango_error *err)
+{
+    return ask_partition(topic, partition, set_position, (void *)(uintptr_t)change, err);
+}
+
+static int complete(const struct mofka_target *target, const uint8_t uuid[16], void *arg, struct dango_error *err)
+{
+    struct mofka_operator_request request;
+    struct mofka_answer answer;
+    (void)arg;
+    mofka_operator_request_init(&request, uuid);
+    diaspora_segment part = {&request, sizeof request};
+    return mofka_call(target, MOFKA_RPC_COMPLETE, &part, 1, &answer, sizeof answer, err);
 }
 
 int mofka_topic_complete(void *topic, size_t partition, struct dango_error *err)
 {
-    struct mofka_topic_partition *where;
-    struct mofka_operator_request request;
-    struct mofka_answer answer;
-    int code = mofka_topic_partition(topic, partition, &where, err);
-    if (code != 0)
-        return code;
-    mofka_operator_request_init(&request, where->uuid);
-    diaspora_segment part = {&request, sizeof request};
-    return mofka_call(&where->target, MOFKA_RPC_COMPLETE, &part, 1, &answer, sizeof answer, err);
+    return ask_partition(topic, partition, complete, NULL, err);
 }
