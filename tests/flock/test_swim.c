@@ -330,6 +330,13 @@ static void metadata_reach_everybody(void **state)
 }
 
 /* The events about ourselves: refuted with the right incarnation. */
+static struct flk_swim_event *event(uint8_t type, uint64_t incarnation, char *address)
+{
+    static struct flk_swim_event event;
+    event = (struct flk_swim_event){.type = type, .id = 1, .incarnation = incarnation, .address = address};
+    return &event;
+}
+
 static void what_is_said_of_us_is_refuted(void **state)
 {
     (void)state;
@@ -339,14 +346,13 @@ static void what_is_said_of_us_is_refuted(void **state)
     uint64_t own = swim->self->incarnation;
     static const uint8_t types[] = {SWIM_SUSPECT, SWIM_CONFIRM, SWIM_LEAVE};
     for (size_t i = 0; i < 3; i++) {
-        struct flk_swim_event event = {types[i], 1, own + i, sim.nodes[0].address};
-        flk_swim_apply(swim, sim.now, &event, false);
+        flk_swim_apply(swim, sim.now, event(types[i], own + i, sim.nodes[0].address), false);
         assert_int_equal(swim->self->incarnation, own + i + 1);
         assert_true(swim->self->news && swim->self->event == SWIM_ALIVE);
     }
     /* An old accusation costs no incarnation; an absurd one is ignored. */
-    flk_swim_apply(swim, sim.now, &(struct flk_swim_event){SWIM_SUSPECT, 1, own, sim.nodes[0].address}, false);
-    flk_swim_apply(swim, sim.now, &(struct flk_swim_event){SWIM_SUSPECT, 1, UINT64_MAX, sim.nodes[0].address}, false);
+    flk_swim_apply(swim, sim.now, event(SWIM_SUSPECT, own, sim.nodes[0].address), false);
+    flk_swim_apply(swim, sim.now, event(SWIM_SUSPECT, UINT64_MAX, sim.nodes[0].address), false);
     assert_int_equal(swim->self->incarnation, own + 3);
 }
 
@@ -364,15 +370,15 @@ static void nobody_can_be_made_irrefutable(void **state)
     const uint64_t absurd[] = {limit + 1000, UINT64_MAX / 4, UINT64_MAX - 1, UINT64_MAX};
     for (size_t i = 0; i < sizeof absurd / sizeof absurd[0]; i++) {
         for (uint8_t type = 0; type < SWIM_EVENT_TYPES; type++) {
-            flk_swim_apply(swim, sim.now, &(struct flk_swim_event){type, 1, absurd[i], address}, i % 2);
-            flk_swim_apply(victim, sim.now, &(struct flk_swim_event){type, 1, absurd[i], address}, i % 2);
+            flk_swim_apply(swim, sim.now, event(type, absurd[i], address), i % 2);
+            flk_swim_apply(victim, sim.now, event(type, absurd[i], address), i % 2);
         }
         assert_int_equal(member->incarnation, known);
         assert_int_equal(member->state, SWIM_IS_ALIVE);
         assert_int_equal(victim->self->incarnation, known);
     }
     assert_true(swim->told_absurd);
-    flk_swim_apply(swim, sim.now, &(struct flk_swim_event){SWIM_CONFIRM, 1, limit, address}, false);
+    flk_swim_apply(swim, sim.now, event(SWIM_CONFIRM, limit, address), false);
     assert_int_equal(member->state, SWIM_IS_GONE);
     sim_run(&sim, 20000);
     assert_int_equal(member->state, SWIM_IS_ALIVE);
@@ -400,16 +406,67 @@ static void the_rules_of_events(void **state)
         {SWIM_LEAVE, 6, GONE},      {SWIM_JOIN, 6, GONE},     {SWIM_ALIVE, 7, ALIVE},
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-        flk_swim_apply(swim, sim.now, &(struct flk_swim_event){steps[i].type, 1, steps[i].incarnation, other}, false);
+        flk_swim_apply(swim, sim.now, event(steps[i].type, steps[i].incarnation, other), false);
         int found = member->state == SWIM_IS_GONE ? GONE : member->state == SWIM_IS_ALIVE ? ALIVE : SUSPECT;
         if (found != steps[i].expected || sim.nodes[0].sees[1] != (found != GONE))
             fail_msg("step %zu: state %d instead of %d", i, found, steps[i].expected);
     }
     /* A death by hearsay is a suspicion, a good-bye is not. */
-    flk_swim_apply(swim, sim.now, &(struct flk_swim_event){SWIM_CONFIRM, 1, 7, other}, true);
+    flk_swim_apply(swim, sim.now, event(SWIM_CONFIRM, 7, other), true);
     assert_int_equal(member->state, SWIM_IS_SUSPECT);
-    flk_swim_apply(swim, sim.now, &(struct flk_swim_event){SWIM_LEAVE, 1, 7, other}, true);
+    flk_swim_apply(swim, sim.now, event(SWIM_LEAVE, 7, other), true);
     assert_int_equal(member->state, SWIM_IS_GONE);
+}
+
+/* Of what our doubts of ourselves have added to the time; never below what is configured. Each accuser counts once, and those
+ * that nobody knows not at all. */
+static void more_accusers_shorten_a_suspicion(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t accuser;
+        double expected; /* of the suspicion timeout */
+    } steps[] = {{1, 2}, {1, 2}, {0, 2}, {2, 1.5}, {2, 1.5}, {3, 1.208}, {4, 1}, {5, 1}};
+    sim_init(&sim, 13);
+    sim_start(&sim, 0, 1, 1, false);
+    struct flk_swim *swim = sim.nodes[0].swim;
+    const struct flk_swim_member *member = flk_swim_find(swim, sim.nodes[1].address, 1);
+    int64_t began = sim.now;
+    swim->doubt = 1;
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        struct flk_swim_event *accusation = event(SWIM_SUSPECT, 3, sim.nodes[1].address);
+        accusation->accuser = steps[i].accuser;
+        flk_swim_apply(swim, began + (int64_t)i * MS, accusation, false);
+        double part = (double)(member->until - began) / (double)MS / sim.settings.suspicion_timeout_ms;
+        assert_true(part > steps[i].expected - 0.001 && part < steps[i].expected + 0.001);
+    }
+    /* Of a newer incarnation all have to accuse it again. */
+    flk_swim_apply(swim, began, event(SWIM_SUSPECT, 4, sim.nodes[1].address), false);
+    assert_int_equal(member->accuser_count, 1);
+    assert_int_equal(member->until, began + 2 * flk_swim_ns(sim.settings.suspicion_timeout_ms));
+    assert_int_equal(swim->stats.suspicions, 2);
+}
+
+/* In a view whose changes others have counted we count on from there; what nobody can have counted is not believed. */
+static void changes_are_counted(void **state)
+{
+    (void)state;
+    sim_init(&sim, 14);
+    settle(2);
+    struct flk_swim *swim = sim.nodes[0].swim;
+    uint64_t before = flk_swim_changes(swim);
+    assert_int_equal(flk_swim_changes(sim.nodes[1].swim), before);
+    flk_swim_learn_changes(swim, before + 10);
+    flk_swim_learn_changes(swim, before + 5);
+    flk_swim_learn_changes(swim, UINT64_MAX);
+    assert_int_equal(flk_swim_changes(swim), before + 10);
+    assert_true(flk_swim_set_value(swim, "key", "value"));
+    assert_int_equal(flk_swim_changes(swim), before + 11);
+    sim_run(&sim, 5000);
+    assert_true(flk_swim_changes(sim.nodes[1].swim) >= before + 11);
+    flk_swim_learn_changes(swim, SWIM_CHANGES_MAX);
+    assert_true(flk_swim_set_value(swim, "key", "other"));
+    assert_int_equal(flk_swim_changes(swim), SWIM_CHANGES_MAX);
 }
 
 static void how_often_news_are_told(void **state)
@@ -430,14 +487,17 @@ static void noise(void **state)
         struct flk_swim_event events[SWIM_EVENTS_MAX];
         uint64_t count = flk_random_below(&sim.random, SWIM_EVENTS_MAX + 1);
         for (uint64_t e = 0; e < count; e++)
-            events[e] = (struct flk_swim_event){(uint8_t)flk_random_below(&sim.random, SWIM_EVENT_TYPES), 1,
-                                                flk_random_below(&sim.random, 2000),
-                                                sim.nodes[flk_random_below(&sim.random, 8)].address};
+            events[e] = (struct flk_swim_event){.type = (uint8_t)flk_random_below(&sim.random, SWIM_EVENT_TYPES),
+                                                .id = 1,
+                                                .incarnation = flk_random_below(&sim.random, 2000),
+                                                .accuser = flk_random_below(&sim.random, 6),
+                                                .address = sim.nodes[flk_random_below(&sim.random, 8)].address};
         flk_swim_message_t message = {.type = (uint8_t)flk_random_below(&sim.random, SWIM_MESSAGE_TYPES),
                                       .from = sim.nodes[flk_random_below(&sim.random, 8)].address,
                                       .from_id = 1,
                                       .incarnation = flk_random_below(&sim.random, 2000),
                                       .sequence = flk_random_below(&sim.random, 100),
+                                      .changes = flk_random_next(&sim.random) >> (i % 64),
                                       .target = i % 3 ? NULL : sim.nodes[flk_random_below(&sim.random, 8)].address,
                                       .target_id = 1,
                                       .events = events,
@@ -470,6 +530,8 @@ int main(void)
         cmocka_unit_test_teardown(what_is_said_of_us_is_refuted, end_sim),
         cmocka_unit_test_teardown(nobody_can_be_made_irrefutable, end_sim),
         cmocka_unit_test_teardown(the_rules_of_events, end_sim),
+        cmocka_unit_test_teardown(more_accusers_shorten_a_suspicion, end_sim),
+        cmocka_unit_test_teardown(changes_are_counted, end_sim),
         cmocka_unit_test(how_often_news_are_told),
         cmocka_unit_test_teardown(noise, end_sim),
     };

@@ -25,8 +25,12 @@ unsigned flk_swim_send_limit(size_t members)
 
 static struct flk_swim_event event_of(const struct flk_swim_member *member, enum flk_swim_event_type type)
 {
-    return (struct flk_swim_event){
-        .type = (uint8_t)type, .id = member->id, .incarnation = member->incarnation, .address = member->address};
+    bool suspect = type == SWIM_SUSPECT && member->state == SWIM_IS_SUSPECT;
+    return (struct flk_swim_event){.type = (uint8_t)type,
+                                   .id = member->id,
+                                   .incarnation = member->incarnation,
+                                   .accuser = suspect ? member->accusers[member->accuser_count - 1] : 0,
+                                   .address = member->address};
 }
 
 /* What is believed of a member now. */

@@ -15,6 +15,7 @@
 #define SWIM_RELAYS_MAX       64
 #define SWIM_SYNC_ROUNDS      10
 #define SWIM_DOUBT_MAX        3
+#define SWIM_ACCUSERS_MAX     4                       /* that count */
 #define SWIM_COUNTER_MAX      (UINT64_MAX / 4)        /* of metadata */
 #define SWIM_CHANGES_MAX      FLK_STAMP_MAX           /* that a group can get to */
 #define SWIM_AHEAD_MAX        (UINT64_C(1) << 42)     /* that an incarnation may be beyond the time */
@@ -32,6 +33,10 @@ struct flk_swim_member {
     bool failed;     /* so is it, and it cannot be reached */
     uint64_t incarnation;
     int64_t until; /* suspect: when it is declared dead; gone: when it is forgotten */
+    /* Suspect: since when, for how long at most, and who has found it silent, the last of them told on. */
+    int64_t since, patience;
+    uint64_t accusers[SWIM_ACCUSERS_MAX];
+    unsigned accuser_count;
     /* The news of this member that are told on: one at most. */
     bool news;
     uint8_t event; /* enum flk_swim_event_type */
@@ -102,7 +107,12 @@ struct flk_swim_member *flk_swim_find(const struct flk_swim *swim, const char *a
 struct flk_swim_member *flk_swim_insert(struct flk_swim *swim, const char *address, uint16_t id, uint64_t incarnation);
 /* Applies what is said of a member, by the rules of the protocol; `hearsay`: as part of a whole state. */
 void flk_swim_apply(struct flk_swim *swim, int64_t now, const struct flk_swim_event *event, bool hearsay);
-void flk_swim_suspect(struct flk_swim *swim, int64_t now, struct flk_swim_member *member, uint64_t incarnation);
+void flk_swim_suspect(struct flk_swim *swim, int64_t now, struct flk_swim_member *member, uint64_t incarnation,
+                      uint64_t accuser);
+/* Another one accuses a suspect of the same incarnation. */
+void flk_swim_accuse(struct flk_swim *swim, struct flk_swim_member *member, uint64_t accuser);
+/* Ourselves as an accuser. */
+uint64_t flk_swim_accuser(const struct flk_swim *swim);
 void flk_swim_remove(struct flk_swim *swim, int64_t now, struct flk_swim_member *member, uint64_t incarnation,
                      bool left);
 /* The view has changed. */

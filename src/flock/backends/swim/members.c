@@ -167,13 +167,43 @@ static int64_t suspicion_ns(const struct flk_swim *swim)
     return flk_swim_ns(swim->settings.suspicion_timeout_ms * (scale > 1 ? scale : 1)) * (1 + swim->doubt);
 }
 
-void flk_swim_suspect(struct flk_swim *swim, int64_t now, struct flk_swim_member *member, uint64_t incarnation)
+uint64_t flk_swim_accuser(const struct flk_swim *swim)
+{
+    return flock_hash_member(swim->self->id, swim->self->address);
+}
+
+void flk_swim_suspect(struct flk_swim *swim, int64_t now, struct flk_swim_member *member, uint64_t incarnation,
+                      uint64_t accuser)
 {
     assert(member != swim->self && member->state != SWIM_IS_GONE);
     member->state = SWIM_IS_SUSPECT;
     member->incarnation = incarnation;
-    member->until = now + suspicion_ns(swim);
+    member->since = now;
+    member->patience = suspicion_ns(swim);
+    member->until = now + member->patience;
+    member->accusers[0] = accuser;
+    member->accuser_count = 1;
     swim->stats.suspicions++;
+    flk_swim_tell(member, SWIM_SUSPECT);
+}
+
+/*
+ * That one member hears nothing from another may be due to either; that several do, hardly to themselves. What was added to the
+ * configured time, for a large group or for doubts of ourselves, shrinks with the logarithm of their number, since the first
+ * ones say most (as in Lifeguard, Dadgar et al. 2018). The configured time is for the suspect to refute, and stays.
+ */
+void flk_swim_accuse(struct flk_swim *swim, struct flk_swim_member *member, uint64_t accuser)
+{
+    assert(member != swim->self && member->state == SWIM_IS_SUSPECT);
+    bool known = accuser == 0 || member->accuser_count == SWIM_ACCUSERS_MAX;
+    for (unsigned i = 0; i < member->accuser_count && !known; i++)
+        known = member->accusers[i] == accuser;
+    if (known)
+        return;
+    member->accusers[member->accuser_count++] = accuser;
+    double part = log2(member->accuser_count) / log2(SWIM_ACCUSERS_MAX);
+    int64_t floor_ns = flk_swim_ns(swim->settings.suspicion_timeout_ms);
+    member->until = member->since + member->patience - (int64_t)((double)(member->patience - floor_ns) * part);
     flk_swim_tell(member, SWIM_SUSPECT);
 }
 
@@ -241,13 +271,16 @@ static void apply_alive(struct flk_swim *swim, struct flk_swim_member *member, c
         swim->callbacks->member(swim->arg, FLOCK_MEMBER_JOINED, member->address, member->id);
 }
 
-static void apply_suspect(struct flk_swim *swim, int64_t now, struct flk_swim_member *member, uint64_t incarnation)
+static void apply_suspect(struct flk_swim *swim, int64_t now, struct flk_swim_member *member,
+                          const struct flk_swim_event *event)
 {
+    bool newer = event->incarnation > member->incarnation;
+    bool same = event->incarnation == member->incarnation;
     member->unverified = false;
-    bool newer =
-        member->state == SWIM_IS_ALIVE ? incarnation >= member->incarnation : incarnation > member->incarnation;
-    if (member->state != SWIM_IS_GONE && newer)
-        flk_swim_suspect(swim, now, member, incarnation);
+    if (member->state != SWIM_IS_GONE && (newer || (same && member->state == SWIM_IS_ALIVE)))
+        flk_swim_suspect(swim, now, member, event->incarnation, event->accuser);
+    else if (member->state == SWIM_IS_SUSPECT && same)
+        flk_swim_accuse(swim, member, event->accuser);
 }
 
 /* What others say of us is answered by a newer incarnation, and reported here if they have removed us; who says it of an older one is told the present one. */
@@ -305,14 +338,14 @@ void flk_swim_apply(struct flk_swim *swim, int64_t now, const struct flk_swim_ev
         break;
     case SWIM_SUSPECT:
         if (member)
-            apply_suspect(swim, now, member, event->incarnation);
+            apply_suspect(swim, now, member, event);
         break;
     default:
         if (!member || member->state == SWIM_IS_GONE || event->incarnation < member->incarnation)
             break;
         /* Somebody's memory of a death: the member shall have the chance to refute. */
         if (hearsay && event->type == SWIM_CONFIRM && !member->unverified)
-            apply_suspect(swim, now, member, event->incarnation);
+            apply_suspect(swim, now, member, event);
         else
             flk_swim_remove(swim, now, member, event->incarnation, event->type == SWIM_LEAVE);
     }

@@ -82,7 +82,9 @@ static void give_up(struct flk_swim *swim, struct flk_swim_probe *probe, int64_t
     *probe = (struct flk_swim_probe){0};
     swim->stats.pings_failed++;
     if (target->state == SWIM_IS_ALIVE)
-        flk_swim_suspect(swim, now, target, target->incarnation);
+        flk_swim_suspect(swim, now, target, target->incarnation, flk_swim_accuser(swim));
+    else if (swim->doubt == 0)
+        flk_swim_accuse(swim, target, flk_swim_accuser(swim));
     if (swim->doubt < SWIM_DOUBT_MAX && swim->live > 2)
         swim->doubt++;
 }

@@ -101,8 +101,10 @@ static void forgive_absence(struct flk_swim *swim, int64_t now)
         return;
     memset(swim->probes, 0, sizeof swim->probes);
     for (size_t i = 0; i < swim->order_count; i++) {
-        if (swim->order[i]->state == SWIM_IS_SUSPECT)
+        if (swim->order[i]->state == SWIM_IS_SUSPECT) {
+            swim->order[i]->since += late;
             swim->order[i]->until += late;
+        }
     }
 }
 

@@ -27,6 +27,8 @@ static hg_return_t proc_event(hg_proc_t proc, struct flk_swim_event *event)
         ret = hg_proc_uint16_t(proc, &event->id);
     if (ret == HG_SUCCESS)
         ret = hg_proc_uint64_t(proc, &event->incarnation);
+    if (ret == HG_SUCCESS && event->type == SWIM_SUSPECT)
+        ret = hg_proc_uint64_t(proc, &event->accuser);
     return ret == HG_SUCCESS ? hg_proc_hg_string_t(proc, &event->address) : ret;
 }
 
