@@ -74,7 +74,8 @@ int bedrock_service_get_config(struct bedrock_service *service, char **config, s
 
 /*
  * Value of an expression over $__config__ (the effective configuration) and $MPI_COMM_WORLD, as JSON text ("null" for
- * nothing): `$__config__.margo.mercury.address`.
+ * nothing): `$__config__.margo.mercury.address`. What does not exist counts as null inside of an expression; as the whole
+ * result it is DANGO_ERR_NOT_FOUND, since it is mostly a slip.
  */
 int bedrock_service_query(struct bedrock_service *service, const char *expression, char **result,
                           struct dango_error *err);

@@ -3,7 +3,9 @@
  */
 #include "bedrock/document.h"
 #include "bedrock/expression.h"
+#include "bedrock/value.h"
 #include "util/json.h"
+#include "util/log.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -11,6 +13,7 @@
 #include <string.h>
 
 #define CONDITION      "__if__"
+#define WORLD          "MPI_COMM_WORLD"
 #define PATH_MAX_BYTES 512
 
 static struct json_object *expand_object(struct json_object *object, struct dango_error *err);
@@ -120,34 +123,71 @@ struct json_object *bdk_document_expand(struct json_object *json, struct dango_e
     return result;
 }
 
+/* What conditions are about. */
+struct process {
+    const struct dango_world *world;
+    const char *name; /* NULL: none was given */
+};
+
+static struct json_object *filter(struct json_object *json, const char *path, const struct process *process,
+                                  struct dango_error *err);
+
+/*
+ * A member of a launch that was lost is started again alone, by name, and is not rank 0 because of that (null == 0). A
+ * server without a name is the whole group, for which the conditions are right as they are.
+ */
+static void warn_of_missing_rank(const struct process *process, const char *condition, const char *path, bool holds)
+{
+    if (process->world->launched || !process->name || strcmp(process->name, "0") == 0 || !strstr(condition, "$" WORLD))
+        return;
+    log_warning("bedrock",
+                "%s: no launcher has started server \"%s\": $" WORLD
+                " is null, null == 0 is true, and this condition %s; "
+                "if that is wrong, add \"&& $" WORLD ".size > 0\" to it",
+                path, process->name, holds ? "holds" : "does not hold");
+}
+
+static bool evaluate_condition(const char *condition, const char *path, const struct process *process,
+                               struct dango_error *err)
+{
+    struct dango_error missing = {0};
+    struct json_object *variables = json_object_new_object(), *value;
+    json_object_object_add(variables, WORLD, dango_world_variable(process->world));
+    bool holds = bdk_expression_evaluate(condition, variables, &value, &missing, err) == 0 && bdk_value_truth(value);
+    json_object_put(value);
+    json_object_put(variables);
+    if (err->code)
+        dango_error_prefix(err, "%s", path);
+    else if (missing.code)
+        log_warning("bedrock", "%s: %s; taken as null, so that this condition %s", path, missing.text,
+                    holds ? "holds" : "does not hold");
+    else
+        warn_of_missing_rank(process, condition, path, holds);
+    return holds;
+}
+
 /* Whether the object is to be kept; sets the error when its condition is none. */
-static bool condition_holds(struct json_object *object, const char *path, const struct dango_world *world,
+static bool condition_holds(struct json_object *object, const char *path, const struct process *process,
                             struct dango_error *err)
 {
     struct json_object *condition;
     if (!json_object_object_get_ex(object, CONDITION, &condition))
         return true;
-    const char *dot = *path ? "." : "";
     if (json_object_is_type(condition, json_type_boolean))
         return json_object_get_boolean(condition);
-    if (!json_object_is_type(condition, json_type_string)) {
-        dango_error_set(err, DANGO_ERR_INVALID, "%s%s" CONDITION ": expected a boolean or a string, got %s", path, dot,
-                        dango_json_kind(condition));
-        return false;
-    }
-    struct json_object *variables = json_object_new_object();
-    json_object_object_add(variables, "MPI_COMM_WORLD", dango_world_variable(world));
-    bool holds = false;
-    if (bdk_expression_test(json_object_get_string(condition), variables, &holds, err) < 0)
-        dango_error_prefix(err, "%s%s" CONDITION, path, dot);
-    json_object_put(variables);
-    return holds;
+    char place[PATH_MAX_BYTES];
+    snprintf(place, sizeof place, "%s%s" CONDITION, path, *path ? "." : "");
+    if (json_object_is_type(condition, json_type_string))
+        return evaluate_condition(json_object_get_string(condition), place, process, err);
+    dango_error_set(err, DANGO_ERR_INVALID, "%s: expected a boolean or a string, got %s", place,
+                    dango_json_kind(condition));
+    return false;
 }
 
-static struct json_object *filter_object(struct json_object *object, const char *path, const struct dango_world *world,
+static struct json_object *filter_object(struct json_object *object, const char *path, const struct process *process,
                                          struct dango_error *err)
 {
-    if (!condition_holds(object, path, world, err))
+    if (!condition_holds(object, path, process, err))
         return NULL;
     struct json_object *result = json_object_new_object();
     json_object_object_foreach (object, key, value) {
@@ -155,7 +195,7 @@ static struct json_object *filter_object(struct json_object *object, const char 
             continue;
         char inner[PATH_MAX_BYTES];
         snprintf(inner, sizeof inner, "%s%s%s", path, *path ? "." : "", key);
-        struct json_object *kept = bdk_document_filter(value, inner, world, err);
+        struct json_object *kept = filter(value, inner, process, err);
         if (err->code) {
             json_object_put(result);
             return NULL;
@@ -166,14 +206,14 @@ static struct json_object *filter_object(struct json_object *object, const char 
     return result;
 }
 
-static struct json_object *filter_array(struct json_object *array, const char *path, const struct dango_world *world,
+static struct json_object *filter_array(struct json_object *array, const char *path, const struct process *process,
                                         struct dango_error *err)
 {
     struct json_object *result = json_object_new_array();
     for (size_t i = 0; i < json_object_array_length(array); i++) {
         char inner[PATH_MAX_BYTES];
         snprintf(inner, sizeof inner, "%s[%zu]", path, i);
-        struct json_object *kept = bdk_document_filter(json_object_array_get_idx(array, i), inner, world, err);
+        struct json_object *kept = filter(json_object_array_get_idx(array, i), inner, process, err);
         if (err->code) {
             json_object_put(result);
             return NULL;
@@ -184,14 +224,14 @@ static struct json_object *filter_array(struct json_object *array, const char *p
     return result;
 }
 
-struct json_object *bdk_document_filter(struct json_object *json, const char *path, const struct dango_world *world,
-                                        struct dango_error *err)
+static struct json_object *filter(struct json_object *json, const char *path, const struct process *process,
+                                  struct dango_error *err)
 {
-    assert(path && world && err && err->code == 0);
+    assert(path && err && err->code == 0);
     if (json_object_is_type(json, json_type_object))
-        return filter_object(json, path, world, err);
+        return filter_object(json, path, process, err);
     if (json_object_is_type(json, json_type_array))
-        return filter_array(json, path, world, err);
+        return filter_array(json, path, process, err);
     return json_object_get(json);
 }
 
@@ -231,15 +271,16 @@ static bool is_empty(const char *text, size_t length)
 }
 
 struct json_object *bdk_document_parse(const char *text, size_t length, const struct dango_world *world,
-                                       struct dango_error *err)
+                                       const char *name, struct dango_error *err)
 {
     assert(text && world && err);
+    const struct process process = {world, name};
     dango_error_clear(err);
     if (is_empty(text, length))
         return json_object_new_object();
     struct json_object *parsed = dango_json_parse(text, length, err);
     struct json_object *expanded = parsed ? bdk_document_expand(parsed, err) : NULL;
-    struct json_object *filtered = expanded ? bdk_document_filter(expanded, "", world, err) : NULL;
+    struct json_object *filtered = expanded ? filter(expanded, "", &process, err) : NULL;
     json_object_put(parsed);
     json_object_put(expanded);
     if (err->code)

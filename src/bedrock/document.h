@@ -4,7 +4,7 @@
  *     parse → dotted keys become nested objects → conditions (__if__) are evaluated → of an array of configurations
  *     the one of this process is selected
  *
- * No side effects; errors carry the JSON path. See docs/config for what may stand in the result.
+ * No side effects but warnings; errors carry the JSON path. See docs/config for what may stand in the result.
  */
 #ifndef DANGO_BEDROCK_DOCUMENT_H
 #define DANGO_BEDROCK_DOCUMENT_H
@@ -17,21 +17,19 @@
 
 struct json_object;
 
-/* Empty text and null are an empty configuration. A new reference to an object; NULL on error. */
+/*
+ * Empty text and null are an empty configuration. `name` is the one that the server was given when it was started, or NULL:
+ * conditions on the rank of a server that has a name but no launcher are warned of. Objects whose "__if__" is false
+ * disappear, as do "__if__" members, and null members and elements, which mean "absent" everywhere.
+ * A new reference to an object; NULL on error.
+ */
 struct json_object *bdk_document_parse(const char *text, size_t length, const struct dango_world *world,
-                                       struct dango_error *err);
+                                       const char *name, struct dango_error *err);
 
 /*
  * "a.b": v → "a": {"b": v}, in objects within objects, not in arrays (a top-level array is one of configurations: its
  * elements are expanded). Keys are merged in sorted order. A new reference; NULL on error.
  */
 struct json_object *bdk_document_expand(struct json_object *json, struct dango_error *err);
-
-/*
- * A copy without the objects whose "__if__" is false, without "__if__" members, and without null members and elements,
- * which mean "absent" everywhere. NULL without an error: all of it is absent; err->code tells the two apart.
- */
-struct json_object *bdk_document_filter(struct json_object *json, const char *path, const struct dango_world *world,
-                                        struct dango_error *err);
 
 #endif

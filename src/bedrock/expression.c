@@ -16,14 +16,16 @@
 #include <string.h>
 #include <strings.h>
 
-#define DEPTH_MAX     64 /* nested parentheses, lists and calls */
-#define ARGUMENTS_MAX 2
-#define NAME_BYTES    64
-#define TEXT_MAX      (64 * 1024)
+#define DEPTH_MAX      64 /* nested parentheses, lists and calls */
+#define ARGUMENTS_MAX  2
+#define NAME_BYTES     64
+#define CANDIDATES_MAX 64
+#define TEXT_MAX       (64 * 1024)
 
 struct parser {
     const char *text, *at;
     struct json_object *variables;
+    struct dango_error *missing; /* of the first thing that does not exist; may be NULL */
     struct dango_error *err;
     bool failed;
     int depth;
@@ -285,6 +287,46 @@ static struct json_object *parse_word(struct parser *p)
     return fail(p, "unknown word; only expressions are supported here (variables begin with $): ", name);
 }
 
+/* Remembers that `container` has no `what` of that name, if it is so. `length` is that of the text which says it. */
+static void note_missing(struct parser *p, const char *what, struct json_object *container, const char *name,
+                         size_t length)
+{
+    if (!p->missing || p->missing->code || !container || json_object_object_get_ex(container, name, NULL))
+        return;
+    const char *names[CANDIDATES_MAX];
+    char label[16], list[512] = "";
+    size_t count = 0;
+    if (json_object_is_type(container, json_type_object)) {
+        json_object_object_foreach (container, key, value) {
+            (void)value;
+            if (count < CANDIDATES_MAX)
+                names[count++] = key;
+        }
+        snprintf(label, sizeof label, "%ss", what);
+        dango_suggest_list(label, name, names, count, list, sizeof list);
+    } else {
+        snprintf(list, sizeof list, " in this %s", dango_json_kind(container));
+    }
+    dango_error_set(p->missing, DANGO_ERR_NOT_FOUND, "column %zu: no %s \"%s\"%s",
+                    (size_t)(p->at - p->text) + 1 - length, what, name, list);
+}
+
+static void note_missing_element(struct parser *p, struct json_object *container, struct json_object *index)
+{
+    if (json_object_is_type(index, json_type_string)) {
+        note_missing(p, "member", container, json_object_get_string(index), 0);
+        return;
+    }
+    if (!p->missing || p->missing->code || !container || bdk_value_index(container, index) || !index)
+        return;
+    if (json_object_is_type(container, json_type_array) && json_object_is_type(index, json_type_int) &&
+        json_object_get_int64(index) >= 0 &&
+        (uint64_t)json_object_get_int64(index) < json_object_array_length(container))
+        return; /* it is there, and null */
+    dango_error_set(p->missing, DANGO_ERR_NOT_FOUND, "column %zu: no element %s among %zu",
+                    (size_t)(p->at - p->text) + 1, json_object_to_json_string(index), count_of(container));
+}
+
 static struct json_object *parse_primary(struct parser *p)
 {
     char name[NAME_BYTES];
@@ -304,6 +346,7 @@ static struct json_object *parse_primary(struct parser *p)
         return parse_word(p);
     if (!parse_name(p, name))
         return fail(p, "expected the name of a variable", "");
+    note_missing(p, "variable", p->variables, name, strlen(name));
     return json_object_get(dango_json_get(p->variables, name));
 }
 
@@ -322,11 +365,12 @@ static struct json_object *parse_postfix(struct parser *p)
                 fail(p, "expected the name of a member", "");
                 break;
             }
-            inner = dango_json_get(value, name);
-            json_object_get(inner);
+            note_missing(p, "member", value, name, strlen(name));
+            inner = json_object_get(dango_json_get(value, name));
         } else if (accept(p, "[")) {
             struct json_object *index = parse_expression(p);
             expect(p, "]");
+            note_missing_element(p, value, index);
             inner = json_object_get(bdk_value_index(value, index));
             json_object_put(index);
         } else {
@@ -448,13 +492,13 @@ static struct json_object *parse_expression(struct parser *p)
 }
 
 int bdk_expression_evaluate(const char *text, struct json_object *variables, struct json_object **value,
-                            struct dango_error *err)
+                            struct dango_error *missing, struct dango_error *err)
 {
     assert(text && value && err);
     *value = NULL;
     if (strlen(text) > TEXT_MAX)
         return dango_error_set(err, DANGO_ERR_RANGE, "expression longer than %d bytes", TEXT_MAX);
-    struct parser p = {.text = text, .at = text, .variables = variables, .err = err};
+    struct parser p = {.text = text, .at = text, .variables = variables, .missing = missing, .err = err};
     skip_space(&p);
     bool statement = strncasecmp(p.at, "return", 6) == 0 && !is_name(p.at[6]);
     if (statement)
@@ -470,13 +514,4 @@ int bdk_expression_evaluate(const char *text, struct json_object *variables, str
     json_object_put(*value);
     *value = NULL;
     return err->code;
-}
-
-int bdk_expression_test(const char *text, struct json_object *variables, bool *truth, struct dango_error *err)
-{
-    struct json_object *value;
-    int status = bdk_expression_evaluate(text, variables, &value, err);
-    *truth = status == 0 && bdk_value_truth(value);
-    json_object_put(value);
-    return status;
 }

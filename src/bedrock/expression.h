@@ -20,12 +20,11 @@ struct json_object;
 
 /*
  * The value of `text` with the members of `variables` as $variables. `return EXPR;` is accepted, too. *value receives a
- * new reference (NULL for null). Errors say at which column.
+ * new reference (NULL for null). Errors say at which column. What does not exist is null: `missing` (zeroed; may be NULL)
+ * receives a text about the first variable, member or element that was looked for in vain, which is probably a slip.
+ * Members of null are none: they are looked for where something is optional.
  */
 int bdk_expression_evaluate(const char *text, struct json_object *variables, struct json_object **value,
-                            struct dango_error *err);
-
-/* Whether the value counts as true. */
-int bdk_expression_test(const char *text, struct json_object *variables, bool *truth, struct dango_error *err);
+                            struct dango_error *missing, struct dango_error *err);
 
 #endif

@@ -29,6 +29,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NAME_VARIABLE "DANGO_SERVER_NAME"
+
 struct bedrock_server {
     struct dango_world world;
     struct json_object *addresses; /* of the processes of the launch, by rank; NULL: not known, */
@@ -75,16 +77,22 @@ static int load_libraries(struct bedrock_server *server, struct dango_error *err
     return 0;
 }
 
+/* What is known before the configuration is; NULL if nothing was given. */
+static const char *given_name(const struct bedrock_server *server)
+{
+    const char *name = bedrock_host_name(server->host), *from_environment = getenv(NAME_VARIABLE);
+    return name ? name : from_environment && *from_environment ? from_environment : NULL;
+}
+
 /* The first that says it: the caller, the environment, the configuration, the launcher. */
 static int name_server(struct bedrock_server *server, struct dango_error *err)
 {
-    static const char variable[] = "DANGO_SERVER_NAME";
-    const char *from_environment = getenv(variable);
+    const char *name = given_name(server);
     char rank[16];
     if (bedrock_host_name(server->host))
         return 0;
-    if (from_environment && *from_environment)
-        return bedrock_host_set_name(server->host, from_environment, err) < 0 ? dango_error_prefix(err, variable) : 0;
+    if (name)
+        return bedrock_host_set_name(server->host, name, err) < 0 ? dango_error_prefix(err, NAME_VARIABLE) : 0;
     if (server->config.settings.name)
         return bedrock_host_set_name(server->host, server->config.settings.name, err) < 0
                    ? dango_error_prefix(err, "bedrock.name")
@@ -96,7 +104,7 @@ static int name_server(struct bedrock_server *server, struct dango_error *err)
 static int read_config(struct bedrock_server *server, const char *text, size_t length, struct dango_error *err)
 {
     dango_world_read(&server->world);
-    struct json_object *document = bdk_document_parse(text, length, &server->world, err);
+    struct json_object *document = bdk_document_parse(text, length, &server->world, given_name(server), err);
     if (!document)
         return err->code;
     int status = bdk_config_parse(&server->config, document, err);
@@ -348,8 +356,11 @@ int bdk_server_query(struct bedrock_server *server, const char *expression, char
     if (world)
         json_object_object_add(world, "addresses", json_object_get(server->addresses));
     json_object_object_add(variables, "MPI_COMM_WORLD", world);
-    int status = bdk_expression_evaluate(expression, variables, &value, err);
+    struct dango_error missing = {0};
+    int status = bdk_expression_evaluate(expression, variables, &value, &missing, err);
     json_object_put(variables);
+    if (status == 0 && !value && missing.code)
+        status = dango_error_set(err, missing.code, "%s", missing.text);
     if (status < 0)
         return dango_error_prefix(err, "query");
     *result = dango_bedrock_json_text(value, false);

@@ -80,7 +80,7 @@ static void expressions_have_values(void **state)
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         struct dango_error err = {0};
         struct json_object *value;
-        if (bdk_expression_evaluate(values[i].text, variables, &value, &err) != 0)
+        if (bdk_expression_evaluate(values[i].text, variables, &value, NULL, &err) != 0)
             fail_msg("%s: %s", values[i].text, err.text);
         const char *text = json_object_to_json_string_ext(value, JSON_C_TO_STRING_NOSLASHESCAPE);
         if (strcmp(text, values[i].result) != 0)
@@ -95,10 +95,39 @@ static void mistakes_have_columns(void **state)
     for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
         struct dango_error err = {0};
         struct json_object *value;
-        if (bdk_expression_evaluate(mistakes[i].text, variables, &value, &err) == 0)
+        if (bdk_expression_evaluate(mistakes[i].text, variables, &value, NULL, &err) == 0)
             fail_msg("%s was accepted", mistakes[i].text);
         assert_null(value);
         assert_contains(err.text, mistakes[i].result);
+    }
+}
+
+/* All of these are null, or count as such. An empty result: nothing is missing. */
+static const struct example absences[] = {
+    {"$world.rnk", "column 8: no member \"rnk\" (members: rank, size; did you mean \"rank\"?)"},
+    {"$world['siz']", "no member \"siz\" (members: rank, size; did you mean \"size\"?)"},
+    {"$word.rank == 0", "column 2: no variable \"word\" (variables: world, list, nothing; did you mean \"world\"?)"},
+    {"$list[7].name", "no element 7 among 2"},
+    {"$list.name", "no member \"name\" in this array"},
+    {"$world.rank.deeper", "no member \"deeper\" in this integer"},
+    {"$world.rnk.deeper + $wrld", "no member \"rnk\""},
+    {"$world.rank", ""},
+    {"$list[1].name", ""},
+    {"$nothing", ""},
+    {"$nothing.rank == 0", ""},
+    {"array_key_exists('rnk', $world)", ""},
+};
+
+static void what_is_missing_is_told(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof absences / sizeof *absences; i++) {
+        struct dango_error err = {0}, missing = {0};
+        struct json_object *value;
+        assert_int_equal(bdk_expression_evaluate(absences[i].text, variables, &value, &missing, &err), 0);
+        assert_contains(missing.text, absences[i].result);
+        assert_int_equal(missing.code, *absences[i].result ? DANGO_ERR_NOT_FOUND : 0);
+        json_object_put(value);
     }
 }
 
@@ -112,7 +141,7 @@ static void nesting_is_limited(void **state)
             strcat(text, openers[i]);
         struct dango_error err = {0};
         struct json_object *value;
-        assert_true(bdk_expression_evaluate(text, variables, &value, &err) < 0);
+        assert_true(bdk_expression_evaluate(text, variables, &value, NULL, &err) < 0);
         assert_contains(err.text, "nested too deeply");
     }
 }
@@ -122,10 +151,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(expressions_have_values),
         cmocka_unit_test(mistakes_have_columns),
+        cmocka_unit_test(what_is_missing_is_told),
         cmocka_unit_test(nesting_is_limited),
     };
     variables = json_tokener_parse("{\"world\":{\"rank\":2,\"size\":5},\"list\":[{\"name\":\"first\"},{\"name\":"
-                                   "\"second\"}]}");
+                                   "\"second\"}],\"nothing\":null}");
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     json_object_put(variables);
     return failed;

@@ -89,7 +89,7 @@ static void configurations(void **unused)
         struct bdk_config config;
         damage(PICK(documents), text, sizeof text);
         dango_error_clear(&err);
-        struct json_object *document = bdk_document_parse(text, strlen(text), &world, &err);
+        struct json_object *document = bdk_document_parse(text, strlen(text), &world, NULL, &err);
         assert_true(document || err.text[0]);
         if (!document)
             continue;
@@ -111,11 +111,11 @@ static void texts(void **unused)
     struct json_object *variables = json_tokener_parse("{\"world\":{\"rank\":2,\"size\":5}}");
     for (unsigned i = 0; i < rounds; i++) {
         char text[256];
-        struct dango_error err = {0};
+        struct dango_error err = {0}, missing = {0};
         struct json_object *value;
         struct bdk_reference reference;
         damage(PICK(expressions), text, sizeof text);
-        assert_explained(bdk_expression_evaluate(text, variables, &value, &err), &err);
+        assert_explained(bdk_expression_evaluate(text, variables, &value, &missing, &err), &err);
         json_object_put(value);
         dango_error_clear(&err);
         damage(PICK(references), text, sizeof text);

@@ -94,12 +94,14 @@ static void configuration_is_effective(void **state)
     assert_query(f, "$__config__.bedrock",
                  "{\"dependency_resolution_timeout\":30.0,\"pool\":\"__primary__\","
                  "\"provider_id\":0}");
-    assert_query(f, "$__config__.nothing", "null");
+    assert_query(f, "$MPI_COMM_WORLD.rank", "null");
     assert_query(f, "is_null($MPI_COMM_WORLD)", "true");
     struct dango_error err = {0};
     char *result;
     assert_int_equal(bedrock_service_query(f->service, "1 +", &result, &err), DANGO_ERR_INVALID);
     assert_contains(err.text, "query: column 4");
+    assert_int_equal(bedrock_service_query(f->service, "$__config__.marg", &result, &err), DANGO_ERR_NOT_FOUND);
+    assert_contains(err.text, "did you mean \"margo\"?");
 }
 
 /* What a daemon shows can be its input again. */

@@ -14,7 +14,7 @@ static const struct dango_world alone = {.size = 1};
 static int check(const char *text, const struct dango_world *world, struct dango_error *err)
 {
     struct bdk_config config = {0};
-    struct json_object *document = bdk_document_parse(text, strlen(text), world, err);
+    struct json_object *document = bdk_document_parse(text, strlen(text), world, NULL, err);
     if (!document)
         return err->code;
     struct bdk_registry *registry = bdk_registry_create();
@@ -218,7 +218,7 @@ static void ids_are_chosen_in_order(void **state)
     struct bdk_config config;
     char *text = quoted("{'bedrock':{'provider_id':1},'providers':[{'name':'a','type':'thing'},"
                         "{'name':'b','type':'thing','provider_id':2},{'name':'c','type':'thing'}]}");
-    struct json_object *document = bdk_document_parse(text, strlen(text), &alone, &err);
+    struct json_object *document = bdk_document_parse(text, strlen(text), &alone, NULL, &err);
     struct bdk_registry *registry = bdk_registry_create();
     assert_int_equal(bdk_registry_load(registry, "", &err), 0);
     assert_int_equal(bdk_config_parse(&config, document, &err), 0);
@@ -238,7 +238,7 @@ static void a_launcher_selects_by_rank(void **state)
     const struct dango_world second = {.launched = true, .rank = 1, .size = 2};
     struct dango_error err = {0};
     char *text = quoted("[{'libraries':['zero']},{'libraries':['one']}]");
-    struct json_object *document = bdk_document_parse(text, strlen(text), &second, &err);
+    struct json_object *document = bdk_document_parse(text, strlen(text), &second, NULL, &err);
     assert_non_null(document);
     assert_string_equal(json_object_to_json_string_ext(document, JSON_C_TO_STRING_PLAIN), "{\"libraries\":[\"one\"]}");
     json_object_put(document);
@@ -260,7 +260,7 @@ static void the_document_is_rewritten(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *text = quoted(cases[i].text), *expected = quoted(cases[i].message);
         struct dango_error err = {0};
-        struct json_object *document = bdk_document_parse(text, strlen(text), &alone, &err);
+        struct json_object *document = bdk_document_parse(text, strlen(text), &alone, NULL, &err);
         assert_non_null(document);
         struct json_object *wanted = dango_json_parse(expected, strlen(expected), &err);
         if (!json_object_equal(document, wanted))

@@ -125,3 +125,49 @@ def test_a_misspelt_library_and_a_type_without_its_library(workdir):
         assert f'unknown provider type "{kind}" (known: none); add "{library}" to "libraries"' in error
     (workdir / "config.json").write_text(json.dumps({"providers": [{"name": "a", "type": "thing"}]}))
     assert 'is its library listed in "libraries"?' in refused("bedrock", PROTOCOL, "-c", "config.json")
+
+
+def test_a_question_for_something_that_is_not_there(servers):
+    server = servers.bedrock({})
+    for question, problem in [
+        ("$__config__.margoo", 'column 13: no member "margoo" (members: bedrock, libraries, margo, providers; did you mean'),
+        ("$__config__.margo.mercury.adress", 'did you mean "address"?'),
+        ("$__config.margo", 'no variable "__config" (variables: __config__, MPI_COMM_WORLD; did you mean "__config__"?)'),
+        ("$__config__.providers[3].name", "no element 3 among 0"),
+    ]:
+        result = tool("query", "-a", server.address, "-e", question)
+        assert result.returncode == 1 and problem in result.stderr and server.address in result.stderr, result
+    for question in ("$MPI_COMM_WORLD.rank", "null"):
+        result = tool("query", "-a", server.address, "-e", question)
+        assert result.returncode == 0 and json.loads(result.stdout) == {server.address: None}
+
+
+RANK_0 = "$MPI_COMM_WORLD.rank == 0"
+
+
+def started_with_condition(servers, condition, name=None, env=None):
+    """What a server says that has a pool on a condition, and whether it has the pool."""
+    pools = [{"name": "extra", "__if__": condition}]
+    arguments = ["--name", name] if name else []
+    server = servers.bedrock({"margo": {"argobots": {"pools": pools}}}, arguments=arguments, env=env)
+    config = json.loads(tool("query", "-a", server.address).stdout)[server.address]
+    return server.output(), "extra" in [pool["name"] for pool in config["margo"]["argobots"]["pools"]]
+
+
+def test_a_member_of_a_launch_that_is_started_alone_is_not_rank_0_in_silence(servers):
+    warning = 'no launcher has started server "2": $MPI_COMM_WORLD is null, null == 0 is true, and this condition holds'
+    for start in ({"name": "2"}, {"env": {"DANGO_SERVER_NAME": "2"}}):
+        output, there = started_with_condition(servers, RANK_0, **start)
+        assert there and f"margo.argobots.pools[0].__if__: {warning}" in output
+    for start in ({}, {"name": "0"}, {"env": {"PMI_RANK": "0", "PMI_SIZE": "2"}, "name": "2"}):
+        output, there = started_with_condition(servers, RANK_0, **start)
+        assert there and "no launcher" not in output
+    output, there = started_with_condition(servers, f"{RANK_0} && $MPI_COMM_WORLD.size > 0", name="2")
+    assert not there and "this condition does not hold" in output
+
+
+def test_a_misspelt_variable_in_a_condition(servers):
+    output, there = started_with_condition(servers, "$MPI_COM_WORLD.rank == 0")
+    assert there and 'no variable "MPI_COM_WORLD" (variables: MPI_COMM_WORLD; did you mean "MPI_COMM_WORLD"?)' in output
+    output, there = started_with_condition(servers, "$MPI_COMM_WORLD.rang == 1", env={"PMI_RANK": "1", "PMI_SIZE": "2"})
+    assert not there and "did you mean \"rank\"?); taken as null, so that this condition does not hold" in output
