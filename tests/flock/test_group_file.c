@@ -247,6 +247,27 @@ static void the_file_of_an_old_primary_is_replaced(void **state)
     clear(&file);
 }
 
+/* What a former writer has written last, or nothing at all: the group does not change, but its writer looks. */
+static void the_writer_keeps_its_file(void **state)
+{
+    (void)state;
+    const char *const configs[] = {centralized, swim};
+    for (int i = 0; i < 2; i++) {
+        start_group(3, configs[i]);
+        wait_for(all_see("1,2,3") && file_names(3), 3000);
+        struct file file = read_file();
+        flock_group_view_remove_member(&file.view, flock_group_view_find_member(&file.view, address, 3));
+        set_owner(&file.stamp, 2);
+        write_marked(&file);
+        wait_for(!is_marked() && file_names(3), 3000);
+        unlink(path);
+        wait_for(access(path, F_OK) == 0 && file_names(3), 3000);
+        clear(&file);
+        end_group();
+        unlink(path);
+    }
+}
+
 static void files_that_say_nothing_are_replaced(void **state)
 {
     (void)state;
@@ -391,6 +412,7 @@ int main(void)
         cmocka_unit_test_teardown(the_file_of_another_primary_of_the_term, end),
         cmocka_unit_test_teardown(the_file_of_a_lost_member_is_replaced, end),
         cmocka_unit_test_teardown(the_file_of_an_old_primary_is_replaced, end),
+        cmocka_unit_test_teardown(the_writer_keeps_its_file, end),
         cmocka_unit_test_teardown(files_that_say_nothing_are_replaced, end),
         cmocka_unit_test_teardown(the_file_of_another_group_is_left_alone, end),
         cmocka_unit_test_teardown(the_file_of_an_old_group_is_taken_over, end),

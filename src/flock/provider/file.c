@@ -14,7 +14,9 @@
  *   them. A writer that is no member any more cannot have told anybody: its file is replaced by one that counts on from it.
  * - the file of another group: left alone, with a warning. It formed itself here when nobody of us answered.
  *
- * What could not be written is tried again every RETRY_MS: the writer has caught up by then, or is none any more.
+ * What could not be written is tried again every LOOK_MS: the writer has caught up by then, or is none any more. And every
+ * LOOK_MS the writer looks whether the file is still the one that it wrote: whoever wrote last need not have known most, and
+ * a file may be removed.
  *
  * **Which group.** The first writer draws a group id. Others take it over from the file: joiners and members that start again
  * from it when they start, members of a new group when they come to write. A file that names one of our members is ours
@@ -37,7 +39,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#define RETRY_MS      1000.0
+#define LOOK_MS       1000.0
 #define LOCK_LIMIT_MS 1000.0
 #define LOCK_RETRY_MS 2.0
 
@@ -114,7 +116,10 @@ static bool is_ours(struct flock_provider *provider, const struct found *found, 
            names(&found->view, provider->address, provider->id) || have_a_member_in_common(&found->view, view);
 }
 
-/* Of one group: whether the file is of a later state than ours. Only one of them with terms: the group has changed its type. */
+/*
+ * Of one group: whether the file is of a later state than ours. Only one of them with terms: the group has changed its type.
+ * Of two that count the same the smaller address decides: it is the primary, or the one that writes.
+ */
 static bool is_later(const struct flk_stamp *theirs, const struct flk_stamp *ours)
 {
     if ((theirs->term == 0) != (ours->term == 0))
@@ -123,7 +128,9 @@ static bool is_later(const struct flk_stamp *theirs, const struct flk_stamp *our
         return theirs->term > ours->term;
     int order = strcmp(theirs->owner, ours->owner);
     order = order ? order : (int)theirs->owner_id - (int)ours->owner_id;
-    return theirs->term == 0 || order == 0 ? theirs->change > ours->change : order < 0;
+    if (theirs->change != ours->change && (theirs->term == 0 || order == 0))
+        return theirs->change > ours->change;
+    return order < 0;
 }
 
 /* Whether somebody else in the group knows of the state that is in the file. With terms it cannot be otherwise. */
@@ -208,13 +215,25 @@ static int replace(struct flock_provider *provider, const flock_group_view_t *vi
     int status = stamp ? check(provider, view, stamp, err) : 0;
     if (status == 0)
         status = flk_group_file_write(view, stamp, provider->file.path, err);
-    if (fd >= 0)
-        close(fd);
     if (status == 0) {
         __atomic_add_fetch(&provider->file.writes, 1, __ATOMIC_RELAXED);
         provider->file.told = false;
+        if (stat(provider->file.path, &provider->file.written) != 0)
+            provider->file.written.st_ino = 0;
     }
+    if (fd >= 0)
+        close(fd);
     return status;
+}
+
+/* Whether somebody has replaced or removed the file since we wrote it. */
+static bool is_replaced(const struct flk_file *file)
+{
+    struct stat now;
+    if (stat(file->path, &now) != 0)
+        return errno == ENOENT;
+    return now.st_ino != file->written.st_ino || now.st_dev != file->written.st_dev ||
+           now.st_mtim.tv_sec != file->written.st_mtim.tv_sec || now.st_mtim.tv_nsec != file->written.st_mtim.tv_nsec;
 }
 
 /* With the lock. Version and stamp are read before the view: a change in between makes the file newer than they say, never
@@ -225,9 +244,9 @@ static int bring_up_to_date(struct flock_provider *provider, struct dango_error 
     struct flk_stamp stamp = {0};
     flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
     uint64_t version = __atomic_load_n(&provider->version, __ATOMIC_ACQUIRE);
-    if (!file->allowed || file->version == version)
+    if (!file->allowed || (file->version == version && !(file->writer && file->stamped && is_replaced(file))))
         return 0;
-    bool stamped = flk_backend_stamp(provider->backend, provider->backend_context, &stamp);
+    file->stamped = flk_backend_stamp(provider->backend, provider->backend_context, &stamp);
     int status = 0;
     if (!flk_provider_snapshot(provider, &view))
         status = dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
@@ -235,8 +254,8 @@ static int bring_up_to_date(struct flock_provider *provider, struct dango_error 
         flk_backend_writes_file(provider->backend, provider->backend_context, &view, provider->address, provider->id);
     /* The change that makes somebody else the writer is written by both: the new one may know nothing of a change. */
     if (status == 0 && (writer || file->writer))
-        status = replace(provider, &view, stamped ? &stamp : NULL, err);
-    if (status == 0) {
+        status = replace(provider, &view, file->stamped ? &stamp : NULL, err);
+    if (status == 0 || (status == DANGO_ERR_AGAIN && !writer)) { /* the word of a former writer is not needed then */
         file->version = version;
         file->writer = writer;
     }
@@ -245,7 +264,7 @@ static int bring_up_to_date(struct flock_provider *provider, struct dango_error 
     return status;
 }
 
-static void retry(void *arg)
+static void look_again(void *arg)
 {
     struct flock_provider *provider = arg;
     if (!dango_gate_enter(&provider->gate))
@@ -258,13 +277,13 @@ static void retry(void *arg)
 }
 
 /* With the lock. */
-static void retry_later(struct flock_provider *provider)
+static void look_later(struct flock_provider *provider)
 {
     struct flk_file *file = &provider->file;
-    if (file->waiting || (!file->timer && margo_timer_create_with_pool(provider->mid, retry, provider, provider->pool,
-                                                                       &file->timer) != 0))
+    if (file->waiting || (!file->timer && margo_timer_create_with_pool(provider->mid, look_again, provider,
+                                                                       provider->pool, &file->timer) != 0))
         return;
-    file->waiting = margo_timer_start(file->timer, RETRY_MS) == 0;
+    file->waiting = margo_timer_start(file->timer, LOOK_MS) == 0;
 }
 
 int flk_file_update(struct flock_provider *provider, bool now_allowed, struct dango_error *err)
@@ -275,8 +294,8 @@ int flk_file_update(struct flock_provider *provider, bool now_allowed, struct da
     lock(file);
     file->allowed |= now_allowed;
     int status = bring_up_to_date(provider, err);
-    if (status != 0)
-        retry_later(provider);
+    if (status != 0 || (file->writer && file->stamped))
+        look_later(provider);
     if (file->allowed)
         flk_lock_release(&file->lock);
     unlock(file);

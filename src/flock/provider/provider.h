@@ -13,6 +13,8 @@
 
 #include <margo-timer.h>
 
+#include <sys/stat.h>
+
 /* The group file (file.c). */
 struct flk_file {
     char *path;                           /* NULL: none, and all else is unused */
@@ -21,9 +23,11 @@ struct flk_file {
     ABT_mutex_memory mutex;               /* guards what follows */
     bool allowed;                         /* the time to be visible has come */
     bool writer;                          /* we were the one to write, the last time we looked */
+    bool stamped;                         /* others may write the file, too */
     bool told;                            /* the user knows why the file is left alone */
     bool waiting;                         /* the timer runs */
     uint64_t version;                     /* of the provider's that the file holds */
+    struct stat written;                  /* the file as we left it */
     char group_id[FLK_GROUP_ID_SIZE];     /* empty: not known yet */
     char old_group_id[FLK_GROUP_ID_SIZE]; /* of a group that is over, whose file we found at the start */
     struct flk_lock lock;                 /* of the file, held until the first one is written */
