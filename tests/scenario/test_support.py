@@ -1,10 +1,12 @@
 """The support library itself: deadlines, own processes only, output on failure."""
 
 import signal
+import sys
 
 import pytest
 
-from support import marked, run, wait_until
+from conftest import ALL_SKIPPED
+from support import ROOT, marked, run, wait_until
 
 
 def test_run_reports_status_and_output(workdir):
@@ -45,3 +47,14 @@ def test_what_they_have_started_ends_too(servers, workdir):
     wait_until(lambda: len(list(marked(workdir))) >= 2, "two processes")
     servers.end_all()
     wait_until(lambda: not list(marked(workdir)), "no process left")
+
+
+def test_a_file_of_skipped_tests_is_skipped(workdir):
+    skipped = "import pytest\n\n\ndef test_a():\n    pytest.skip('not here')\n"
+    for name, text, status in [("some", skipped + "\n\ndef test_b():\n    pass\n", 0), ("all", skipped, ALL_SKIPPED)]:
+        folder = workdir / name
+        folder.mkdir()
+        (folder / "conftest.py").write_text((ROOT / "tests/scenario/conftest.py").read_text())
+        (folder / "test_it.py").write_text(text)
+        result = run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", folder], check=False)
+        assert result.returncode == status, result.stdout
