@@ -22,6 +22,7 @@ struct stored_fixture {
     struct mofka_log_io io;
     unsigned writes, syncs, grown;
     unsigned fail_write, fail_sync; /* the number of the one that fails; 0: none */
+    void (*during_write)(void);     /* called once */
     void (*during_sync)(void);      /* called once */
     void (*body)(void *argument);   /* the writer or helper that is to run */
     void *argument;
@@ -33,6 +34,10 @@ struct stored_fixture {
 static inline ssize_t stored_pwritev(void *arg, int fd, const struct iovec *iov, int count, off_t offset)
 {
     struct stored_fixture *fixture = arg;
+    void (*during_write)(void) = fixture->during_write;
+    fixture->during_write = NULL;
+    if (during_write)
+        during_write();
     if (++fixture->writes == fixture->fail_write) {
         /* Half of it arrives, as on a full medium. */
         struct iovec half = {iov[0].iov_base, iov[0].iov_len / 2};

@@ -198,6 +198,43 @@ static void small_groups_wait_for_the_writer(void **state)
     expect_stored(&third, 4);
 }
 
+static void send_second(void)
+{
+    send(&second, 1);
+}
+
+static void small_batches_share_the_sync_of_what_is_being_written(void **state)
+{
+    (void)state;
+    fixture.help_bytes = 0;
+    stored_close(&fixture);
+    stored_open(&fixture);
+    send(&first, 0);
+    fixture.during_write = send_second;
+    stored_run(&fixture);
+    assert_int_equal(fixture.writes, 2);
+    assert_int_equal(fixture.syncs, 1);
+    expect_stored(&first, 0);
+    expect_stored(&second, 2);
+    expect_recovered(4);
+}
+
+static void large_batches_do_not_wait_for_each_other(void **state)
+{
+    (void)state;
+    send(&first, 0);
+    fixture.during_write = send_second;
+    stored_run(&fixture); /* leaves the second one to the helper */
+    assert_int_equal(fixture.writes, 1);
+    assert_int_equal(fixture.syncs, 1);
+    expect_stored(&first, 0);
+    assert_int_equal(second.done, 0);
+    stored_run(&fixture);
+    assert_int_equal(fixture.syncs, 2);
+    expect_stored(&second, 2);
+    expect_recovered(4);
+}
+
 static void send_third(void)
 {
     send(&third, 2);
@@ -233,6 +270,8 @@ int main(void)
         OVERLAP_TEST(a_sync_that_fails_takes_what_was_appended_meanwhile_with_it),
         OVERLAP_TEST(a_new_chunk_waits_for_the_sync_of_the_old_one),
         OVERLAP_TEST(small_groups_wait_for_the_writer),
+        OVERLAP_TEST(small_batches_share_the_sync_of_what_is_being_written),
+        OVERLAP_TEST(large_batches_do_not_wait_for_each_other),
         OVERLAP_TEST(with_an_interval_batches_gather_for_the_next_sync),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

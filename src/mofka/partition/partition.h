@@ -62,7 +62,7 @@ struct mofka_stored_settings {
     int (*run)(void *arg, void (*body)(void *argument), void *argument);
     void (*sleep)(void *arg, int64_t timeout_ms); /* blocks what `run` runs; may be NULL when `sync` is no interval */
     void *run_arg;
-    uint64_t help_bytes; /* batches of that size together are appended while a sync runs; 0: default */
+    uint64_t help_bytes; /* that many do not wait for others to be synced, nor for a sync to be appended; 0: default */
 };
 
 /*

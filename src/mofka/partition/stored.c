@@ -3,10 +3,11 @@
  *
  * The writing half. When the turn of a batch has come it is put on the list of committed ones, and if nobody writes, a
  * writer is started; it ends when there is nothing to do. The writer takes what is there as one group: ids, append; if it is
- * to be synced, sync; then the producers are answered. While the writer waits for the sync the next group gathers. When
- * that is large a helper appends it meanwhile, so that the next sync can begin at once; a small one costs less to append
- * than the helper. When the sync has ended before the helper, the writer leaves, and the helper goes on as the writer: the
- * log is never appended to by two, and no sync begins while one appends.
+ * to be synced, it appends what has come meanwhile, too, as long as all that is little, and syncs; then the producers are
+ * answered. While the writer waits for the sync the next group gathers. When that is large a helper appends it meanwhile, so
+ * that the next sync can begin at once; a small one costs less to append than the helper. So small batches share syncs, and
+ * large ones are received, appended and synced at the same time. When the sync has ended before the helper, the writer
+ * leaves, and the helper goes on as the writer: the log is never appended to by two, and no sync begins while one appends.
  *
  * Ids are given when a group is appended and become known when it is safe. If writing fails, the group's batches (or those
  * behind the part that was written) fail, with everything that the same producers have sent after them, and the ids are
@@ -38,7 +39,8 @@
 /* Batches that are appended together at most. */
 #define GROUP_MAX 256
 
-/* Bytes that are worth a helper while a sync runs, unless the settings say otherwise. */
+/* Bytes that are worth a sync of their own, and a helper while one runs, unless the settings say otherwise: beside what they
+ * take to write and to sync, a wake-up and the fixed cost of a sync are small. */
 #define HELP_BYTES (UINT64_C(128) << 10)
 
 /* What is appended at a time. */
@@ -68,6 +70,7 @@ struct stored_partition {
     uint64_t committed_end;     /* the id behind them, if nothing fails */
     size_t promises;            /* promised and not stored */
     struct list_node appended;  /* receptions in the log that are not answered, in order */
+    uint64_t appended_size;     /* bytes of their frames */
     bool writing;               /* a writer exists or is about to */
     bool syncing;               /* the writer is: there may be a helper */
     bool helping;               /* a helper exists or is about to */
@@ -245,6 +248,7 @@ static void sort_group(struct stored_partition *partition, struct group *group, 
     for (size_t i = 0; i < appended; i++) {
         assert(group->receptions[i]->first_id == group->frames[i]->first_id);
         list_append(&partition->appended, &group->receptions[i]->link);
+        partition->appended_size += mofka_frame_size(group->frames[i]);
     }
     if (err->code == DANGO_ERR_AGAIN)
         put_back(partition, group, appended);
@@ -332,6 +336,7 @@ static void begin(struct stored_partition *partition, struct list_node *receptio
     pthread_mutex_lock(&partition->base.lock);
     for (struct list_node *node; (node = list_pop(&partition->appended));)
         list_append(receptions, node);
+    partition->appended_size = 0;
     pthread_mutex_unlock(&partition->base.lock);
     if (!partition->sync || list_empty(receptions))
         return;
@@ -400,12 +405,14 @@ static bool goes_on(struct stored_partition *partition)
     return more;
 }
 
-static bool is_waiting(struct stored_partition *partition)
+/* Whether to append once more before the next sync, so that those who wait share it. There is an end to that: producers
+ * wait for answers, and what is large does not wait for others. */
+static bool gathers(struct stored_partition *partition)
 {
     pthread_mutex_lock(&partition->base.lock);
-    bool waiting = !list_empty(&partition->committed);
+    bool more = !list_empty(&partition->committed) && partition->appended_size < partition->help_bytes;
     pthread_mutex_unlock(&partition->base.lock);
-    return waiting;
+    return more;
 }
 
 /* With an interval: lets more batches gather until the next sync may be. */
@@ -425,10 +432,9 @@ static void write_committed(void *arg)
     do {
         if (partition->interval_ms > 0)
             await_interval(partition);
-        /* The next sync is for all who wait for one. There is an end to that: producers wait for answers. */
         do
             append_group(partition);
-        while (partition->sync && is_waiting(partition));
+        while (partition->sync && gathers(partition));
         finish_appended(partition);
     } while (goes_on(partition));
 }
