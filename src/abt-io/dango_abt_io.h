@@ -19,6 +19,9 @@ extern const struct dango_option dango_abt_io_options[];
  */
 abt_io_instance_id dango_abt_io_create(struct json_object *config, ABT_pool pool, struct dango_error *err);
 
+/* The pool whose streams are blocked by operations; ABT_POOL_NULL when they are the kernel's business (rings). */
+ABT_pool dango_abt_io_pool(abt_io_instance_id aid);
+
 /* The effective configuration, one new reference. */
 struct json_object *dango_abt_io_config(abt_io_instance_id aid);
 

@@ -163,6 +163,12 @@ size_t abt_io_get_pending_op_count(abt_io_instance_id aid)
     return aid ? (size_t)dango_gate_count(&aid->gate) : (size_t)-1;
 }
 
+ABT_pool dango_abt_io_pool(abt_io_instance_id aid)
+{
+    assert(aid);
+    return aid->rings ? ABT_POOL_NULL : aid->pool;
+}
+
 struct json_object *dango_abt_io_config(abt_io_instance_id aid)
 {
     assert(aid);
