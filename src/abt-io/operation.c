@@ -9,7 +9,8 @@
  * Completion stores the result first, then sets the eventual; from that moment an operation on a stack is gone. The
  * gate is left last: the instance stays alive until then.
  *
- * Calls that find the gate closing, or that come from a tasklet (which cannot sleep), run in the caller's thread.
+ * Calls that find the gate closing, or that come from a tasklet (which cannot sleep), run in the caller's thread. So do
+ * blocking ones that come from the pool itself when nobody waits there.
  */
 #include "abt-io/abtio.h"
 #include "abt-io/ring.h"
@@ -113,6 +114,15 @@ static bool caller_is_tasklet(void)
     return ABT_self_get_type(&type) == ABT_SUCCESS && type == ABT_UNIT_TYPE_TASK;
 }
 
+/* Whether a tasklet would be the next to run in the caller's pool: here, or on a stream that had to be woken for it. */
+static bool turn_is_now(const struct abt_io_instance *instance, const struct abtio_call *call)
+{
+    ABT_pool pool;
+    size_t waiting;
+    return !goes_to_ring(instance, call) && ABT_self_get_last_pool(&pool) == ABT_SUCCESS && pool == instance->pool &&
+           ABT_pool_get_size(pool, &waiting) == ABT_SUCCESS && waiting == 0;
+}
+
 int64_t abtio_execute(struct abt_io_instance *instance, const struct abtio_call *call)
 {
     if (!instance)
@@ -120,6 +130,10 @@ int64_t abtio_execute(struct abt_io_instance *instance, const struct abtio_call 
     if (caller_is_tasklet() || !dango_gate_enter(&instance->gate))
         return run(instance, call);
     struct abt_io_op op = {.call = *call, .instance = instance};
+    if (turn_is_now(instance, call)) {
+        run_operation(&op);
+        return op.result;
+    }
     int status = submit(&op);
     if (status != 0) {
         dango_gate_leave(&instance->gate);

@@ -148,6 +148,28 @@ static void blocking_calls_from_a_tasklet(void **state)
     assert_int_equal(abt_io_close(f->aid, fd), 0);
 }
 
+static void note_turn(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+/* A call from the pool itself does not pass those who wait there. */
+static void calls_wait_for_their_turn(void **state)
+{
+    struct fixture *f = *state;
+    ABT_pool pool;
+    ABT_thread thread;
+    bool had_turn = false;
+    int fd = anonymous_file(f);
+    assert_int_equal(ABT_self_get_last_pool(&pool), ABT_SUCCESS);
+    assert_int_equal(ABT_thread_create(pool, note_turn, &had_turn, ABT_THREAD_ATTR_NULL, &thread), ABT_SUCCESS);
+    assert_int_equal(abt_io_pwrite(f->aid, fd, "x", 1, 0), 1);
+    assert_true(had_turn);
+    assert_int_equal(abt_io_pwrite(f->aid, fd, "y", 1, 0), 1); /* nobody waits */
+    ABT_thread_free(&thread);
+    assert_int_equal(abt_io_close(f->aid, fd), 0);
+}
+
 /* A pipe that nobody writes to keeps a read in flight for as long as the test wants. */
 static void handles_may_be_freed_in_flight(void **state)
 {
@@ -265,6 +287,7 @@ int main(void)
         ON_EACH_POOL(blocking_calls_from_pthreads),
         ON_EACH_POOL(many_operations_from_pthreads),
         ON_EACH_POOL(blocking_calls_from_a_tasklet),
+        ON(primary_pool, calls_wait_for_their_turn),
         ON_EACH_POOL(handles_may_be_freed_in_flight),
         ON_EACH_POOL(finalise_drains),
         ON_EACH_POOL(finalise_with_a_full_queue),
