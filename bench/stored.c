@@ -1,11 +1,12 @@
 /*
- * Streaming to and from partitions in files (type `default`), synced and not: batches of 1, 128 and 1024 events with 64
- * bytes of metadata and data of several sizes, and the latency of one acknowledged event.
+ * Streaming to and from partitions in files (type `default`), synced and not: batches of 1, 128 and 1024 events and those
+ * of the default options (adaptive), with 64 bytes of metadata and data of several sizes, and the latency of one
+ * acknowledged event.
  *
  * The reference, measured in turn in the same run and on the same file system, is a loop that appends the bytes of one
  * batch after the other to a file and, if the partition is synced, calls fdatasync after each. Media of shared machines
  * vary 20-fold from minute to minute: only the ratios mean something. More than 1 is possible, because batches that come
- * while one is synced share the next sync.
+ * while one is synced share the next sync. Adaptive batches are compared with batches of 1024.
  *
  * Every figure has a server of its own, whose files are gone before the next. The I/O controller has two execution streams
  * of its own, unless the figure or --controller NAME says otherwise.
@@ -27,11 +28,13 @@ enum {
     EVENTS_MAX = 200000,
     SYNCS_MAX = 200, /* of the reference in one round; and 20 × as many batches of the partition */
     BYTES_MANY = 256 << 20,
+    WINDOWS_MIN = 8, /* batches in one round, in windows: with fewer the start would be all there is */
+    ADAPTIVE = 0,
 };
 
 static const size_t data_sizes[] = {0, 1 << 10, 64 << 10, 1 << 20};
 static const char *const data_names[] = {"64 B", "64 B + 1 KiB", "64 B + 64 KiB", "64 B + 1 MiB"};
-static const int batch_sizes[] = {1, 128, 1024};
+static const int batch_sizes[] = {1, 128, 1024, ADAPTIVE};
 
 static char *data;
 static const char *partition_options = "", *controller = "io_pool", *only = "";
@@ -77,22 +80,43 @@ static int smaller(int a, int b)
     return a < b ? a : b;
 }
 
+/* Options of the producer; returns how many batches it has in flight. */
+static int choose_producer(int batch_size, char *text, size_t size)
+{
+    int window = batch_size == 1 ? 32 : 4;
+    if (batch_size == ADAPTIVE)
+        snprintf(text, size, "{}");
+    else
+        snprintf(text, size, "{\"batch_size\":%d,\"window\":%d,\"max_num_batches\":%d}", batch_size, window,
+                 batch_size == 1 ? 32 : 2);
+    return window;
+}
+
+/* How many batches one round has. */
+static int count_batches(const struct bench_options *options, size_t event, int batch_size, int window, bool sync)
+{
+    int most = smaller((int)(BYTES_PER_ROUND / event), EVENTS_MAX) / batch_size;
+    int batches = bench_count(options, sync ? smaller(most, 20 * SYNCS_MAX) : most);
+    int least = smaller(most, WINDOWS_MIN * window);
+    batches = batches > least ? batches : least;
+    return batches > 2 ? batches : 2;
+}
+
 static void measure_produce(const struct bench_options *options, int batch_size, size_t which, bool sync,
                             const char *target)
 {
-    char what[128], producer[128];
-    snprintf(what, sizeof what, "produce %s, batches of %d, %s", data_names[which], batch_size,
-             sync ? "synced" : "unsynced");
+    char what[128], producer[128], batches_of[32] = "adaptive";
+    if (batch_size != ADAPTIVE)
+        snprintf(batches_of, sizeof batches_of, "batches of %d", batch_size);
+    snprintf(what, sizeof what, "produce %s, %s, %s", data_names[which], batches_of, sync ? "synced" : "unsynced");
     if (!strstr(what, only))
         return;
     size_t event = BENCH_METADATA + data_sizes[which];
     struct bench_load load = {.options = producer, .data_size = data_sizes[which], .data = data};
-    int batches = smaller((int)(BYTES_PER_ROUND / event), EVENTS_MAX) / batch_size;
-    batches = bench_count(options, sync ? smaller(batches, 20 * SYNCS_MAX) : batches);
-    batches = batches > 2 ? batches : 2;
+    int window = choose_producer(batch_size, producer, sizeof producer);
+    batch_size = batch_size == ADAPTIVE ? batch_sizes[2] : batch_size;
+    int batches = count_batches(options, event, batch_size, window, sync);
     load.count = batches * batch_size;
-    snprintf(producer, sizeof producer, "{\"batch_size\":%d,\"window\":%d,\"max_num_batches\":%d}", batch_size,
-             batch_size == 1 ? 32 : 4, batch_size == 1 ? 32 : 2);
     load.topic = open_topic(sync ? "true" : "false", controller);
     struct appending reference = {
         .append = {.directory = bench_server_directory(),
@@ -170,7 +194,7 @@ static const char *target_of(int batch_size, size_t which, bool sync)
     static const char *const small[] = {">= 50 k", ">= 1 M", ">= 2 M"}, *const medium[] = {NULL, ">= 0.5 M",
                                                                                            ">= 0.8 M"};
     size_t batch = batch_size == 1 ? 0 : batch_size == 128 ? 1 : 2;
-    if (!sync)
+    if (!sync || batch_size == ADAPTIVE)
         return NULL;
     return which == 0 ? small[batch] : which == 1 ? medium[batch] : which == 3 ? ">= 0.85 x" : NULL;
 }
