@@ -4,8 +4,9 @@
     run_blocks.py SOURCE_DIR BUILD_DIR FILE.md
 
 The shell starts in a temporary directory that shows the source tree through links, so that what the commands write does
-not land in the tree. Lines that call `make` are not executed here (`make check` is what runs this test; `make demo` has a
-test of its own), but their targets must exist. Everything started by the blocks is ended with the shell's process group.
+not land in the tree, and finds the programs of the build. Lines that call `make` are not executed here (`make check` is
+what runs this test; `make demo` has a test of its own), but their targets must exist. Everything started by the blocks is
+ended with the shell's process group.
 """
 import os
 import re
@@ -54,7 +55,9 @@ def main():
     script = script_of(blocks, make_targets(os.path.join(source, "Makefile")))
     with tempfile.TemporaryDirectory(prefix="dango-doc-") as where:
         link_tree(source, build, where)
-        shell = subprocess.Popen(["bash", "-c", script], cwd=where, stdin=subprocess.DEVNULL, start_new_session=True)
+        env = {**os.environ, "PATH": os.path.join(where, "build", "bin") + ":" + os.environ["PATH"]}
+        shell = subprocess.Popen(["bash", "-c", script], cwd=where, env=env, stdin=subprocess.DEVNULL,
+                                 start_new_session=True)
         try:
             status = shell.wait(timeout=TIME_LIMIT_S)
         finally:
