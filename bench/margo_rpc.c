@@ -51,7 +51,7 @@ static margo_instance_id start(int mode, const char *config)
 {
     struct margo_init_info info = MARGO_INIT_INFO_INITIALIZER;
     info.json_config = config;
-    margo_instance_id mid = margo_init_ext("na+sm", mode, &info);
+    margo_instance_id mid = margo_init_ext(bench_protocol(), mode, &info);
     check(mid != NULL, "initialisation");
     return mid;
 }

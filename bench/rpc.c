@@ -1,9 +1,9 @@
 /*
- * Null RPCs between two processes, over na+sm or what DANGO_BENCH_PROTOCOL names, at the level of Mercury: latency with both sides polling, with both blocking
- * in HG_Progress call after call, with a server that has been asleep for a while, and the rate with several calls in
- * flight. The references, in the same run: a ping-pong of two spinning processes over one shared word each way, during
- * which the server stands still, and one with futexes after the same pause; over a network, a ping-pong over a loopback
- * socket.
+ * Null RPCs between two processes, over na+sm or what DANGO_BENCH_PROTOCOL names, at the level of Mercury: latency with
+ * both sides polling, with both blocking in HG_Progress call after call, with a server that has been asleep for a while,
+ * and the rate with several calls in flight. The references, in the same run: a ping-pong of two processes that wait in
+ * the same way, after the same pause, over shared words and futexes or, over a network, a loopback socket; the server
+ * stands still meanwhile. `--only TEXT`: what has the text in its name.
  */
 #include "bench/support/process.h"
 #include "bench/support/reference.h"
@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define PAUSE_NS 500000 /* long enough for a server to fall asleep */
@@ -28,6 +29,7 @@ struct shared {
 };
 
 static struct shared *shared;
+static const char *only = "";
 
 /* ---- RPC ---- */
 
@@ -106,17 +108,22 @@ static double polling(void *arg)
     return (double)(dango_clock_ns() - start) / client->calls;
 }
 
+static bool wanted(const char *what)
+{
+    return strstr(what, only) != NULL;
+}
+
 static void measure_polling(const struct bench_options *options, struct client *client, pid_t server)
 {
+    const char *what = "null RPC, polling", *name = bench_on_sockets() ? "spinning socket ping-pong" : "spin ping-pong";
     struct bench_ping ping = {.count = client->calls = bench_count(options, 20000)};
     struct bench_peer peer = {server, polling, client};
-    if (bench_on_sockets()) {
-        struct bench_pair pair = bench_run_paired(bench_with_peer, &peer, bench_socket_ping, &ping, options->rounds);
-        bench_print_pair(options, "null RPC, polling", &pair, "ns", "socket ping-pong", "<= 1.1 x");
+    if (!wanted(what))
         return;
-    }
-    struct bench_pair pair = bench_run_paired(bench_with_peer, &peer, bench_spin_ping, &ping, options->rounds);
-    bench_print_pair(options, "null RPC, polling", &pair, "ns", "spin ping-pong", "<= 1500");
+    struct bench_pair pair = bench_run_paired(
+        bench_with_peer, &peer, bench_on_sockets() ? bench_socket_spin_ping : bench_spin_ping, &ping, options->rounds);
+    kill(server, SIGCONT);
+    bench_print_pair(options, what, &pair, "ns", name, bench_on_sockets() ? "<= 1.1 x" : "<= 1500");
 }
 
 /* Both sides blocking, without pauses: nanoseconds per call. */
@@ -127,14 +134,6 @@ static double blocking(void *arg)
     for (int i = 0; i < client->calls; i++)
         call(client, 100);
     return (double)(dango_clock_ns() - start) / client->calls;
-}
-
-static void measure_sockets(const struct bench_options *options, struct client *client, pid_t server)
-{
-    struct bench_ping ping = {.count = client->calls = bench_count(options, 20000)};
-    struct bench_peer peer = {server, blocking, client};
-    struct bench_pair pair = bench_run_paired(bench_with_peer, &peer, bench_socket_ping, &ping, options->rounds);
-    bench_print_pair(options, "null RPC, blocking", &pair, "ns", "socket ping-pong", "<= 1.1 x");
 }
 
 /* Both sides blocking in HG_Progress; with `pause_ns`, the server has been asleep for a while at each call. */
@@ -160,20 +159,24 @@ static double asleep(void *arg)
     return ns;
 }
 
-static void measure_blocking(const struct bench_options *options, struct client *client)
+/* Beside its reference, and the distribution. */
+static void measure_blocking(const struct bench_options *options, struct client *client, pid_t server, long pause_ns)
 {
+    const char *what = pause_ns ? "null RPC, server asleep" : "null RPC, blocking";
+    bool sockets = bench_on_sockets();
+    struct bench_ping ping = {.count = bench_count(options, pause_ns ? 200 : 20000), .pause_ns = pause_ns};
+    struct bench_peer peer = {server, pause_ns ? asleep : blocking, client};
     struct bench_series series = {0};
-    sample_blocking(client, 100, 0, &series);
-    bench_series_free(&series);
-    sample_blocking(client, bench_count(options, 50000), 0, &series);
-    bench_print_series(options, "null RPC, blocking", &series, "ns", NULL);
-    bench_series_free(&series);
-
-    struct bench_ping ping = {.count = client->calls = bench_count(options, 200), .pause_ns = PAUSE_NS};
-    struct bench_pair pair = bench_run_paired(asleep, client, bench_futex_ping, &ping, options->rounds);
-    bench_print_pair(options, "null RPC, server asleep", &pair, "ns", "futex ping-pong", "<= 12000");
-    sample_blocking(client, bench_count(options, 2000), PAUSE_NS, &series);
-    bench_print_series(options, "null RPC, server asleep", &series, "ns", "p99 <= 60000");
+    if (!wanted(what))
+        return;
+    client->calls = ping.count;
+    struct bench_pair pair = bench_run_paired(bench_with_peer, &peer, sockets ? bench_socket_ping : bench_futex_ping,
+                                              &ping, options->rounds);
+    kill(server, SIGCONT);
+    bench_print_pair(options, what, &pair, "ns", sockets ? "socket ping-pong" : "futex ping-pong",
+                     sockets ? "<= 1.1 x" : "<= 12000");
+    sample_blocking(client, bench_count(options, pause_ns ? 2000 : 50000), pause_ns, &series);
+    bench_print_series(options, what, &series, "ns", "p99 <= 60000");
     bench_series_free(&series);
 }
 
@@ -219,6 +222,8 @@ static void measure_rate(const struct bench_options *options, struct client *cli
     for (client->in_flight = 1; client->in_flight <= 64; client->in_flight *= 2) {
         char what[64];
         snprintf(what, sizeof what, "null RPC/s, polling, %u in flight", client->in_flight);
+        if (!wanted(what))
+            continue;
         const char *target = bench_on_sockets() ? ">= 4e5" : ">= 1e6";
         bool has_target = client->in_flight == 16 || client->in_flight == 32;
         bench_print(options, what, bench_run(rate, client, options->rounds), "/s", has_target ? target : NULL);
@@ -244,6 +249,7 @@ static void client_close(struct client *client)
 
 int main(int argc, char **argv)
 {
+    only = bench_take_option(&argc, argv, "--only", only);
     struct bench_options options = bench_start(argc, argv, "rpc");
     struct client client = {0};
 
@@ -254,13 +260,9 @@ int main(int argc, char **argv)
     client_open(&client);
     measure_rate(&options, &client);
     measure_polling(&options, &client, pid);
-    kill(pid, SIGCONT);
     atomic_store(&shared->sleepy, 1);
-    if (bench_on_sockets()) {
-        measure_sockets(&options, &client, pid);
-        kill(pid, SIGCONT);
-    }
-    measure_blocking(&options, &client);
+    measure_blocking(&options, &client, pid, 0);
+    measure_blocking(&options, &client, pid, PAUSE_NS);
     client_close(&client);
     bench_end(pid);
     return 0;

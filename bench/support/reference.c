@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <netinet/in.h>
@@ -86,6 +87,23 @@ double bench_process_vm_readv(void *arg)
     return rate;
 }
 
+/* ---- there and back ---- */
+
+static void nap(long ns)
+{
+    struct timespec pause = {.tv_nsec = ns};
+    if (ns > 0)
+        nanosleep(&pause, NULL);
+}
+
+/* The result of a ping-pong; frees the series. */
+static double typical(const struct bench_ping *ping, struct bench_series *trips)
+{
+    double ns = ping->pause_ns ? bench_median(trips) : bench_mean(trips);
+    bench_series_free(trips);
+    return ns;
+}
+
 /* ---- sockets ---- */
 
 /* Two ends of a TCP connection over the loopback interface. */
@@ -150,32 +168,62 @@ double bench_socket_stream(void *arg)
     return rate;
 }
 
+struct echo {
+    int socket;
+    bool spin;
+};
+
+static bool receive_byte(const struct echo *echo)
+{
+    char byte;
+    ssize_t size;
+    do
+        size = recv(echo->socket, &byte, 1, echo->spin ? MSG_DONTWAIT : 0);
+    while (size < 0 && errno == EAGAIN);
+    return size == 1;
+}
+
+static bool send_byte(const struct echo *echo)
+{
+    return send(echo->socket, "x", 1, MSG_NOSIGNAL) == 1;
+}
+
 static void serve_echo(void *arg)
 {
-    int fd = *(int *)arg;
-    char byte;
-    while (read(fd, &byte, 1) == 1 && write(fd, &byte, 1) == 1)
+    const struct echo *echo = arg;
+    while (receive_byte(echo) && send_byte(echo))
         ;
 }
 
-double bench_socket_ping(void *arg)
+static double ping_over_socket(const struct bench_ping *ping, bool spin)
 {
-    const struct bench_ping *ping = arg;
     int ends[2];
     connect_loopback(ends);
-    pid_t helper = bench_fork(serve_echo, &ends[1]);
-    char byte = 'x';
-    int64_t start = 0;
+    struct echo here = {ends[0], spin}, there = {ends[1], spin};
+    pid_t helper = bench_fork(serve_echo, &there);
+    struct bench_series trips = {0};
     for (int i = 0; i <= ping->count; i++) {
-        bench_require(write(ends[0], &byte, 1) == 1 && read(ends[0], &byte, 1) == 1, "socket ping");
-        if (i == 0) /* the helper has started */
-            start = dango_clock_ns();
+        nap(ping->pause_ns);
+        int64_t start = dango_clock_ns();
+        bench_require(send_byte(&here) && receive_byte(&here), "socket ping");
+        if (i > 0) /* in the first one the helper starts */
+            bench_series_add(&trips, (double)(dango_clock_ns() - start));
     }
-    double ns = seconds_since(start) * 1e9 / ping->count;
+    double ns = typical(ping, &trips);
     bench_end(helper);
     close(ends[0]);
     close(ends[1]);
     return ns;
+}
+
+double bench_socket_ping(void *arg)
+{
+    return ping_over_socket(arg, false);
+}
+
+double bench_socket_spin_ping(void *arg)
+{
+    return ping_over_socket(arg, true);
 }
 
 /* ---- shared memory ---- */
@@ -212,13 +260,6 @@ static void serve_turns(void *arg)
     }
 }
 
-static void nap(long ns)
-{
-    struct timespec pause = {.tv_nsec = ns};
-    if (ns > 0)
-        nanosleep(&pause, NULL);
-}
-
 static double ping_in_memory(const struct bench_ping *ping, bool sleep)
 {
     struct table *table = bench_shared(sizeof *table);
@@ -233,8 +274,7 @@ static double ping_in_memory(const struct bench_ping *ping, bool sleep)
         if (turn > 1) /* in the first one the helper starts */
             bench_series_add(&trips, (double)(dango_clock_ns() - start));
     }
-    double ns = ping->pause_ns ? bench_median(&trips) : bench_mean(&trips);
-    bench_series_free(&trips);
+    double ns = typical(ping, &trips);
     bench_end(helper);
     munmap(table, sizeof *table);
     return ns;

@@ -27,15 +27,17 @@ double bench_socket_stream(void *copy);
 /* Going there and back between two processes: nanoseconds per round trip. */
 struct bench_ping {
     int count;     /* round trips per measurement */
-    long pause_ns; /* of the shared-memory forms: before each trip, long enough for the other side to fall asleep, and
-                      not counted; the result is then the median of the trips, otherwise their mean */
+    long pause_ns; /* before each trip, long enough for the other side to fall asleep, and not counted; the result is then
+                      the median of the trips, otherwise their mean */
 };
 /* Both sides sleep in a futex: the floor of a round trip between processes that sleep. */
 double bench_futex_ping(void *ping);
 /* Both sides spin on shared memory: the floor between processes that do not. */
 double bench_spin_ping(void *ping);
-/* One byte over a TCP socket on the loopback interface. */
+/* One byte over a TCP socket on the loopback interface; both sides sleep in read(). */
 double bench_socket_ping(void *ping);
+/* The same; both sides ask the socket again and again. */
+double bench_socket_spin_ping(void *ping);
 
 /* Appending to a file: nanoseconds per append. */
 struct bench_append {
