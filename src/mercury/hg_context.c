@@ -17,7 +17,9 @@
 
 /*
  * Before a thread sleeps it polls for a while: waking a sleeper on another core takes 20 to 60 µs, so a peer that is
- * busy answering is worth waiting for about as long. Past the first polls the processor is offered to others.
+ * busy answering is worth waiting for about as long. Past the first polls the processor is offered to others, at once if a
+ * poll costs a system call: the peer may be waiting for this very processor, and 64 such calls take three times as long
+ * as its answer.
  */
 #define SPIN_NS    50000
 #define SPIN_EAGER 64 /* polls before offering the processor */
@@ -292,20 +294,28 @@ static void sleep_until(hg_context_t *context, int64_t deadline_ns)
     dango_hg_wait_done(context);
 }
 
-/* Polls for up to SPIN_NS; true if there is something in the queue. */
+/* Has it been polled so often that others may want the processor? */
+static bool offer_due(const hg_context_t *context, unsigned polls)
+{
+    if (context->hg_class->domain->transport->polls_by_system_call)
+        return true;
+    return polls >= SPIN_EAGER && polls % SPIN_BATCH == 0;
+}
+
+/* Goes on polling for up to SPIN_NS; true if there is something in the queue. */
 static bool spin(hg_context_t *context, int64_t deadline_ns)
 {
     int64_t now = dango_clock_ns(), end = now + SPIN_NS < deadline_ns ? now + SPIN_NS : deadline_ns;
 
     for (unsigned polls = 1;; polls++) {
+        if (offer_due(context, polls)) {
+            if (dango_clock_ns() >= end)
+                return false;
+            sched_yield();
+        }
         poll_once(context);
         if (!hgi_queue_empty(&context->queue))
             return true;
-        if (polls < SPIN_EAGER || polls % SPIN_BATCH)
-            continue;
-        if (dango_clock_ns() >= end)
-            return false;
-        sched_yield();
     }
 }
 

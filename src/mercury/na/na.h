@@ -116,6 +116,7 @@ struct na_transport {
     /* Delivers what has arrived; `all` also looks at sockets when that costs a system call. True if anything happened.
      */
     bool (*poll)(struct na_context *context, bool all);
+    bool polls_by_system_call; /* even if there is nothing */
     /* Whether poll would find something without a system call. */
     bool (*has_work)(struct na_context *context);
     /* Between the two, small messages that the calling thread sends may wait for each other. The result of `cork` goes to

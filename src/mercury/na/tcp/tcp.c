@@ -305,6 +305,7 @@ const struct na_transport na_tcp_transport = {
     .context_close = context_close,
     .connect = tcp_connect,
     .poll = poll_all,
+    .polls_by_system_call = true,
     .has_work = has_work,
     .cork = tcp_cork,
     .uncork = tcp_uncork,
