@@ -16,7 +16,8 @@
 #include <unistd.h>
 
 #define OUT_MAX    (TCP_CORK_MAX + TCP_MESSAGE_MAX + sizeof(struct tcp_frame))
-#define PIECES_MAX 64 /* per system call */
+#define PIECES_MAX 64   /* per system call */
+#define COPY_MAX   1024 /* bytes of a message that it is cheaper to put together than to send in pieces */
 
 /* Its address is a name for the calling thread. */
 static _Thread_local char thread_mark;
@@ -72,11 +73,13 @@ int tcp_loan_pieces(const struct na_loan *loan, size_t offset, struct iovec *pie
 /* Bytes that the kernel took; HG_AGAIN when it is full. */
 static hg_return_t send_pieces(struct tcp_conn *conn, struct iovec *pieces, int count, size_t *sent)
 {
+    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
     ssize_t size;
 
     do
-        size = sendmsg(conn->sock, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        size = count == 1 ? send(conn->sock, pieces->iov_base, pieces->iov_len, flags)
+                          : sendmsg(conn->sock, &message, flags);
     while (size < 0 && errno == EINTR);
     *sent = size > 0 ? (size_t)size : 0;
     if (size >= 0)
@@ -230,12 +233,13 @@ hg_return_t tcp_conn_write(struct na_conn *base, const struct iovec *pieces, int
     assert(size - sizeof frame <= TCP_MESSAGE_MAX);
     frame.head_size = htole32((uint32_t)(size - sizeof frame));
     frame.payload_size = htole32(loan ? (uint32_t)loan->size : 0);
-    if (!loan && collects(conn, size)) {
+    hg_return_t ret = HG_SUCCESS;
+    bool later = !loan && collects(conn, size);
+    if (later || (!loan && size <= COPY_MAX && conn->out_end + size <= OUT_MAX))
         keep(conn, all, count + 1, 0);
-        return HG_SUCCESS;
-    }
-    hg_return_t ret = write_through(conn, all, count + 1, loan);
-    if (ret != HG_SUCCESS)
+    else
+        ret = write_through(conn, all, count + 1, loan);
+    if (later || ret != HG_SUCCESS)
         return ret;
     /* The message is ours now; that the socket is full is no failure of this call. */
     ret = tcp_flush(conn);
