@@ -1,7 +1,8 @@
 /*
  * Bulk pulls between two processes, over na+sm or what DANGO_BENCH_PROTOCOL names, at the level of Mercury, beside a loop
  * of process_vm_readv over the same memory in the same run (the two alternate, block by block); over a network, beside a
- * stream over a loopback socket. With DANGO_SM_NO_DIRECT=1 pulls over na+sm go by messages.
+ * stream over a loopback socket. With DANGO_SM_NO_DIRECT=1 pulls over na+sm go by messages. `--only TEXT`: what has the text
+ * in its name.
  */
 #include "bench/support/process.h"
 #include "bench/support/reference.h"
@@ -31,6 +32,7 @@ struct shared {
 };
 
 static struct shared *shared;
+static const char *only = "";
 
 static void serve(void *arg)
 {
@@ -86,7 +88,7 @@ static void pull(struct client *client, size_t size)
     HG_Bulk_transfer(client->context, done, &finished, HG_BULK_PULL, client->server, client->origin, 0, client->local,
                      0, size, HG_OP_ID_IGNORE);
     while (!finished) {
-        HG_Progress(client->context, 0);
+        HG_Progress(client->context, 100); /* as the reference does: who polled would take the core of a server */
         HG_Trigger(client->context, 0, 1, &count);
     }
 }
@@ -126,6 +128,8 @@ static void measure(const struct bench_options *options, struct client *client, 
     client->size = size;
     client->times = (size_t)bench_count(options, BLOCK_BYTES) / size + 1;
     snprintf(what, sizeof what, "bulk pull, %zu KiB", size >> 10);
+    if (!strstr(what, only))
+        return;
     if (bench_on_sockets()) {
         client->times *= SOCKET_BLOCKS;
         struct bench_copy copy = {.size = size, .count = (int)client->times};
@@ -140,6 +144,7 @@ static void measure(const struct bench_options *options, struct client *client, 
 
 int main(int argc, char **argv)
 {
+    only = bench_take_option(&argc, argv, "--only", only);
     struct bench_options options = bench_start(argc, argv, "bulk");
     struct client client = {0};
     hg_size_t length = MEMORY_SIZE;
