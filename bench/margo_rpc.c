@@ -3,7 +3,8 @@
  * progress threads, and sleeping; and the rate with several calls in flight. The references are a ping-pong between two
  * processes over shared memory: spinning, or sleeping in a futex.
  *
- * The server is forked for each arrangement before the client starts anything.
+ * The server is forked for each arrangement before the client starts anything. Over na+sm, or what DANGO_BENCH_PROTOCOL
+ * names: then the references go over a loopback socket. `--only TEXT`: what has the text in its name.
  */
 #include "bench/support/process.h"
 #include "bench/support/reference.h"
@@ -16,11 +17,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define IN_FLIGHT_MAX 32
+
+static const char *only = "";
 
 static void null_rpc(hg_handle_t h)
 {
@@ -147,44 +151,54 @@ static double rate(void *arg)
 #define THREADS  "{\"use_progress_thread\":true}"
 #define ASLEEP   "{\"progress_spindown_msec\":0}"
 
-static void measure_latency(const struct bench_options *options, const char *config, bench_measure_fn reference,
-                            const char *what, const char *reference_name, const char *target, const char *target_p99)
+static void measure_latency(const struct bench_options *options, const char *config, const char *how, bool spinning)
 {
+    bool sockets = bench_on_sockets();
+    bench_measure_fn in_memory = spinning ? bench_spin_ping : bench_futex_ping;
+    bench_measure_fn by_socket = spinning ? bench_socket_spin_ping : bench_socket_ping;
+    const char *target = sockets ? "<= 1.1 x" : spinning ? "<= 1500" : "<= 12000";
     struct bench b = {.count = bench_count(options, 10000)};
     struct bench_ping ping = {.count = bench_count(options, 10000)};
-    char title[96];
+    char what[96];
+    snprintf(what, sizeof what, "null RPC, %s", how);
+    if (!strstr(what, only))
+        return;
     bench_open(&b, config, config);
     struct bench_peer peer = {b.server, round_trips, &b}; /* a server that polls would disturb the reference */
-    struct bench_pair pair = bench_run_paired(bench_with_peer, &peer, reference, &ping, options->rounds);
+    struct bench_pair pair =
+        bench_run_paired(bench_with_peer, &peer, sockets ? by_socket : in_memory, &ping, options->rounds);
     kill(b.server, SIGCONT);
-    snprintf(title, sizeof title, "null RPC, %s", what);
-    bench_print_pair(options, title, &pair, "ns", reference_name, target);
-    print_distribution(options, &b, title, target_p99);
+    bench_print_pair(options, what, &pair, "ns", spinning ? "spinning ping-pong" : "sleeping ping-pong", target);
+    print_distribution(options, &b, what, spinning ? NULL : "p99 <= 60000");
     bench_close(&b);
 }
 
-static void measure_rate(const struct bench_options *options, const char *config, const char *what)
+static void measure_rate(const struct bench_options *options, const char *config, const char *how)
 {
     static const int in_flight[] = {1, 16, 32};
+    const char *target = bench_on_sockets() ? ">= 4e5" : ">= 1e6";
     struct bench b = {.count = bench_count(options, 100000)};
+    char what[96];
+    snprintf(what, sizeof what, "null RPC/s, %s", how);
+    if (!strstr(what, only))
+        return;
     bench_open(&b, config, config);
     for (size_t i = 0; i < sizeof in_flight / sizeof *in_flight; i++) {
-        char title[96];
         b.in_flight = in_flight[i];
-        snprintf(title, sizeof title, "null RPC/s, %s, %d in flight", what, in_flight[i]);
-        bench_print(options, title, bench_run(rate, &b, options->rounds), "/s", in_flight[i] > 1 ? ">= 1e6" : NULL);
+        snprintf(what, sizeof what, "null RPC/s, %s, %d in flight", how, in_flight[i]);
+        bench_print(options, what, bench_run(rate, &b, options->rounds), "/s", in_flight[i] > 1 ? target : NULL);
     }
     bench_close(&b);
 }
 
 int main(int argc, char **argv)
 {
+    only = bench_take_option(&argc, argv, "--only", only);
     struct bench_options options = bench_start(argc, argv, "margo-rpc");
-    measure_latency(&options, SPINNING, bench_spin_ping, "polling", "spin ping-pong", "<= 1500", NULL);
-    measure_latency(&options, THREADS, bench_futex_ping, "progress threads", "futex ping-pong", "<= 12000",
-                    "p99 <= 60000");
-    measure_latency(&options, ASLEEP, bench_futex_ping, "asleep", "futex ping-pong", "<= 12000", "p99 <= 60000");
-    measure_latency(&options, "{}", bench_futex_ping, "defaults", "futex ping-pong", "<= 12000", "p99 <= 60000");
+    measure_latency(&options, SPINNING, "polling", true);
+    measure_latency(&options, THREADS, "progress threads", false);
+    measure_latency(&options, ASLEEP, "asleep", false);
+    measure_latency(&options, "{}", "defaults", false);
     measure_rate(&options, SPINNING, "polling");
     measure_rate(&options, "{}", "defaults");
     return 0;
