@@ -49,6 +49,7 @@ struct margo_instance {
     _Atomic int64_t progress_timeout_ms; /* MG_PROGRESS_TIMEOUT_DEFAULT_MS: no bound */
     _Atomic int64_t spindown_ms;
     struct mg_spin spin;
+    unsigned no_cork; /* rounds of the loop to come that do not collect messages */
 
     /* finalisation (finalize.c) */
     _Atomic uint64_t handlers; /* MG_FINALISING | number of running handlers */

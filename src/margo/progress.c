@@ -23,19 +23,41 @@
 /* Callbacks run in one go before others get their turn. */
 #define TRIGGER_BATCH 64
 
+/* Messages may wait for each other while others run: for so long, or so many rounds go without. */
+#define CORK_NS    100000
+#define CORK_PAUSE 100
+
 bool mg_progress_is_self(margo_instance_id mid)
 {
     ABT_thread self;
     return ABT_thread_self(&self) == ABT_SUCCESS && self == mid->progress_ult;
 }
 
-/* Whether anything was done. */
-static bool progress_once(margo_instance_id mid)
+/* How many callbacks it ran. */
+static unsigned progress_once(margo_instance_id mid)
 {
     unsigned count = 0;
     HG_Progress(mid->hg_context, 0);
     HG_Trigger(mid->hg_context, 0, TRIGGER_BATCH, &count);
-    return count > 0;
+    return count;
+}
+
+/* Lets the others of this ES run. If several of them have just been given something to do, what they send is collected.
+ * Whoever works for long keeps the messages of those before it waiting: then there is nothing to gain, and collecting is
+ * left off for a while. */
+static void let_others_run(margo_instance_id mid, unsigned woken)
+{
+    if (woken < 2 || mid->no_cork > 0) {
+        mid->no_cork -= mid->no_cork > 0;
+        dango_abt_self_yield_last();
+        return;
+    }
+    int64_t before = dango_clock_ns();
+    const void *corked = dango_hg_cork(mid->hg_context);
+    dango_abt_self_yield_last();
+    dango_hg_uncork(mid->hg_context, corked);
+    if (dango_clock_ns() - before > CORK_NS)
+        mid->no_cork = CORK_PAUSE;
 }
 
 struct sleep {
@@ -83,13 +105,13 @@ static void progress_loop(void *arg)
 {
     margo_instance_id mid = arg;
     while (!atomic_load_explicit(&mid->stop, memory_order_acquire)) {
-        bool active = progress_once(mid);
+        unsigned active = progress_once(mid);
         bool yield = dango_abt_self_has_work() || atomic_load_explicit(&mid->attention, memory_order_relaxed);
         if (active || yield)
             mg_spin_active(&mid->spin);
         if (yield) {
             atomic_store(&mid->attention, false);
-            dango_abt_self_yield_last();
+            let_others_run(mid, active);
         } else if (mg_env_must_leave(mid->env)) {
             margo_thread_sleep(mid, LEAVE_MS);
         } else if (!active && !mg_spin_again(&mid->spin, dango_clock_ns())) {

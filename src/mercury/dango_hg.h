@@ -74,6 +74,14 @@ void dango_hg_wake(hg_context_t *context);
 /* Does HG_Trigger() have something to run? Cheap; any thread. */
 bool dango_hg_has_completions(hg_context_t *context);
 
+/* ---- collecting ---- */
+
+/* Between the two, small messages that the calling thread sends may wait for each other, and leave by one system call; at
+ * the latest when the context is progressed again. NULL: nothing is collected. The result goes to dango_hg_uncork, on
+ * whichever thread that runs. */
+const void *dango_hg_cork(hg_context_t *context);
+void dango_hg_uncork(hg_context_t *context, const void *corked);
+
 /* ---- peers ---- */
 
 /* Called from HG_Progress() or dango_hg_try_wait() when a connection ended, whoever ended it: the peer died, closed, or

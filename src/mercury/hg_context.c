@@ -340,14 +340,25 @@ hg_return_t HG_Progress(hg_context_t *context, unsigned int timeout)
     }
 }
 
-/* Several callbacks are about to run: what they send may share system calls. */
-static const void *cork(hg_context_t *context, unsigned max_count)
+const void *dango_hg_cork(hg_context_t *context)
 {
     const struct na_transport *transport = context->hg_class->domain->transport;
 
-    if (!transport->cork || max_count < 2 || atomic_load_explicit(&context->queue.count, memory_order_relaxed) < 2)
+    return transport->cork ? transport->cork(context->na) : NULL;
+}
+
+void dango_hg_uncork(hg_context_t *context, const void *corked)
+{
+    if (corked)
+        context->hg_class->domain->transport->uncork(context->na, corked);
+}
+
+/* Several callbacks are about to run: what they send may share system calls. */
+static const void *cork(hg_context_t *context, unsigned max_count)
+{
+    if (max_count < 2 || atomic_load_explicit(&context->queue.count, memory_order_relaxed) < 2)
         return NULL;
-    return transport->cork(context->na);
+    return dango_hg_cork(context);
 }
 
 hg_return_t HG_Trigger(hg_context_t *context, unsigned int timeout, unsigned int max_count, unsigned int *actual_count)
@@ -364,8 +375,7 @@ hg_return_t HG_Trigger(hg_context_t *context, unsigned int timeout, unsigned int
         entry->run(entry);
         count++;
     }
-    if (corked)
-        context->hg_class->domain->transport->uncork(context->na, corked);
+    dango_hg_uncork(context, corked);
     if (actual_count)
         *actual_count = count;
     return count > 0 ? HG_SUCCESS : HG_TIMEOUT;

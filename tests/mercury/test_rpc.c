@@ -197,6 +197,31 @@ static void test_many(void **state)
     free(handles);
 }
 
+/* What a thread collects leaves at the latest when that thread looks for answers. */
+static void test_collected(void **state)
+{
+    enum { COUNT = 100 };
+    struct call calls[COUNT] = {0};
+    hg_handle_t handles[COUNT];
+
+    (void)state;
+    check_sum(server); /* connects */
+    const void *corked = dango_hg_cork(client.context);
+    assert_null(corked ? dango_hg_cork(client.context) : NULL); /* one at a time */
+    for (int i = 0; i < COUNT; i++) {
+        sum_in_t in = {.x = i, .y = i};
+        handles[i] = create(server, client.rpcs.sum);
+        assert_int_equal(HG_Forward(handles[i], call_done, &calls[i], &in), HG_SUCCESS);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        side_until(&client, &calls[i].done);
+        assert_int_equal(calls[i].ret, HG_SUCCESS);
+        HG_Destroy(handles[i]);
+    }
+    dango_hg_uncork(client.context, corked);
+    check_sum(server);
+}
+
 static void test_cancel(void **state)
 {
     hg_addr_t self, targets[2];
@@ -308,6 +333,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unknown_rpc, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_way, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_collected, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
         cmocka_unit_test_setup_teardown(test_late_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_handle_data, setup, teardown),

@@ -119,8 +119,8 @@ struct na_transport {
     bool polls_by_system_call; /* even if there is nothing */
     /* Whether poll would find something without a system call. */
     bool (*has_work)(struct na_context *context);
-    /* Between the two, small messages that the calling thread sends may wait for each other. The result of `cork` goes to
-     * `uncork`, on whichever thread that runs. NULL: of no use. */
+    /* Between the two, small messages that the calling thread sends may wait for each other, until it polls. The result of
+     * `cork` goes to `uncork`, on whichever thread that runs. NULL: of no use. */
     const void *(*cork)(struct na_context *context);
     void (*uncork)(struct na_context *context, const void *corked);
 

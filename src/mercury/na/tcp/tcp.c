@@ -266,6 +266,7 @@ static bool poll_all(struct na_context *base, bool all)
     struct tcp_context *context = (struct tcp_context *)base;
     bool any = false;
 
+    tcp_flush_own(context);
     any |= na_context_attend(base);
     if (atomic_load_explicit(&context->has_handover, memory_order_acquire))
         any |= tcp_take_handover(context);

@@ -157,6 +157,8 @@ hg_return_t tcp_flush(struct tcp_conn *conn);
 void tcp_writable(struct tcp_conn *conn);
 const void *tcp_cork(struct na_context *base);
 void tcp_uncork(struct na_context *base, const void *corked);
+/* Sends what the calling thread has collected: it is about to look for answers. */
+void tcp_flush_own(struct tcp_context *context);
 /* Gives back loans, frees buffers. Send lock held. */
 void tcp_send_fini(struct tcp_conn *conn, hg_return_t why);
 

@@ -296,23 +296,36 @@ static void flush_corked(struct tcp_conn *conn)
     na_conn_release(&conn->base);
 }
 
-void tcp_uncork(struct na_context *base, const void *corked)
+/* Sends what has been collected; `corker` may collect from now on. */
+static void flush_collected(struct tcp_context *context, const void *corker)
 {
-    struct tcp_context *context = (struct tcp_context *)base;
     struct tcp_conn *conns[TCP_CORKED];
     unsigned count;
 
-    if (!corked)
-        return;
-    assert(atomic_load(&context->corker) == corked);
     pthread_mutex_lock(&context->cork_lock);
-    atomic_store_explicit(&context->corker, NULL, memory_order_relaxed);
+    atomic_store_explicit(&context->corker, corker, memory_order_relaxed);
     count = context->corked_count;
     memcpy(conns, context->corked, count * sizeof *conns);
     context->corked_count = 0;
     pthread_mutex_unlock(&context->cork_lock);
     for (unsigned i = 0; i < count; i++)
         flush_corked(conns[i]);
+}
+
+void tcp_uncork(struct na_context *base, const void *corked)
+{
+    struct tcp_context *context = (struct tcp_context *)base;
+
+    if (!corked)
+        return;
+    assert(atomic_load(&context->corker) == corked);
+    flush_collected(context, NULL);
+}
+
+void tcp_flush_own(struct tcp_context *context)
+{
+    if (atomic_load_explicit(&context->corker, memory_order_relaxed) == &thread_mark)
+        flush_collected(context, &thread_mark);
 }
 
 void tcp_send_fini(struct tcp_conn *conn, hg_return_t why)
