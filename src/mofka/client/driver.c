@@ -43,7 +43,7 @@ static int open_network(struct mofka_driver *driver, const struct mofka_driver_o
     code = bedrock_client_create(mofka_engine_instance(driver->engine), &driver->bedrock, err);
     if (code == 0)
         code = mofka_search_init(driver, err);
-    if (code == 0 && mofka_find_master(driver, driver->bedrock, true, err) != 0)
+    if (code == 0 && mofka_find_master(driver, true, err) != 0)
         code = dango_error_prefix(err, "group file %s", driver->group_file);
 out:
     bedrock_addresses_free(addresses, count);

@@ -74,9 +74,9 @@ void mofka_driver_note_end(struct mofka_driver *driver, bool found, const char *
 
 int mofka_search_init(struct mofka_driver *driver, struct dango_error *err);
 void mofka_search_fini(struct mofka_driver *driver);
-/* Looks for the master database anew, with the deadlines of `client`; driver->registry is then the one to use. Servers that
- * do not answer are passed over; `tell`: and named in the log. */
-int mofka_find_master(struct mofka_driver *driver, struct bedrock_client *client, bool tell, struct dango_error *err);
+/* Looks for the master database anew; driver->registry is then the one to use. Servers that do not answer are passed over;
+ * `opening`: after more patience, and they are named in the log. */
+int mofka_find_master(struct mofka_driver *driver, bool opening, struct dango_error *err);
 /* Whether what failed with `code` in `*registry` is worth another try, because the master database is elsewhere now:
  * `*registry` is the new one then. */
 bool mofka_master_moved(struct mofka_driver *driver, struct mofka_registry **registry, int code);

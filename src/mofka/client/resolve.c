@@ -5,8 +5,9 @@
  * The file is as good as who writes it: a copy on another machine gets old. When nobody in it has the master database, the
  * members that a server knows that does answer are asked; when none does, those that were known at the last search.
  *
- * Every server is asked with a short deadline of its own, so that one that hangs costs seconds and not the whole time that
- * a link has. Links that look at the same time share the search for the master database: one of them looks, and what it
+ * Who opens a driver asks all servers with a deadline that is short for a server that hangs, and if that was too short for
+ * one that is only busy, once more with longer ones. When something was lost, every server is asked with a deadline of its
+ * own, so that one that hangs costs seconds and not the whole time that a link has. Links that look at the same time share the search for the master database: one of them looks, and what it
  * found, or that it found nothing, holds for the others for a moment. So that they need not wait for many servers that hang,
  * a search ends when these have cost some seconds in all; the next one goes on behind them.
  */
@@ -26,8 +27,10 @@
 /* How long the result of a search holds for others: longer if servers hang, which each of them would wait for in turn. */
 #define FRESH_NS      (100 * DANGO_NS_PER_MS)
 #define FRESH_HUNG_NS (1000 * DANGO_NS_PER_MS)
-/* How long a server may take to answer. */
+/* How long a server may take to answer; and when a driver is opened, in each round. */
 #define ASK_MS 2000.0
+static const double opening_ms[] = {500.0, 4000.0, BEDROCK_CLIENT_TIMEOUT_MS};
+#define ROUNDS (sizeof opening_ms / sizeof *opening_ms)
 /* How long those that hang may keep up one search. */
 #define HUNG_NS (4 * DANGO_NS_PER_S - DANGO_NS_PER_S / 10)
 
@@ -71,13 +74,12 @@ static void remember_members(struct mofka_driver *driver, struct json_object *co
 }
 
 /* Asks one server; *id: of its master database, or -1. */
-static int ask(struct mofka_driver *driver, struct bedrock_client *client, const char *address, int *id,
-               struct dango_error *err)
+static int ask(struct mofka_driver *driver, const char *address, int *id, struct dango_error *err)
 {
     struct bedrock_service *service;
     char *text;
     *id = -1;
-    int code = bedrock_service_open(client, address, 0, &service, err);
+    int code = bedrock_service_open(driver->prober, address, 0, &service, err);
     if (code != 0)
         return code;
     code = bedrock_service_get_config(service, &text, err);
@@ -160,7 +162,7 @@ static int explain_search(const struct dango_error *failure, size_t answers, siz
 
 struct inquiry {
     struct mofka_driver *driver;
-    struct bedrock_client *client;
+    bool opening;
     bool tell; /* the user of servers that do not answer */
     size_t met, asked, answers;
     int64_t hung_ns;            /* what those that hang have cost */
@@ -172,13 +174,12 @@ static bool inquire(struct inquiry *inquiry, const char *address, int *code, str
 {
     struct dango_error mine = {0};
     int id;
-    /* Who opens the driver (not with the prober) looks at all of them. */
-    bool enough = inquiry->client == inquiry->driver->prober && inquiry->hung_ns >= HUNG_NS;
+    bool enough = !inquiry->opening && inquiry->hung_ns >= HUNG_NS;
     if (inquiry->met++ < inquiry->driver->search_skip || enough)
         return false;
     inquiry->asked++;
     int64_t began_ns = dango_clock_ns();
-    if (ask(inquiry->driver, inquiry->client, address, &id, &mine) == 0) {
+    if (ask(inquiry->driver, address, &id, &mine) == 0) {
         inquiry->answers++;
     } else {
         if (inquiry->tell)
@@ -222,38 +223,58 @@ static bool inquire_members(struct inquiry *inquiry, char *const *addresses, siz
     return found;
 }
 
-/* Looks on the servers of the group file, then on other members, up to the one with the master database. */
-static int search_servers(struct mofka_driver *driver, struct bedrock_client *client, bool tell,
-                          struct dango_error *err)
+/* Asks the servers of the group file, then other members, up to the one with the master database. */
+static bool inquire_all(struct inquiry *inquiry, char *const *addresses, size_t count, int *code,
+                        struct dango_error *err)
 {
-    struct inquiry inquiry = {.driver = driver, .client = client, .tell = tell};
+    bool found = false;
+    inquiry->driver->view_is_new = false;
+    for (size_t i = 0; i < count && !found; i++)
+        found = inquire(inquiry, addresses[i], code, err);
+    return found || inquire_members(inquiry, addresses, count, code, err);
+}
+
+/* In rounds, as long as some server has not answered in time. */
+static bool inquire_patiently(struct inquiry *inquiry, char *const *addresses, size_t count, int *code,
+                              struct dango_error *err)
+{
+    struct mofka_driver *driver = inquiry->driver;
+    bool found = false;
+    for (size_t round = 0; !found && round < ROUNDS && (round == 0 || inquiry->hung_ns > 0); round++) {
+        *inquiry = (struct inquiry){.driver = driver, .opening = true, .tell = round == 0};
+        bedrock_client_set_timeout(driver->prober, opening_ms[round]);
+        found = inquire_all(inquiry, addresses, count, code, err);
+    }
+    bedrock_client_set_timeout(driver->prober, ASK_MS);
+    return found;
+}
+
+static int search_servers(struct mofka_driver *driver, bool opening, struct dango_error *err)
+{
+    struct inquiry inquiry = {.driver = driver};
     char **addresses;
     size_t count;
     int code = bedrock_group_file_read(driver->group_file, &addresses, &count, err);
     if (code != 0)
         return code;
-    bool found = false;
     /* The part of a search that has ended early does not make that one good. */
     if (driver->search_skip > 0)
         inquiry.failure = driver->search_result;
-    driver->view_is_new = false;
-    for (size_t i = 0; i < count && !found; i++)
-        found = inquire(&inquiry, addresses[i], &code, err);
-    if (!found)
-        found = inquire_members(&inquiry, addresses, count, &code, err);
+    bool found = opening ? inquire_patiently(&inquiry, addresses, count, &code, err)
+                         : inquire_all(&inquiry, addresses, count, &code, err);
     bedrock_addresses_free(addresses, count);
     size_t passed = driver->search_skip + inquiry.asked;
     driver->search_skip = !found && passed < inquiry.met ? passed : 0;
     return found ? code : explain_search(&inquiry.failure, inquiry.answers, inquiry.asked, err);
 }
 
-int mofka_find_master(struct mofka_driver *driver, struct bedrock_client *client, bool tell, struct dango_error *err)
+int mofka_find_master(struct mofka_driver *driver, bool opening, struct dango_error *err)
 {
     ABT_mutex_lock(driver->search_lock);
     int64_t fresh_ns = driver->search_result.code == DANGO_ERR_TIMEOUT ? FRESH_HUNG_NS : FRESH_NS;
     if (driver->searched_ns == 0 || dango_clock_ns() - driver->searched_ns > fresh_ns) {
         struct dango_error found = {0};
-        search_servers(driver, client, tell, &found);
+        search_servers(driver, opening, &found);
         driver->search_result = found;
         driver->searched_ns = dango_clock_ns();
     }
@@ -267,7 +288,7 @@ bool mofka_master_moved(struct mofka_driver *driver, struct mofka_registry **reg
     struct dango_error err;
     if (!mofka_is_absence(code))
         return false;
-    if (mofka_find_master(driver, driver->prober, false, &err) != 0)
+    if (mofka_find_master(driver, false, &err) != 0)
         return false; /* the first failure says more */
     struct mofka_registry *before = *registry;
     *registry = atomic_load(&driver->registry);
@@ -308,7 +329,7 @@ int mofka_resolve(struct mofka_driver *driver, const char *topic, const uint8_t 
                   struct dango_error *err)
 {
     struct search search = {.driver = driver, .uuid = uuid, .target = target};
-    int code = mofka_find_master(driver, driver->prober, false, err);
+    int code = mofka_find_master(driver, false, err);
     if (code == 0)
         code = dango_mofka_registry_partitions(atomic_load(&driver->registry), topic, look_at, &search, err);
     if (code != 0 && search.found)
