@@ -88,19 +88,21 @@ enum abtio_code {
     ABTIO_STAT,
     ABTIO_FSTAT,
     ABTIO_STATFS,
+    ABTIO_RUN,
 };
 
 /* A system call with its arguments; which fields count depends on the code. Nothing is owned. */
 struct abtio_call {
     enum abtio_code code;
-    int fd;                /* descriptor, or directory of openat */
-    int flags;             /* flags; whence of lseek; mode of fallocate; number of vectors */
-    mode_t mode;           /* permissions of a new file */
-    const char *path, *to; /* names */
-    void *buffer;          /* data, struct iovec[], struct stat, template */
-    size_t count;          /* bytes of data */
-    off_t offset;          /* position; -1 where the file position is used (read, write) */
-    off_t length;          /* of truncate, fallocate; offset argument of lseek */
+    int fd;                       /* descriptor, or directory of openat */
+    int flags;                    /* flags; whence of lseek; mode of fallocate; number of vectors */
+    mode_t mode;                  /* permissions of a new file */
+    const char *path, *to;        /* names */
+    void *buffer;                 /* data, struct iovec[], struct stat, template */
+    size_t count;                 /* bytes of data */
+    off_t offset;                 /* position; -1 where the file position is used (read, write) */
+    off_t length;                 /* of truncate, fallocate; offset argument of lseek */
+    void (*body)(void *argument); /* of run; the argument is the buffer */
 };
 
 /* Runs the call in the calling thread. The POSIX result or -errno. */

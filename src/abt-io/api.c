@@ -81,3 +81,9 @@ OPERATION(fstat, int, (int fd, struct stat *statbuf),
           .code = ABTIO_FSTAT, .fd = fd, .buffer = statbuf)
 OPERATION(statfs, int, (char *path, struct statfs *statfsbuf),
           .code = ABTIO_STATFS, .path = path, .buffer = statfsbuf)
+
+int dango_abt_io_run(abt_io_instance_id aid, void (*body)(void *argument), void *argument)
+{
+    struct abtio_call call = {.code = ABTIO_RUN, .body = body, .buffer = argument};
+    return (int)abtio_execute(aid, &call);
+}

@@ -128,6 +128,12 @@ static int64_t run_statfs(const struct abtio_call *c)
     return statfs(c->path, c->buffer);
 }
 
+static int64_t run_body(const struct abtio_call *c)
+{
+    c->body(c->buffer);
+    return 0;
+}
+
 /* Repeats one data call until everything is transferred; a transfer of 0 bytes ends it. */
 static int64_t run_all(const struct abtio_call *c, enum abtio_code step_code)
 {
@@ -196,6 +202,7 @@ static const struct {
     [ABTIO_STAT] = {run_stat, "stat", NO_DATA, false},
     [ABTIO_FSTAT] = {run_fstat, "fstat", NO_DATA, false},
     [ABTIO_STATFS] = {run_statfs, "statfs", NO_DATA, false},
+    [ABTIO_RUN] = {run_body, "run", NO_DATA, false},
 };
 
 int64_t abtio_call_run(const struct abtio_call *call)

@@ -22,6 +22,13 @@ abt_io_instance_id dango_abt_io_create(struct json_object *config, ABT_pool pool
 /* The pool whose streams are blocked by operations; ABT_POOL_NULL when they are the kernel's business (rings). */
 ABT_pool dango_abt_io_pool(abt_io_instance_id aid);
 
+/*
+ * Runs several system calls as one operation: in the instance's pool, also where there are rings. The calling ULT waits.
+ * `body` can be in a tasklet: it may wait for files and locks of the system, not for anything of Argobots. 0, or a negative
+ * errno value, and `body` has not been run.
+ */
+int dango_abt_io_run(abt_io_instance_id aid, void (*body)(void *argument), void *argument);
+
 /* The effective configuration, one new reference. */
 struct json_object *dango_abt_io_config(abt_io_instance_id aid);
 

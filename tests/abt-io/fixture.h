@@ -11,12 +11,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 struct fixture {
     abt_io_instance_id aid;
     ABT_pool pool;       /* external pool, if any */
     ABT_xstream xstream; /* that serves it */
+    bool runs_here;      /* operations: the pool is that of the primary execution stream */
     char directory[64];
     char path[96]; /* of a file that does not exist, in the directory */
 };
@@ -82,6 +84,7 @@ static inline int with_primary_pool(void **state)
     assert_int_equal(ABT_xstream_self(&self), ABT_SUCCESS);
     assert_int_equal(ABT_xstream_get_main_pools(self, 1, &pool), ABT_SUCCESS);
     f->aid = instance_from("{}", pool);
+    f->runs_here = true;
     *state = f;
     return f->aid ? 0 : -1;
 }

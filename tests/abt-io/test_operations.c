@@ -3,6 +3,9 @@
  */
 #include "tests/abt-io/fixture.h"
 
+#include "abt-io/dango_abt_io.h"
+
+#include <pthread.h>
 #include <sys/mman.h>
 
 /* Completes an operation and gives its handle back. */
@@ -248,6 +251,21 @@ static void a_null_instance_is_refused(void **state)
     assert_int_equal(abt_io_op_wait(NULL), -1);
 }
 
+static void note_thread(void *argument)
+{
+    *(pthread_t *)argument = pthread_self();
+}
+
+static void anything_can_be_run(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t thread = 0;
+    assert_int_equal(dango_abt_io_run(f->aid, note_thread, &thread), 0);
+    assert_true(thread);
+    assert_int_equal(pthread_equal(thread, pthread_self()) != 0, f->runs_here);
+    assert_int_equal(dango_abt_io_run(ABT_IO_INSTANCE_NULL, note_thread, &thread), -EINVAL);
+}
+
 #define ON_EACH_ENGINE(test)                                                                                           \
     {#test " (internal pool)", test, with_internal_pool, fixture_destroy, NULL},                                       \
         {#test " (external pool)", test, with_external_pool, fixture_destroy, NULL},                                   \
@@ -268,6 +286,7 @@ int main(void)
         ON_EACH_ENGINE(full_device),
         ON_EACH_ENGINE(end_of_file_is_a_short_read),
         ON_EACH_ENGINE(all_continues_short_transfers),
+        ON_EACH_ENGINE(anything_can_be_run),
         cmocka_unit_test(a_null_instance_is_refused),
     };
     return cmocka_run_group_tests(tests, start_argobots, stop_argobots);

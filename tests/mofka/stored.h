@@ -109,7 +109,7 @@ static inline void stored_open(struct stored_fixture *fixture)
                                            .sleep = stored_sleep,
                                            .run_arg = fixture,
                                            .help_bytes = fixture->help_bytes};
-    fixture->io = (struct mofka_log_io){stored_pwritev, stored_fdatasync, fixture};
+    fixture->io = (struct mofka_log_io){.pwritev = stored_pwritev, .fdatasync = stored_fdatasync, .arg = fixture};
     fixture->grown = 0;
     dango_mofka_partition_open(&settings, &stored, &fixture->partition, &fixture->report, &err);
     assert_string_equal(err.text, "");

@@ -369,7 +369,7 @@ static void failures_keep_what_was_there(void **state)
 {
     struct fixture *f = *state;
     struct faulty faulty = {.writes_left = 1000, .syncs_left = 1000, .short_by = 5};
-    const struct mofka_log_io io = {faulty_pwritev, faulty_fdatasync, &faulty};
+    const struct mofka_log_io io = {.pwritev = faulty_pwritev, .fdatasync = faulty_fdatasync, .arg = &faulty};
     struct mofka_log_report report;
     struct dango_error err;
     size_t appended;

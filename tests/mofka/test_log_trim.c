@@ -5,6 +5,7 @@
 
 #include "mofka/log/internal.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -240,6 +241,37 @@ static void files_that_cannot_be_removed_are_tried_again(void **state)
     expect_from(3);
 }
 
+static int ran;
+
+static int run_elsewhere(void *arg, void (*body)(void *argument), void *argument)
+{
+    assert_ptr_equal(arg, &ran);
+    if (++ran == 2)
+        return -EAGAIN; /* it is done here, then */
+    body(argument);
+    return 0;
+}
+
+static void what_takes_long_is_done_elsewhere(void **state)
+{
+    (void)state;
+    struct mofka_log_io io = mofka_log_system_io;
+    struct dango_error err;
+    io.arg = &ran;
+    io.run = run_elsewhere;
+    the_log->io = &io;
+    assert_int_equal(trim((struct mofka_log_retention){.max_bytes = 1, .needed_from_id = 3 * BATCH}).chunks, 3);
+    assert_int_equal(ran, 3);
+    assert_false(there(0, "log") || there(1, "log") || there(2, "idx"));
+    append(1); /* in a new chunk */
+    assert_int_equal(ran, 4);
+    assert_true(there(3, "log") && there(CHUNKS, "log") && there(CHUNKS - 1, "idx"));
+    assert_int_equal(dango_mofka_log_erase(the_log, &err), 0);
+    assert_int_equal(ran, 5);
+    assert_int_not_equal(access(directory, F_OK), 0);
+    the_log->io = &mofka_log_system_io;
+}
+
 int main(void)
 {
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, set_up, tear_down)
@@ -252,6 +284,7 @@ int main(void)
         TEST(readers_keep_what_they_have_and_go_on_behind_the_gap),
         TEST(what_a_crash_leaves_is_a_log),
         TEST(files_that_cannot_be_removed_are_tried_again),
+        TEST(what_takes_long_is_done_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -214,7 +214,7 @@ static void in_files_with(uint64_t help_bytes, bool promises)
                                             .fd_cache_capacity = 2,
                                             .ack_early = {promises, 3},
                                             .producers = {pool, pool}};
-    struct mofka_log_io io = {mofka_log_system_io.pwritev, quick_fdatasync, NULL};
+    struct mofka_log_io io = {.pwritev = mofka_log_system_io.pwritev, .fdatasync = quick_fdatasync};
     struct mofka_stored_settings stored = {
         .topic = "t", .options = &options, .io = &io, .run = run_in_thread, .help_bytes = help_bytes};
     struct mofka_partition_settings settings = {.uuid = {9}};
@@ -284,7 +284,7 @@ static void positions_are_saved_from_many_threads(void **state)
     (void)state;
     char path[] = "/tmp/dango-threads-XXXXXX", command[64];
     assert_non_null(mkdtemp(path));
-    struct mofka_log_io io = {mofka_log_system_io.pwritev, quick_fdatasync, NULL};
+    struct mofka_log_io io = {.pwritev = mofka_log_system_io.pwritev, .fdatasync = quick_fdatasync};
     struct mofka_positions_settings settings = {
         .directory = open(path, O_RDONLY | O_DIRECTORY), .end = 250, .io = &io, .run = run_in_thread};
     struct mofka_positions *positions;

@@ -21,7 +21,13 @@ static int system_fdatasync(void *arg, int fd)
     return fdatasync(fd) == 0 ? 0 : -errno;
 }
 
-const struct mofka_log_io mofka_log_system_io = {system_pwritev, system_fdatasync, NULL};
+const struct mofka_log_io mofka_log_system_io = {.pwritev = system_pwritev, .fdatasync = system_fdatasync};
+
+void mofka_log_run(const struct mofka_log_io *io, void (*body)(void *argument), void *argument)
+{
+    if (!io->run || io->run(io->arg, body, argument) != 0)
+        body(argument);
+}
 
 /* Steps over `written` bytes; returns how many vectors are used up entirely. */
 static int advance(struct iovec *iov, int count, size_t written)

@@ -130,9 +130,31 @@ static bool sync_is_begun(struct mofka_log *log)
     return begun;
 }
 
+/* From a full chunk to a new one. */
+struct turn {
+    struct mofka_log *log;
+    struct mofka_chunk *full, *fresh;
+    bool broken;
+    struct dango_error *err;
+    int code;
+};
+
+static void turn_over(void *arg)
+{
+    struct turn *turn = arg;
+    struct mofka_log *log = turn->log;
+    uint64_t number = turn->full->number + 1;
+    save_producers(log, number);
+    turn->code =
+        mofka_chunk_create(log->directory, number, log->next_id, log->uuid, &turn->fresh, &turn->broken, turn->err);
+    if (turn->code == 0)
+        mofka_chunk_seal(turn->full, log->directory, log->uuid, log->next_id);
+}
+
 static int rotate(struct mofka_log *log, struct dango_error *err)
 {
-    struct mofka_chunk *full = last_chunk(log), *fresh;
+    struct mofka_chunk *full = last_chunk(log);
+    struct turn turn = {.log = log, .full = full, .err = err};
     if (sync_is_begun(log))
         return dango_error_set(err, DANGO_ERR_AGAIN, "a new chunk has to wait for the end of a sync");
     /* A sealed chunk is never verified again, so it must be on the medium before the next one exists. */
@@ -142,18 +164,16 @@ static int rotate(struct mofka_log *log, struct dango_error *err)
     }
     if (dango_mofka_log_sync(log, err) < 0)
         return err->code;
-    save_producers(log, full->number + 1);
-    bool broken = false;
-    if (mofka_chunk_create(log->directory, full->number + 1, log->next_id, log->uuid, &fresh, &broken, err) < 0) {
+    mofka_log_run(log->io, turn_over, &turn);
+    if (turn.code < 0) {
         dango_error_prefix(err, "%s", log->path);
-        if (broken)
+        if (turn.broken)
             fail(log, err);
         return err->code;
     }
-    mofka_chunk_seal(full, log->directory, log->uuid, log->next_id);
-    if (mofka_log_add_chunk(log, fresh) == 0)
+    if (mofka_log_add_chunk(log, turn.fresh) == 0)
         return 0;
-    mofka_chunk_destroy(fresh);
+    mofka_chunk_destroy(turn.fresh);
     dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     fail(log, err);
     return err->code;

@@ -65,9 +65,23 @@ static int remove_directory(const char *path, struct dango_error *err)
     return code == 0 ? dango_file_sync_parent(path, err) : code;
 }
 
+struct erasing {
+    const char *path;
+    struct dango_error *err;
+    int code;
+};
+
+static void erase(void *arg)
+{
+    struct erasing *self = arg;
+    self->code = remove_directory(self->path, self->err);
+}
+
 int dango_mofka_log_erase(struct mofka_log *log, struct dango_error *err)
 {
-    return remove_directory(log->path, err);
+    struct erasing self = {.path = log->path, .err = err};
+    mofka_log_run(log->io, erase, &self);
+    return self.code;
 }
 
 int dango_mofka_log_remove(const char *directory, struct dango_error *err)

@@ -110,19 +110,36 @@ static int unlink_file(const struct mofka_log *log, uint64_t number, const char 
     return dango_error_set_errno(err, errno, "%s/%s: cannot remove", log->path, name);
 }
 
+struct unlinking {
+    struct mofka_log *log;
+    struct dango_error *err;
+    int code;
+};
+
+/* Removes the files of the first chunk of which there are any. */
+static void unlink_chunk(void *arg)
+{
+    struct unlinking *self = arg;
+    struct mofka_log *log = self->log;
+    self->code = unlink_file(log, log->oldest_file, "idx", self->err);
+    if (self->code == 0)
+        self->code = unlink_file(log, log->oldest_file, "log", self->err);
+    if (self->code == 0 && fsync(log->directory) != 0)
+        self->code = dango_error_set_errno(self->err, errno, "%s: cannot sync the directory", log->path);
+}
+
 /* Removes the files of chunks that have been dropped. */
 static int unlink_chunks(struct mofka_log *log, struct dango_error *err)
 {
+    struct unlinking self = {.log = log, .err = err};
     pthread_mutex_lock(&log->lock);
     uint64_t end = log->chunks[0]->number;
     pthread_mutex_unlock(&log->lock);
-    for (; log->oldest_file < end; log->oldest_file++) {
-        if (unlink_file(log, log->oldest_file, "idx", err) < 0 || unlink_file(log, log->oldest_file, "log", err) < 0)
-            return err->code;
-        if (fsync(log->directory) != 0)
-            return dango_error_set_errno(err, errno, "%s: cannot sync the directory", log->path);
+    while (self.code == 0 && log->oldest_file < end) {
+        mofka_log_run(log->io, unlink_chunk, &self);
+        log->oldest_file += self.code == 0;
     }
-    return 0;
+    return self.code;
 }
 
 int dango_mofka_log_trim(struct mofka_log *log, const struct mofka_log_retention *retention,

@@ -3,10 +3,9 @@
  * pool of the controller, if it has one, or else of the provider. Everything that runs so counts as a request, so that the
  * end of the provider waits for it.
  */
+#include "abt-io/dango_abt_io.h"
 #include "mofka/server/directories.h"
 #include "mofka/server/provider.h"
-
-#include "abt-io/dango_abt_io.h"
 
 #include <stdlib.h>
 
@@ -20,6 +19,11 @@ static ssize_t controller_pwritev(void *arg, int fd, const struct iovec *iov, in
 static int controller_fdatasync(void *arg, int fd)
 {
     return abt_io_fdatasync(arg, fd);
+}
+
+static int controller_run(void *arg, void (*body)(void *argument), void *argument)
+{
+    return dango_abt_io_run(arg, body, argument);
 }
 
 /* ---- work in a thread ---- */
@@ -102,7 +106,8 @@ static int open_stored(struct mofka_provider *provider, const struct mofka_parti
         .sleep = sleep_in_thread,
         .run_arg = provider,
     };
-    provider->io = (struct mofka_log_io){controller_pwritev, controller_fdatasync, provider->settings.io_controller};
+    provider->io = (struct mofka_log_io){controller_pwritev, controller_fdatasync, provider->settings.io_controller,
+                                         controller_run};
     int code = 0;
     if (!stored.must_exist)
         dango_mofka_log_sweep_deleted(stored.options->path);
