@@ -235,6 +235,47 @@ static void a_cut_file_keeps_what_is_whole(void **state)
     assert_text(*state, &c, "new");
 }
 
+/* System calls of this process that read, and bytes that they gave. */
+static void count_reads(unsigned long *calls, unsigned long *bytes)
+{
+    FILE *io = fopen("/proc/self/io", "r");
+    if (!io)
+        skip(); /* a kernel that does not count */
+    int found = fscanf(io, "rchar: %lu wchar: %*u syscr: %lu", bytes, calls);
+    fclose(io);
+    assert_int_equal(found, 2);
+}
+
+/* Opens again and takes up all regions: in how many reads. */
+static unsigned long reads_of_reopening(void **state, unsigned long *bytes)
+{
+    unsigned long before[2], after[2];
+    count_reads(&before[0], &before[1]);
+    reopen(state, "");
+    count_reads(&after[0], &after[1]);
+    *bytes = after[1] - before[1];
+    return after[0] - before[0];
+}
+
+static void opening_reads_in_large_pieces(void **state)
+{
+    warabi_region_t small[5000], large[20];
+    for (size_t i = 0; i < 5000; i++)
+        small[i] = create(*state, 100 + i % 700);
+    for (size_t i = 0; i < 20; i++)
+        large[i] = create(*state, 3 << 20);
+    unsigned long bytes;
+    assert_in_range(reads_of_reopening(state, &bytes), 20, 100);
+    assert_true(bytes < 8 << 20); /* what is in large regions is not read */
+    uint64_t size;
+    for (size_t i = 0; i < 5000; i++) {
+        assert_int_equal(wb_store_size(*state, &small[i], &size, NULL), 0);
+        assert_int_equal(size, 100 + i % 700);
+    }
+    for (size_t i = 0; i < 20; i++)
+        assert_int_equal(wb_store_size(*state, &large[i], &size, NULL), 0);
+}
+
 static void the_file_goes_only_on_demand(void **state)
 {
     reopen(state, "");
@@ -258,6 +299,7 @@ int main(void)
         TEST(foreign_and_newer_files_are_left_alone),
         TEST(a_damaged_record_costs_its_region_only),
         TEST(a_cut_file_keeps_what_is_whole),
+        TEST(opening_reads_in_large_pieces),
         TEST(the_file_goes_only_on_demand),
     };
     return cmocka_run_group_tests(tests, start_argobots, stop_argobots);

@@ -25,7 +25,8 @@
 #define FILE_VERSION  1u
 #define FIRST_BYTES   4096u /* before the first region */
 #define RECORD_MAGIC  0x47455257u
-#define WALK_BYTES    (1u << 20) /* read at a time when looking for a record behind damage */
+#define WALK_BYTES    (1u << 20) /* read at a time where records may be near to each other */
+#define SPARSE_BYTES  (1u << 16) /* from record to record: there, records are read by themselves */
 #define OFFSET_MAX    ((uint64_t)INT64_MAX / 2)
 #define ALIGNMENT_MAX (UINT64_C(1) << 30)
 
@@ -131,32 +132,86 @@ int wb_file_write_record(const struct wb_file *file, const struct wb_record *rec
 
 /* ---- walking ---- */
 
+/* A piece of the file, so that a walk along many small regions need not read each record by itself. */
+struct window {
+    char *bytes;
+    uint64_t start;
+    size_t size;
+};
+
+/* The bytes of the record before `offset`: 1; 0 at the end of the file. What has not been read yet is read in pieces of
+ * `piece` bytes. */
+static int look(const struct wb_file *file, struct window *window, uint64_t offset, size_t piece,
+                struct raw_record *raw, struct dango_error *err)
+{
+    uint64_t start = offset - WB_RECORD_SIZE;
+    if (start < window->start || start - window->start + WB_RECORD_SIZE > window->size) {
+        ssize_t n = abt_io_pread_all(file->io, file->fd, window->bytes, piece, (off_t)start);
+        if (n < 0)
+            return dango_error_set_errno(err, (int)-n, "%s: cannot read at %" PRIu64, file->path, start);
+        window->start = start;
+        window->size = (size_t)n;
+    }
+    if (start - window->start + WB_RECORD_SIZE > window->size)
+        return 0;
+    memcpy(raw, window->bytes + (start - window->start), sizeof *raw);
+    return 1;
+}
+
 /* The place of the first valid record from `offset` on; 0: there is none before the end of the file. */
-static int find_record(const struct wb_file *file, uint64_t offset, uint64_t size, uint64_t *found,
+static int find_record(const struct wb_file *file, struct window *window, uint64_t offset, uint64_t *found,
                        struct dango_error *err)
 {
-    char *bytes = malloc(WALK_BYTES);
-    int status = bytes ? 0 : dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    struct raw_record raw;
+    struct wb_record record;
+    int status;
     *found = 0;
-    while (status == 0 && *found == 0 && offset - WB_RECORD_SIZE < size) {
-        uint64_t start = offset - WB_RECORD_SIZE;
-        ssize_t n = abt_io_pread_all(file->io, file->fd, bytes, WALK_BYTES, (off_t)start);
-        if (n < 0)
-            status =
-                dango_error_set_errno(err, (int)-n, "%s: cannot read at %" PRIu64, file->path, offset - WB_RECORD_SIZE);
-        uint64_t end = start + (n > 0 ? (uint64_t)n : 0);
-        for (; *found == 0 && offset <= end; offset += file->step) {
-            struct raw_record raw;
-            struct wb_record record;
-            memcpy(&raw, bytes + (offset - WB_RECORD_SIZE - start), sizeof raw);
-            if (decode(file, &raw, offset, &record))
-                *found = offset;
-        }
-        if (n < (ssize_t)WALK_BYTES)
-            break;
+    while ((status = look(file, window, offset, WALK_BYTES, &raw, err)) > 0 && *found == 0) {
+        if (decode(file, &raw, offset, &record))
+            *found = offset;
+        offset += file->step;
     }
-    free(bytes);
+    return status < 0 ? status : 0;
+}
+
+/* Behind damage at `offset`: where the walk goes on. */
+static int pass_damage(const struct wb_file *file, struct window *window, uint64_t size, uint64_t *offset,
+                       struct dango_error *err)
+{
+    uint64_t found;
+    int status = find_record(file, window, *offset, &found, err);
+    uint64_t stop = found ? found - WB_RECORD_SIZE : size;
+    if (status == 0)
+        log_error("warabi",
+                  "%s: bytes %" PRIu64 " to %" PRIu64 " hold no valid region: damage, or regions that were being "
+                  "created when the machine stopped; they stay as they are",
+                  file->path, *offset - WB_RECORD_SIZE, stop - 1);
+    *offset = found ? found : wb_file_next(file, size, 0);
     return status;
+}
+
+static int walk(const struct wb_file *file, struct window *window, uint64_t size,
+                int (*visit)(void *arg, const struct wb_record *record), void *arg, uint64_t *end,
+                struct dango_error *err)
+{
+    uint64_t offset = wb_file_first(file);
+    size_t piece = WALK_BYTES;
+    int status = 0;
+    while (status >= 0 && offset <= size) {
+        struct raw_record raw;
+        struct wb_record record;
+        status = look(file, window, offset, piece, &raw, err);
+        if (status > 0 && decode(file, &raw, offset, &record)) {
+            status = visit(arg, &record);
+            uint64_t next = wb_file_next(file, offset, record.capacity);
+            piece = next - offset < SPARSE_BYTES ? WALK_BYTES : WB_RECORD_SIZE;
+            offset = next;
+        } else if (status >= 0) {
+            status = pass_damage(file, window, size, &offset, err);
+        }
+    }
+    *end = offset;
+    return status < 0 ? status : 0;
 }
 
 int wb_file_walk(const struct wb_file *file, int (*visit)(void *arg, const struct wb_record *record), void *arg,
@@ -165,30 +220,12 @@ int wb_file_walk(const struct wb_file *file, int (*visit)(void *arg, const struc
     struct stat info;
     if (fstat(file->fd, &info) != 0)
         return dango_error_set_errno(err, errno, "%s", file->path);
-    uint64_t size = (uint64_t)info.st_size, offset = wb_file_first(file);
-    while (offset <= size) {
-        struct wb_record record;
-        int status = wb_file_read_record(file, offset, &record, err);
-        if (status > 0) {
-            status = visit(arg, &record);
-            offset = wb_file_next(file, offset, record.capacity);
-        } else if (status == 0) {
-            uint64_t found;
-            status = find_record(file, offset, size, &found, err);
-            uint64_t stop = found ? found - WB_RECORD_SIZE : size;
-            if (status == 0)
-                log_error("warabi",
-                          "%s: bytes %" PRIu64 " to %" PRIu64
-                          " hold no valid region: damage, or regions that were being "
-                          "created when the machine stopped; they stay as they are",
-                          file->path, offset - WB_RECORD_SIZE, stop - 1);
-            offset = found ? found : wb_file_next(file, size, 0);
-        }
-        if (status < 0)
-            return status;
-    }
-    *end = offset;
-    return 0;
+    struct window window = {.bytes = malloc(WALK_BYTES)};
+    if (!window.bytes)
+        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    int status = walk(file, &window, (uint64_t)info.st_size, visit, arg, end, err);
+    free(window.bytes);
+    return status;
 }
 
 /* ---- life ---- */
