@@ -4,6 +4,7 @@
 #include "util/file.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,7 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+/* What follows the name of a file in that of its temporaries, which end in six such characters; not what people call their
+ * copies. */
+#define TEMPORARY    ".new-"
+#define ALPHANUMERIC "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 /* What an operator can do about a failed call; NULL: that depends. */
 static const char *advice(int errnum)
@@ -143,7 +150,7 @@ int dango_file_write(const char *path, const void *bytes, size_t size, struct da
 {
     assert(path && (bytes || size == 0));
     char temporary[PATH_MAX];
-    if (snprintf(temporary, sizeof temporary, "%s.XXXXXX", path) >= (int)sizeof temporary)
+    if (snprintf(temporary, sizeof temporary, "%s" TEMPORARY "XXXXXX", path) >= (int)sizeof temporary)
         return dango_error_set(err, DANGO_ERR_INVALID, "%s: path is too long", path);
     int fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0)
@@ -157,6 +164,38 @@ int dango_file_write(const char *path, const void *bytes, size_t size, struct da
         return dango_file_sync_parent(path, err);
     unlink(temporary);
     return dango_file_error(err, errnum, "%s: cannot write", path);
+}
+
+/* Whether `name` is a temporary of the file called `base`. */
+static bool is_temporary(const char *name, const char *base)
+{
+    size_t length = strlen(base);
+    const char *tail = name + length + strlen(TEMPORARY);
+    return strncmp(name, base, length) == 0 && strncmp(name + length, TEMPORARY, strlen(TEMPORARY)) == 0 &&
+           strlen(tail) == 6 && strspn(tail, ALPHANUMERIC) == 6;
+}
+
+static void remove_old(int directory, const char *name, unsigned age_s)
+{
+    struct stat status;
+    if (fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode) &&
+        status.st_uid == geteuid() && time(NULL) - status.st_mtime >= (time_t)age_s)
+        unlinkat(directory, name, 0);
+}
+
+void dango_file_remove_litter(const char *path, unsigned age_s)
+{
+    assert(path);
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    char *where = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    DIR *directory = where ? opendir(where) : NULL;
+    struct dirent *entry;
+    while (directory && (entry = readdir(directory)))
+        if (is_temporary(entry->d_name, base))
+            remove_old(dirfd(directory), entry->d_name, age_s);
+    if (directory)
+        closedir(directory);
+    free(where);
 }
 
 /* Makes what comes before each slash from the second character on, and at the end if `last`. */

@@ -24,6 +24,13 @@ char *dango_file_read(const char *path, size_t size_max, size_t *size, struct da
  */
 int dango_file_write(const char *path, const void *bytes, size_t size, struct dango_error *err);
 
+/*
+ * Removes what processes that died in dango_file_write(path) have left beside it: its temporaries ("<path>.new-" and six
+ * characters) that belong to this user and have not been touched for `age_s` seconds. A writer that lives, but was stopped
+ * for that long, fails. Litter does no harm, so errors are not reported.
+ */
+void dango_file_remove_litter(const char *path, unsigned age_s);
+
 /* Makes a directory and those above it that are missing, durably; one that exists already is fine. */
 int dango_file_make_directories(const char *path, struct dango_error *err);
 /* The same for the directory that the file `path` is to lie in. */

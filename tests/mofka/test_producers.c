@@ -222,6 +222,7 @@ static bool is_complete(uint64_t number)
     return complete;
 }
 
+/* Nor is one that was being written. */
 static void a_file_that_does_not_fit_is_not_believed(void **state)
 {
     (void)state;
@@ -246,6 +247,12 @@ static void a_file_that_does_not_fit_is_not_believed(void **state)
         close(fd);
     }
     assert_true(is_complete(3));
+    snprintf(path, sizeof path, "%s/producers.new-a1B2c3", directory);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+    dango_mofka_producers_tidy(descriptor);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_true(is_complete(3));
+    snprintf(path, sizeof path, "%s/producers", directory);
     assert_int_equal(truncate(path, 1000), 0);
     assert_false(is_complete(3));
     assert_int_equal(truncate(path, 10), 0);

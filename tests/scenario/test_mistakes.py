@@ -1,6 +1,7 @@
 """What goes wrong on the first day: each mistake is named, says what to do, and ends with status 1."""
 
 import json
+import os
 import signal
 import time
 
@@ -171,3 +172,14 @@ def test_a_misspelt_variable_in_a_condition(servers):
     assert there and 'no variable "MPI_COM_WORLD" (variables: MPI_COMM_WORLD; did you mean "MPI_COMM_WORLD"?)' in output
     output, there = started_with_condition(servers, "$MPI_COMM_WORLD.rang == 1", env={"PMI_RANK": "1", "PMI_SIZE": "2"})
     assert not there and "did you mean \"rank\"?); taken as null, so that this condition does not hold" in output
+
+
+def test_what_dead_writers_of_a_group_file_leave_goes_with_the_next_one(servers, workdir):
+    old, young, backup = (workdir / f"group.json{tail}" for tail in (".new-a1B2c3", ".new-d4E5f6", ".backup"))
+    for path in (old, young, backup):
+        path.write_text('{"memb')
+    for path in (old, backup):
+        os.utime(path, (time.time() - 100, time.time() - 100))
+    server = servers.bedrock(flock("self", "group.json"))
+    assert server.address in (workdir / "group.json").read_text()
+    assert not old.exists() and young.exists() and backup.exists()

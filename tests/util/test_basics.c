@@ -14,6 +14,9 @@
 #include "util/suggest.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static void errors_collect_context(void **state)
@@ -99,6 +102,34 @@ static void files_are_replaced_whole(void **state)
     assert_contains(err.text, "/nonexistent/dir/file: cannot create a file in its directory");
 }
 
+static bool exists_after_cleaning(const char *path, const char *name, time_t age_s)
+{
+    char file[256];
+    const struct timespec times[2] = {{.tv_sec = time(NULL) - age_s}, {.tv_sec = time(NULL) - age_s}};
+    snprintf(file, sizeof file, "%s%s", path, name);
+    close(open(file, O_CREAT | O_WRONLY, 0600));
+    assert_int_equal(utimensat(AT_FDCWD, file, times, 0), 0);
+    dango_file_remove_litter(path, 60);
+    return unlink(file) == 0;
+}
+
+static void what_dead_writers_leave_is_removed(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/dango-litter-XXXXXX", path[64];
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/g.json", directory);
+    assert_false(exists_after_cleaning(path, ".new-aB3xyZ", 61));
+    assert_true(exists_after_cleaning(path, ".new-aB3xyZ", 30)); /* its writer may be at it */
+    assert_true(exists_after_cleaning(path, ".new-aB3xy", 61));
+    assert_true(exists_after_cleaning(path, ".new-aB3xy.", 61));
+    assert_true(exists_after_cleaning(path, ".backup", 61));
+    assert_true(exists_after_cleaning(path, ".new-aB3xyZ.old", 61));
+    assert_true(exists_after_cleaning(path, "", 61));
+    dango_file_remove_litter("/nonexistent/dir/file", 0);
+    assert_int_equal(rmdir(directory), 0);
+}
+
 static void crc_matches_the_published_vectors(void **state)
 {
     (void)state;
@@ -156,6 +187,7 @@ int main(void)
         cmocka_unit_test(suggestions_are_near_misses_only),
         cmocka_unit_test(json_errors_have_positions),
         cmocka_unit_test(files_are_replaced_whole),
+        cmocka_unit_test(what_dead_writers_leave_is_removed),
         cmocka_unit_test(crc_matches_the_published_vectors),
         cmocka_unit_test(lists_keep_order),
         cmocka_unit_test(deadlines_do_not_overflow),

@@ -30,6 +30,7 @@
 #include "flock/backends/backend.h"
 
 #include "util/clock.h"
+#include "util/file.h"
 #include "util/log.h"
 
 #include <assert.h>
@@ -40,6 +41,7 @@
 #include <unistd.h>
 
 #define LOOK_MS       1000.0
+#define LITTER_AGE_S  60 /* writing takes milliseconds, or as long as the medium needs to sync */
 #define LOCK_LIMIT_MS 1000.0
 #define LOCK_RETRY_MS 2.0
 
@@ -213,6 +215,8 @@ static int replace(struct flock_provider *provider, const flock_group_view_t *vi
     assert(view->members.size > 0);
     int fd = stamp ? lock_directory(provider) : -1;
     int status = stamp ? check(provider, view, stamp, err) : 0;
+    if (status == 0 && !provider->file.writes)
+        dango_file_remove_litter(provider->file.path, LITTER_AGE_S);
     if (status == 0)
         status = flk_group_file_write(view, stamp, provider->file.path, err);
     if (status == 0) {

@@ -338,6 +338,7 @@ static int recover_last(struct mofka_log *log, struct mofka_log_report *report, 
 {
     struct mofka_chunk *last = log->chunks[log->num_chunks - 1];
     struct mofka_chunk_report found;
+    dango_mofka_producers_tidy(log->directory);
     if (!dango_mofka_producers_load(log->producers, log->directory, log->uuid, last->number, dango_clock_wall_ns()))
         log_warning(
             "mofka-log",

@@ -88,5 +88,7 @@ int dango_mofka_producers_save(struct mofka_producers *producers, int directory,
                                uint64_t number, uint64_t now_ns, struct dango_error *err);
 bool dango_mofka_producers_load(struct mofka_producers *producers, int directory, const uint8_t partition[16],
                                 uint64_t number, uint64_t now_ns);
+/* Removes what a process that died in save has left; by the owner of the log. */
+void dango_mofka_producers_tidy(int directory);
 
 #endif

@@ -117,6 +117,13 @@ int dango_mofka_producers_save(struct mofka_producers *producers, int directory,
     return code;
 }
 
+void dango_mofka_producers_tidy(int directory)
+{
+    char path[64];
+    file_path(directory, path);
+    dango_file_remove_litter(path, 0);
+}
+
 /* ---- loading ---- */
 
 static bool header_fits(const struct file_header *header, const unsigned char *bytes, size_t size,
