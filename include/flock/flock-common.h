@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-/* MOVED is never reported: a member publishes one address all its life, and another address is another member. */
+/* MOVED: a member is published under another address, the given one (flock_provider_update_address). */
 typedef enum flock_update_t {
     FLOCK_MEMBER_JOINED = 0,
     FLOCK_MEMBER_LEFT = 1,

@@ -24,7 +24,7 @@ typedef flock_return_t (*flock_gateway_init_fn)(flock_gateway_init_args_t *args,
 typedef flock_return_t (*flock_gateway_finalize_fn)(void *context);
 typedef flock_return_t (*flock_gateway_get_config_fn)(void *context, void (*fn)(void *, const struct json_object *),
                                                       void *uargs);
-/* Valid until the gateway is destroyed. */
+/* Valid until the gateway is destroyed, or gives another one (see flock_provider_update_address). */
 typedef const char *(*flock_gateway_get_public_address_fn)(void *context);
 typedef const char *(*flock_gateway_get_local_address_fn)(void *context);
 

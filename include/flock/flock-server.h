@@ -56,6 +56,14 @@ flock_return_t flock_provider_remove_update_callbacks(flock_provider_t provider,
  * "remove_file" is set and this was the last member. */
 flock_return_t flock_provider_destroy(flock_provider_t provider);
 
+/*
+ * Asks the gateway for the public address again, and, if it is another one, publishes this provider under it: the others, and
+ * the callbacks here, hear of one MOVED with the new address. Blocks on an RPC to the primary (centralized). One call at a
+ * time. FLOCK_ERR_OP_UNSUPPORTED: the backend cannot (static, or of the program's own); FLOCK_ERR_INVALID_ARGS: a member
+ * with that address exists; FLOCK_ERR_FROM_MERCURY: the primary does not answer. After an error the old address stays.
+ */
+flock_return_t flock_provider_update_address(flock_provider_t provider);
+
 /* Effective configuration {"gateway":…,"group":…,"file":…}, compact JSON; free(). NULL for NULL or on error. */
 char *flock_provider_get_config(flock_provider_t provider);
 

@@ -29,6 +29,11 @@ struct flk_stamp {
     uint16_t owner_id;
 };
 
+struct flk_resume {
+    struct flk_stamp file;
+    bool same_view; /* the file has the initial view, and so it is of that version */
+};
+
 /* Terms and changes beyond it are made up: no group gets there. */
 #define FLK_STAMP_MAX UINT32_MAX
 
@@ -114,6 +119,11 @@ bool flk_swim_stamp(void *context, struct flk_stamp *stamp);
 void flk_backend_pass(const flock_backend_impl *backend, void *context, uint64_t change);
 void flk_swim_pass(void *context, uint64_t change);
 
+/* Publishes the own member under another address. Blocks on RPCs. */
+flock_return_t flk_backend_move(const flock_backend_impl *backend, void *context, const char *address);
+flock_return_t flk_cen_move_self(void *context, const char *address);
+flock_return_t flk_swim_move_self(void *context, const char *address);
+
 /* Adds what a built-in backend has counted; nothing for others. */
 void flk_backend_statistics(const flock_backend_impl *backend, void *context, struct json_object *json);
 void flk_cen_statistics(void *context, struct json_object *json);
@@ -144,7 +154,8 @@ typedef struct flk_get_view_out {
     uint64_t version;
     uint8_t unchanged;
     flock_group_view_t view;
-    flock_group_view_t left; /* members that have left lately: what else is missing has died */
+    flock_group_view_t left;  /* members that have left lately: what else is missing has died */
+    flock_group_view_t moved; /* members that have moved lately, with both addresses */
 } flk_get_view_out_t;
 
 #define FLK_RPC_SET_METADATA "flock_set_metadata"

@@ -125,6 +125,14 @@ void flk_backend_pass(const flock_backend_impl *backend, void *context, uint64_t
         flk_swim_pass(context, change);
 }
 
+flock_return_t flk_backend_move(const flock_backend_impl *backend, void *context, const char *address)
+{
+    assert(backend && address);
+    if (backend == &flk_centralized_backend)
+        return flk_cen_move_self(context, address);
+    return backend == &flk_swim_backend ? flk_swim_move_self(context, address) : FLOCK_ERR_OP_UNSUPPORTED;
+}
+
 void flk_backend_statistics(const flock_backend_impl *backend, void *context, struct json_object *json)
 {
     assert(backend && json);

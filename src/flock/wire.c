@@ -153,9 +153,13 @@ hg_return_t hg_proc_flk_get_view_out_t(hg_proc_t proc, void *data)
         ret = hg_proc_flock_group_view_t(proc, &out->view);
     if (ret == HG_SUCCESS)
         ret = hg_proc_flock_group_view_t(proc, &out->left);
-    /* The first one is nobody's if the second cannot be read. */
-    if (ret != HG_SUCCESS && hg_proc_get_op(proc) == HG_DECODE)
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_flock_group_view_t(proc, &out->moved);
+    /* What has been read is nobody's if the rest cannot be. */
+    if (ret != HG_SUCCESS && hg_proc_get_op(proc) == HG_DECODE) {
         flock_group_view_clear(&out->view);
+        flock_group_view_clear(&out->left);
+    }
     return ret;
 }
 

@@ -17,7 +17,8 @@ struct sim_node {
     struct flk_swim *swim; /* NULL: dead, or not started */
     char address[32];
     bool sees[SIM_NODES_MAX];
-    int joined, left, died, values, declared_dead; /* callbacks */
+    int joined, left, died, moved, values, declared_dead; /* callbacks */
+    int home; /* the node that has this one's address now; none: the last one, which is nobody */
     bool paused;
     int side; /* of a partition; nodes hear those of their side */
     int64_t next_tick;
@@ -72,14 +73,14 @@ static inline void sim_send(void *arg, const char *address, uint16_t id, const f
 {
     struct sim_node *node = arg;
     assert_int_equal(id, 1);
-    sim_post(node->sim, sim_index(node->address), sim_index(address), message);
+    sim_post(node->sim, (int)(node - node->sim->nodes), node->sim->nodes[sim_index(address)].home, message);
 }
 
 static inline void sim_member(void *arg, flock_update_t update, const char *address, uint16_t id)
 {
     struct sim_node *node = arg;
     (void)id;
-    if (sim_index(address) == sim_index(node->address)) {
+    if (&node->sim->nodes[node->sim->nodes[sim_index(address)].home] == node) {
         node->declared_dead++;
         return;
     }
@@ -89,6 +90,15 @@ static inline void sim_member(void *arg, flock_update_t update, const char *addr
     node->died += update == FLOCK_MEMBER_DIED;
 }
 
+static inline void sim_moved(void *arg, const char *from, const char *to, uint16_t id)
+{
+    struct sim_node *node = arg;
+    (void)id;
+    node->sees[sim_index(from)] = false;
+    node->sees[sim_index(to)] = true;
+    node->moved++;
+}
+
 static inline void sim_metadata(void *arg, const char *key, const char *value)
 {
     (void)key;
@@ -96,7 +106,8 @@ static inline void sim_metadata(void *arg, const char *key, const char *value)
     ((struct sim_node *)arg)->values++;
 }
 
-static const struct flk_swim_callbacks sim_callbacks = {sim_send, sim_member, sim_metadata};
+static const struct flk_swim_callbacks sim_callbacks = {
+    .send = sim_send, .member = sim_member, .moved = sim_moved, .metadata = sim_metadata};
 
 static inline void sim_init(struct sim *sim, uint64_t seed)
 {
@@ -111,6 +122,7 @@ static inline void sim_init(struct sim *sim, uint64_t seed)
     sim->settings = (struct flk_swim_settings){1000, 200, 500, 3, 5000};
     for (int i = 0; i < SIM_NODES_MAX; i++) {
         sim->nodes[i].sim = sim;
+        sim->nodes[i].home = i;
         snprintf(sim->nodes[i].address, sizeof sim->nodes[i].address, "sim://node-%03d", i);
     }
 }
@@ -133,6 +145,14 @@ static inline void sim_start(struct sim *sim, int i, int first, int last, bool j
     sim->count = i >= sim->count ? i + 1 : sim->count;
     flk_swim_start(node->swim, sim->now, join);
     node->next_tick = sim->now;
+}
+
+/* Node `from` takes the address of node `to`, which does not run. Nobody has the old one any more. */
+static inline void sim_move(struct sim *sim, int from, int to, int former)
+{
+    sim->nodes[former].home = SIM_NODES_MAX - 1;
+    sim->nodes[to].home = from;
+    assert_true(flk_swim_move(sim->nodes[from].swim, sim->now, sim->nodes[to].address));
 }
 
 static inline void sim_start_all(struct sim *sim, int count)

@@ -294,6 +294,90 @@ static const char *value_of(int node, const char *key)
     return NULL;
 }
 
+static struct flk_swim_event *event(uint8_t type, uint64_t incarnation, char *address)
+{
+    static struct flk_swim_event event;
+    event = (struct flk_swim_event){.type = type, .id = 1, .incarnation = incarnation, .address = address};
+    return &event;
+}
+
+static bool all_see_instead(int count, int former, int address)
+{
+    for (int i = 0; i < count; i++) {
+        if (!sim.nodes[i].sees[address] || sim.nodes[i].sees[former])
+            return false;
+    }
+    return true;
+}
+
+/* Others hear of one move; a joiner afterwards sees a member like any other. Then back to the first address. */
+static void a_member_moves(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        sim_init(&sim, seed);
+        settle(8);
+        for (int round = 1; round <= 4; round++) {
+            int former = round % 2 ? 3 : 20, address = round % 2 ? 20 : 3;
+            assert_false(flk_swim_move(sim.nodes[3].swim, sim.now, sim.nodes[1].address));
+            sim_move(&sim, 3, address, former);
+            sim_run(&sim, 15e3);
+            assert_true(all_see_instead(8, former, address));
+            for (int i = 0; i < 8; i++) {
+                const struct sim_node *node = &sim.nodes[i];
+                assert_int_equal(node->moved, round);
+                assert_int_equal(node->left + node->died + node->declared_dead, 0);
+                assert_int_equal(flk_swim_member_count(node->swim), 8);
+            }
+        }
+        sim_move(&sim, 3, 20, 3);
+        sim_start(&sim, 9, 0, 0, true);
+        sim_run(&sim, 10e3);
+        assert_true(sim.nodes[9].sees[20] && !sim.nodes[9].sees[3]);
+        assert_int_equal(sim.nodes[9].left + sim.nodes[9].died, 0);
+        sim_end(&sim);
+    }
+}
+
+/* Whoever could not hear of it finds out all the same. */
+static void a_move_under_loss(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        sim_init(&sim, seed);
+        settle(8);
+        sim.nodes[5].paused = true;
+        sim.loss = 0.3;
+        sim_run(&sim, 1000);
+        sim_move(&sim, 3, 20, 3);
+        sim_run(&sim, 20e3);
+        sim.nodes[5].paused = false;
+        sim.loss = 0;
+        sim_run(&sim, 60e3);
+        assert_true(all_see_instead(8, 3, 20));
+        sim_end(&sim);
+    }
+}
+
+/* Nobody has another member put elsewhere for good. */
+static void an_invented_move(void **state)
+{
+    (void)state;
+    sim_init(&sim, 15);
+    settle(3);
+    for (int i = 0; i < 2; i++) {
+        struct flk_swim_event *invented =
+            event(SWIM_MOVE, flk_swim_find(sim.nodes[0].swim, sim.nodes[1].address, 1)->incarnation + 5,
+                  sim.nodes[20].address);
+        invented->former = sim.nodes[1].address;
+        flk_swim_apply(sim.nodes[i].swim, sim.now, invented, false);
+    }
+    assert_true(sim.nodes[1].sees[1]);
+    sim_run(&sim, 60e3);
+    for (int i = 0; i < 3; i++)
+        assert_true(sim.nodes[i].sees[1] && !sim.nodes[i].sees[20]);
+}
+
 static void metadata_reach_everybody(void **state)
 {
     (void)state;
@@ -330,13 +414,6 @@ static void metadata_reach_everybody(void **state)
 }
 
 /* The events about ourselves: refuted with the right incarnation. */
-static struct flk_swim_event *event(uint8_t type, uint64_t incarnation, char *address)
-{
-    static struct flk_swim_event event;
-    event = (struct flk_swim_event){.type = type, .id = 1, .incarnation = incarnation, .address = address};
-    return &event;
-}
-
 static void what_is_said_of_us_is_refuted(void **state)
 {
     (void)state;
@@ -491,6 +568,7 @@ static void noise(void **state)
                                                 .id = 1,
                                                 .incarnation = flk_random_below(&sim.random, 2000),
                                                 .accuser = flk_random_below(&sim.random, 6),
+                                                .former = sim.nodes[flk_random_below(&sim.random, 8)].address,
                                                 .address = sim.nodes[flk_random_below(&sim.random, 8)].address};
         flk_swim_message_t message = {.type = (uint8_t)flk_random_below(&sim.random, SWIM_MESSAGE_TYPES),
                                       .from = sim.nodes[flk_random_below(&sim.random, 8)].address,
@@ -526,6 +604,9 @@ int main(void)
         cmocka_unit_test_teardown(leaving_is_quick, end_sim),
         cmocka_unit_test_teardown(restarted_members_are_welcome, end_sim),
         cmocka_unit_test_teardown(half_of_the_group_dies, end_sim),
+        cmocka_unit_test_teardown(a_member_moves, end_sim),
+        cmocka_unit_test_teardown(a_move_under_loss, end_sim),
+        cmocka_unit_test_teardown(an_invented_move, end_sim),
         cmocka_unit_test_teardown(metadata_reach_everybody, end_sim),
         cmocka_unit_test_teardown(what_is_said_of_us_is_refuted, end_sim),
         cmocka_unit_test_teardown(nobody_can_be_made_irrefutable, end_sim),

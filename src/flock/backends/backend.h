@@ -14,13 +14,14 @@
 /* ---- built-in backends ---- */
 
 /* What init_group of a built-in backend is called with: the public arguments, where to say what is wrong, what is called
- * at the moment at which a member comes or goes, with the lock of the view (the public callback comes later), and the
- * stamp of the group's file if the group starts again from it. */
+ * at the moment at which a member comes or goes (or moves: once for each address), with the lock of the view (the public
+ * callback comes later), and what the group's file says if the group starts again from it, or another member has written
+ * it already. */
 struct flk_backend_args {
     flock_backend_init_args_t args;
     struct dango_error *err;
     flock_membership_update_fn member_changed;
-    const struct flk_stamp *resumes; /* NULL: a new group, or a joiner */
+    const struct flk_resume *resumes; /* NULL: a new group, or a joiner */
 };
 
 static inline struct dango_error *flk_backend_error(flock_backend_init_args_t *args)
@@ -28,7 +29,7 @@ static inline struct dango_error *flk_backend_error(flock_backend_init_args_t *a
     return container_of(args, struct flk_backend_args, args)->err;
 }
 
-static inline const struct flk_stamp *flk_backend_resumes(flock_backend_init_args_t *args)
+static inline const struct flk_resume *flk_backend_resumes(flock_backend_init_args_t *args)
 {
     return container_of(args, struct flk_backend_args, args)->resumes;
 }
@@ -87,6 +88,8 @@ struct flk_events {
 void flk_events_init(struct flk_events *events, flock_backend_init_args_t *args);
 void flk_events_fini(struct flk_events *events);
 void flk_events_member(struct flk_events *events, flock_update_t kind, const char *address, uint16_t provider_id);
+/* A member has another address now. */
+void flk_events_moved(struct flk_events *events, const char *from, const char *to, uint16_t provider_id);
 void flk_events_metadata(struct flk_events *events, const char *key, const char *value);
 /* Forgets what has not been reported: how the view came about at the start is nobody's business. */
 void flk_events_discard(struct flk_events *events);

@@ -70,6 +70,12 @@ void flk_events_member(struct flk_events *events, flock_update_t kind, const cha
     add(events, &(struct flk_update){.kind = kind, .name = address, .provider_id = provider_id});
 }
 
+void flk_events_moved(struct flk_events *events, const char *from, const char *to, uint16_t provider_id)
+{
+    events->member_changed(events->context, FLOCK_MEMBER_MOVED, from, provider_id);
+    flk_events_member(events, FLOCK_MEMBER_MOVED, to, provider_id);
+}
+
 void flk_events_metadata(struct flk_events *events, const char *key, const char *value)
 {
     add(events, &(struct flk_update){.is_metadata = true, .name = key, .value = value});

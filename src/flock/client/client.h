@@ -17,11 +17,12 @@ struct flock_client {
 
 struct flock_group_handle {
     struct flock_client *client;
-    uint64_t references;     /* atomic */
-    flock_group_view_t view; /* its mutex guards everything below */
-    flock_group_view_t left; /* members that had left before the last answer */
-    uint64_t version;        /* of the last answer; 0: none */
-    char *contact;           /* address of the member that answered last, or that the handle was made from */
+    uint64_t references;      /* atomic */
+    flock_group_view_t view;  /* its mutex guards everything below */
+    flock_group_view_t left;  /* members that had left before the last answer, */
+    flock_group_view_t moved; /* or moved, with both addresses */
+    uint64_t version;         /* of the last answer; 0: none */
+    char *contact;            /* address of the member that answered last, or that the handle was made from */
     uint16_t contact_id;
     /* The subscription, see subscribe.c. */
     bool subscribed, unsubscribing;

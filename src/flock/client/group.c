@@ -113,6 +113,8 @@ static flock_return_t accept(struct flock_group_handle *handle, const flock_memb
         FLOCK_GROUP_VIEW_MOVE(&out->view, &handle->view);
         flock_group_view_clear(&handle->left);
         FLOCK_GROUP_VIEW_MOVE(&out->left, &handle->left);
+        flock_group_view_clear(&handle->moved);
+        FLOCK_GROUP_VIEW_MOVE(&out->moved, &handle->moved);
     }
     unlock(handle);
     return FLOCK_SUCCESS;
@@ -248,6 +250,7 @@ static void destroy(struct flock_group_handle *handle)
         flock_group_unsubscribe(handle);
     flock_group_view_clear(&handle->view);
     flock_group_view_clear(&handle->left);
+    flock_group_view_clear(&handle->moved);
     flock_group_view_clear(&handle->seen);
     free(handle->contact);
     flk_client_unref(handle->client);

@@ -33,20 +33,28 @@ static void report_member(struct flock_group_handle *handle, flock_update_t upda
         handle->member_update(handle->context, update, member->address, member->provider_id);
 }
 
-static void report_members(struct flock_group_handle *handle, flock_group_view_t *now, flock_group_view_t *left)
+static bool has(flock_group_view_t *view, const flock_member_t *member)
+{
+    return flock_group_view_find_member(view, member->address, member->provider_id) != NULL;
+}
+
+/* A view as the last answer gave it, and what it says of members that are gone. */
+struct answer {
+    flock_group_view_t view, left, moved;
+};
+
+/* A member that has moved is reported with its new address; with the old one it is only missing. */
+static void report_members(struct flock_group_handle *handle, struct answer *now)
 {
     for (uint64_t i = 0; i < handle->seen.members.size; i++) {
         const flock_member_t *member = &handle->seen.members.data[i];
-        if (!flock_group_view_find_member(now, member->address, member->provider_id))
-            report_member(handle,
-                          flock_group_view_find_member(left, member->address, member->provider_id) ? FLOCK_MEMBER_LEFT
-                                                                                                   : FLOCK_MEMBER_DIED,
-                          member);
+        if (!has(&now->view, member) && !has(&now->moved, member))
+            report_member(handle, has(&now->left, member) ? FLOCK_MEMBER_LEFT : FLOCK_MEMBER_DIED, member);
     }
-    for (uint64_t i = 0; i < now->members.size; i++) {
-        const flock_member_t *member = &now->members.data[i];
-        if (!flock_group_view_find_member(&handle->seen, member->address, member->provider_id))
-            report_member(handle, FLOCK_MEMBER_JOINED, member);
+    for (uint64_t i = 0; i < now->view.members.size; i++) {
+        const flock_member_t *member = &now->view.members.data[i];
+        if (!has(&handle->seen, member))
+            report_member(handle, has(&now->moved, member) ? FLOCK_MEMBER_MOVED : FLOCK_MEMBER_JOINED, member);
     }
 }
 
@@ -68,18 +76,20 @@ static void report_metadata(struct flock_group_handle *handle, const flock_group
 
 static void report(struct flock_group_handle *handle)
 {
-    flock_group_view_t now = FLOCK_GROUP_VIEW_INITIALIZER, left = FLOCK_GROUP_VIEW_INITIALIZER;
+    struct answer now = {.view = FLOCK_GROUP_VIEW_INITIALIZER};
     lock(handle);
-    bool copied = flock_group_view_copy(&handle->view, &now) && flock_group_view_copy(&handle->left, &left);
+    bool copied = flock_group_view_copy(&handle->view, &now.view) && flock_group_view_copy(&handle->left, &now.left) &&
+                  flock_group_view_copy(&handle->moved, &now.moved);
     unlock(handle);
     if (copied) {
-        report_members(handle, &now, &left);
-        report_metadata(handle, &now);
+        report_members(handle, &now);
+        report_metadata(handle, &now.view);
         flock_group_view_clear(&handle->seen);
-        FLOCK_GROUP_VIEW_MOVE(&now, &handle->seen);
+        FLOCK_GROUP_VIEW_MOVE(&now.view, &handle->seen);
     }
-    flock_group_view_clear(&now);
-    flock_group_view_clear(&left);
+    flock_group_view_clear(&now.view);
+    flock_group_view_clear(&now.left);
+    flock_group_view_clear(&now.moved);
 }
 
 /* ---- waiting ---- */

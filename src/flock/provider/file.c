@@ -92,7 +92,22 @@ static bool have_a_member_in_common(const flock_group_view_t *a, const flock_gro
     return false;
 }
 
-bool flk_file_open(struct flock_provider *provider, const char *path, bool join, struct flk_stamp *resumes)
+/* Whether all that the one view has is in the other, what backends add excepted. */
+static bool has_all(const flock_group_view_t *view, const flock_group_view_t *part)
+{
+    bool all = view->members.size == part->members.size;
+    for (uint64_t i = 0; i < part->members.size && all; i++)
+        all = names(view, part->members.data[i].address, part->members.data[i].provider_id);
+    for (uint64_t i = 0; i < part->metadata.size && all; i++) {
+        const char *value = flock_group_view_find_metadata(view, part->metadata.data[i].key);
+        all = strncmp(part->metadata.data[i].key, "__", 2) == 0 ||
+              (value && strcmp(value, part->metadata.data[i].value) == 0);
+    }
+    return all;
+}
+
+bool flk_file_open(struct flock_provider *provider, const char *path, const flock_group_view_t *view, bool join,
+                   struct flk_resume *from)
 {
     assert(path && !provider->file.path);
     struct flk_file *file = &provider->file;
@@ -103,7 +118,8 @@ bool flk_file_open(struct flock_provider *provider, const char *path, bool join,
     bool resume = !join && names(&found.view, provider->address, provider->id);
     memcpy(join || resume ? file->group_id : file->old_group_id, found.stamp.group_id, FLK_GROUP_ID_SIZE);
     if (resume) {
-        *resumes = found.stamp;
+        from->same_view = has_all(view, &found.view) && has_all(&found.view, view);
+        from->file = found.stamp;
         found.stamp.owner = NULL;
     }
     found_clear(&found);
@@ -344,6 +360,23 @@ void flk_file_close(struct flock_provider *provider)
         margo_timer_destroy(file->timer);
         file->timer = NULL;
     }
+}
+
+char *flk_provider_address(struct flock_provider *provider)
+{
+    lock(&provider->file);
+    char *address = strdup(provider->address);
+    unlock(&provider->file);
+    return address;
+}
+
+void flk_file_swap_address(struct flock_provider *provider, char **address)
+{
+    lock(&provider->file);
+    char *old = provider->address;
+    provider->address = *address;
+    *address = old;
+    unlock(&provider->file);
 }
 
 void flk_file_free(struct flk_file *file)

@@ -35,12 +35,13 @@ static void answer_view(struct flock_provider *provider, hg_handle_t handle)
         if (!out.unchanged && !flk_provider_snapshot(provider, &out.view))
             out.ret = FLOCK_ERR_ALLOCATION;
         if (!out.unchanged)
-            flk_watch_left(provider, &out.left);
+            flk_watch_gone(provider, &out.left, &out.moved);
         margo_free_input(handle, &in);
     }
     margo_respond(handle, &out);
     flock_group_view_clear(&out.view);
     flock_group_view_clear(&out.left);
+    flock_group_view_clear(&out.moved);
 }
 
 static void get_view_ult(hg_handle_t handle)
@@ -112,6 +113,7 @@ static void release(struct flock_provider *provider)
     flk_callbacks_fini(&provider->callbacks);
     flk_file_free(&provider->file);
     flock_group_view_clear(&provider->left);
+    flock_group_view_clear(&provider->moved);
     free(provider->address);
 }
 
@@ -157,7 +159,7 @@ static flock_return_t start_backend(struct flock_provider *provider, const struc
                                     struct dango_error *err)
 {
     assert(provider->backend && provider->address && config);
-    struct flk_stamp stamp = {0};
+    struct flk_resume from = {.same_view = false};
     struct flk_backend_args extended = {.err = err,
                                         .member_changed = flk_watch_member,
                                         .args = {.mid = provider->mid,
@@ -170,8 +172,8 @@ static flock_return_t start_backend(struct flock_provider *provider, const struc
                                                  .callback_context = provider}};
     flock_backend_init_args_t *args = &extended.args;
     flock_return_t ret = place_self(provider, view, &args->join);
-    if (ret == FLOCK_SUCCESS && settings->file && flk_file_open(provider, settings->file, args->join, &stamp))
-        extended.resumes = &stamp;
+    if (ret == FLOCK_SUCCESS && settings->file && flk_file_open(provider, settings->file, view, args->join, &from))
+        extended.resumes = &from;
     if (ret == FLOCK_SUCCESS && settings->file && !provider->file.path)
         ret = FLOCK_ERR_ALLOCATION;
     if (ret == FLOCK_SUCCESS) {
@@ -179,7 +181,7 @@ static flock_return_t start_backend(struct flock_provider *provider, const struc
         ret = provider->backend->init_group(args, &provider->backend_context);
         flock_group_view_clear(&args->initial_view);
     }
-    flk_stamp_clear(&stamp);
+    flk_stamp_clear(&from.file);
     if (ret != FLOCK_SUCCESS && err && err->code != 0)
         return ret;
     if (ret == FLOCK_ERR_OP_FORBIDDEN && args->join)
@@ -357,6 +359,33 @@ flock_return_t flock_provider_destroy(flock_provider_t provider)
     margo_provider_pop_prefinalize_callback(provider->mid, provider);
     close_provider(provider);
     return FLOCK_SUCCESS;
+}
+
+/* What comes while the backend does it is compared with the new address. */
+static flock_return_t publish_address(struct flock_provider *provider)
+{
+    const char *public = provider->gateway->get_public_address(provider->gateway_context);
+    char *address = public && *public ? strdup(public) : NULL;
+    if (!address)
+        return public && *public ? FLOCK_ERR_ALLOCATION : FLOCK_ERR_OTHER;
+    flock_return_t ret = FLOCK_SUCCESS;
+    bool same = strcmp(address, provider->address) == 0;
+    flk_file_swap_address(provider, &address);
+    if (!same)
+        ret = flk_backend_move(provider->backend, provider->backend_context, provider->address);
+    if (ret != FLOCK_SUCCESS)
+        flk_file_swap_address(provider, &address);
+    free(address);
+    return ret;
+}
+
+flock_return_t flock_provider_update_address(flock_provider_t provider)
+{
+    if (!provider || !dango_gate_enter(&provider->gate))
+        return FLOCK_ERR_INVALID_ARGS;
+    flock_return_t ret = publish_address(provider);
+    dango_gate_leave(&provider->gate);
+    return ret;
 }
 
 flock_return_t flock_provider_add_update_callbacks(flock_provider_t provider, flock_membership_update_fn member_update,

@@ -42,16 +42,17 @@ struct flock_provider {
     hg_id_t rpc, metadata_rpc, statistics_rpc;
     flock_gateway_impl *gateway;
     void *gateway_context;
-    char *address; /* published */
+    char *address; /* published; guarded by file.mutex */
     flock_backend_impl *backend;
     void *backend_context;
     struct flk_callbacks callbacks;
     uint64_t first_version;
-    uint64_t version;        /* atomic, written under `watch`; of the view, see internal.h */
-    ABT_mutex_memory watch;  /* guards the five below */
-    ABT_cond_memory changed; /* signalled when the version goes up */
-    flock_group_view_t left; /* members that have left lately, */
-    bool left_in_time;       /* noted by the backend as they leave, and not by us later */
+    uint64_t version;         /* atomic, written under `watch`; of the view, see internal.h */
+    ABT_mutex_memory watch;   /* guards the six below */
+    ABT_cond_memory changed;  /* signalled when the version goes up */
+    flock_group_view_t left;  /* members that have left lately, */
+    flock_group_view_t moved; /* or have moved, with both addresses, */
+    bool left_in_time;        /* noted by the backend as they leave, and not by us later */
     size_t watchers;
     bool closing;
     struct flk_file file;
@@ -81,8 +82,8 @@ void flk_watch_member(void *context, flock_update_t kind, const char *address, u
 void flk_watch_changed(struct flock_provider *provider, const struct flk_update *update);
 /* Waits until the version is another one, for at most `wait_ms`. Returns at once when too many wait. */
 void flk_watch(struct flock_provider *provider, uint64_t version, uint32_t wait_ms);
-/* Members that have left lately, to be cleared. */
-void flk_watch_left(struct flock_provider *provider, flock_group_view_t *left);
+/* Members that have left or moved lately, to be cleared. */
+void flk_watch_gone(struct flock_provider *provider, flock_group_view_t *left, flock_group_view_t *moved);
 /* Sends everybody away who waits. */
 void flk_watch_close(struct flock_provider *provider);
 /* ---- statistics.c ---- */
@@ -92,15 +93,20 @@ void flk_statistics_ult(hg_handle_t handle);
 
 /* ---- file.c ---- */
 
-/* Sets the path and looks at what is there, before the backend starts; `join`: as one that joins. True: this provider starts
- * again from its group's file, whose stamp is in *resumes, to be cleared. */
-bool flk_file_open(struct flock_provider *provider, const char *path, bool join, struct flk_stamp *resumes);
+/* Sets the path and looks at what is there, before the backend starts with this view; `join`: as one that joins. True: the
+ * file is of this provider's group, as *from says, whose stamp is to be cleared. */
+bool flk_file_open(struct flock_provider *provider, const char *path, const flock_group_view_t *view, bool join,
+                   struct flk_resume *from);
 /* Brings the file up to date, if this provider is the one that writes it; `now_allowed`: from now on. It is tried again
  * after a failure, which is 0 if it only waits for others. */
 int flk_file_update(struct flock_provider *provider, bool now_allowed, struct dango_error *err);
 /* Nothing is written any more. Removes the file if this provider is alone in the group that it leaves, and is to do so. */
 void flk_file_close(struct flock_provider *provider);
 void flk_file_free(struct flk_file *file);
+/* A copy of the published address. */
+char *flk_provider_address(struct flock_provider *provider);
+/* Exchanges the published address, which is compared with what the file says, for *address. */
+void flk_file_swap_address(struct flock_provider *provider, char **address);
 /* Hands over the lock of the group file. */
 void flk_provider_keep_lock(struct flock_provider *provider, struct flk_lock *held);
 

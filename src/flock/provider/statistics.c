@@ -15,7 +15,9 @@ static char *collect(struct flock_provider *provider)
     flk_provider_snapshot(provider, &view);
     flk_backend_statistics(provider->backend, provider->backend_context, protocol);
     uint64_t version = __atomic_load_n(&provider->version, __ATOMIC_ACQUIRE);
-    json_object_object_add(json, "address", json_object_new_string(provider->address));
+    char *address = flk_provider_address(provider);
+    json_object_object_add(json, "address", json_object_new_string(address ? address : ""));
+    free(address);
     json_object_object_add(json, "provider_id", json_object_new_int(provider->id));
     json_object_object_add(json, "type", json_object_new_string(provider->backend->name));
     json_object_object_add(json, "members", json_object_new_uint64(view.members.size));

@@ -2,8 +2,8 @@
  * Clients that wait for a change of the view: their requests are answered late. A request waits in its ULT, for a limited
  * time, and only so many at once; those beyond are answered at once, as if nothing had changed.
  *
- * A client sees who is missing from the new view, but not why. The members that have left lately are therefore sent along;
- * whoever is missing and not among them has died. Backends of ours note them together with the change of the view, under its
+ * A client sees who is missing from the new view, but not why. The members that have left or moved lately are therefore
+ * sent along; whoever is missing and not among them has died. Backends of ours note them together with the change of the view, under its
  * lock: an answer, which takes the view first, never has a view without a member and not yet the reason.
  */
 #include "flock/provider/provider.h"
@@ -25,18 +25,33 @@ static void unlock(struct flock_provider *provider)
     ABT_mutex_unlock(ABT_MUTEX_MEMORY_GET_HANDLE(&provider->watch));
 }
 
-/* With the lock. A member that has come back may stay on the list, which is asked for missing ones only. */
+static void forget(flock_group_view_t *list, const char *address, uint16_t provider_id)
+{
+    flock_member_t *known = flock_group_view_find_member(list, address, provider_id);
+    if (known)
+        flock_group_view_remove_member(list, known);
+}
+
+static void remember(flock_group_view_t *list, const char *address, uint16_t provider_id)
+{
+    if (flock_group_view_find_member(list, address, provider_id))
+        return;
+    if (list->members.size >= LEFT_MAX)
+        flock_group_view_remove_member(list, &list->members.data[0]);
+    flock_group_view_add_member(list, address, provider_id);
+}
+
+/* With the lock. A member is on the list of what has happened to it last. */
 static void note(struct flock_provider *provider, flock_update_t kind, const char *address, uint16_t provider_id)
 {
-    flock_group_view_t *left = &provider->left;
-    flock_member_t *known = flock_group_view_find_member(left, address, provider_id);
-    if (known && kind == FLOCK_MEMBER_DIED)
-        flock_group_view_remove_member(left, known);
-    if (known || kind != FLOCK_MEMBER_LEFT)
-        return;
-    if (left->members.size >= LEFT_MAX)
-        flock_group_view_remove_member(left, &left->members.data[0]);
-    flock_group_view_add_member(left, address, provider_id);
+    if (kind != FLOCK_MEMBER_LEFT)
+        forget(&provider->left, address, provider_id);
+    if (kind != FLOCK_MEMBER_MOVED)
+        forget(&provider->moved, address, provider_id);
+    if (kind == FLOCK_MEMBER_LEFT)
+        remember(&provider->left, address, provider_id);
+    else if (kind == FLOCK_MEMBER_MOVED)
+        remember(&provider->moved, address, provider_id);
 }
 
 void flk_watch_member(void *context, flock_update_t kind, const char *address, uint16_t provider_id)
@@ -80,10 +95,11 @@ void flk_watch(struct flock_provider *provider, uint64_t version, uint32_t wait_
     unlock(provider);
 }
 
-void flk_watch_left(struct flock_provider *provider, flock_group_view_t *left)
+void flk_watch_gone(struct flock_provider *provider, flock_group_view_t *left, flock_group_view_t *moved)
 {
     lock(provider);
     flock_group_view_copy(&provider->left, left);
+    flock_group_view_copy(&provider->moved, moved);
     unlock(provider);
 }
 

@@ -18,10 +18,10 @@ void flk_cen_request_init(struct flk_cen_group *group, flk_cen_request_t *reques
 {
     memset(request, 0, sizeof *request);
     request->type = (uint8_t)type;
-    request->from = group->self;
     request->from_id = group->id;
     request->update = CEN_NO_UPDATE;
     flk_cen_lock(group);
+    request->from = group->self;
     request->term = group->term;
     request->version = group->version;
     flk_cen_unlock(group);
@@ -63,10 +63,10 @@ bool flk_cen_others(struct flk_cen_group *group, const char *except, uint16_t ex
 {
     flk_cen_lock(group);
     bool copied = flock_group_view_copy(&group->view, others);
-    flk_cen_unlock(group);
     flock_member_t *self = flock_group_view_find_member(others, group->self, group->id);
     if (self)
         flock_group_view_remove_member(others, self);
+    flk_cen_unlock(group);
     flock_member_t *excepted = except ? flock_group_view_find_member(others, except, except_id) : NULL;
     if (excepted)
         flock_group_view_remove_member(others, excepted);
@@ -164,7 +164,7 @@ static void release(struct flk_cen_group *group)
     flock_group_view_clear(&group->lost);
     flk_cen_settings_release(&group->settings);
     free(group->primary);
-    free(group->self);
+    flock_group_view_clear(&group->selves);
 }
 
 /* The configured primary, or the first member. */
@@ -193,11 +193,11 @@ static flock_return_t choose_primary(struct flk_cen_group *group, bool joins, st
 
 /* A group that starts again from its file goes on counting there: its file is not to look older than the one of its former
  * life. The primary has a new term, so that members that have lived on take over what it says. */
-static void resume(struct flk_cen_group *group, const struct flk_stamp *file)
+static void resume(struct flk_cen_group *group, const struct flk_resume *from)
 {
     bool primary = flk_cen_is_primary(group);
-    group->term = file->term + primary;
-    group->version = primary ? file->change + 1 : 0;
+    group->term = from->file.term + primary;
+    group->version = primary ? from->file.change + 1 : from->same_view ? from->file.change : 0;
 }
 
 static flock_return_t init_state(struct flk_cen_group *group, flock_backend_init_args_t *args, struct dango_error *err)
@@ -215,14 +215,15 @@ static flock_return_t init_state(struct flk_cen_group *group, flock_backend_init
     if (ret != FLOCK_SUCCESS)
         return ret;
     group->term = group->version = args->join ? 0 : 1;
-    group->self = strdup(args->self_addr_str);
+    flock_member_t *self = flock_group_view_add_member(&group->selves, args->self_addr_str, group->id);
+    group->self = self ? self->address : NULL;
     FLOCK_GROUP_VIEW_MOVE(&args->initial_view, &group->view);
     if (!group->self || !flock_group_view_add_metadata(&group->view, "__type__", "centralized"))
         return FLOCK_ERR_ALLOCATION;
     ret = choose_primary(group, args->join, err);
-    const struct flk_stamp *file = flk_backend_resumes(args);
-    if (ret == FLOCK_SUCCESS && file && file->term > 0)
-        resume(group, file);
+    const struct flk_resume *from = flk_backend_resumes(args);
+    if (ret == FLOCK_SUCCESS && from && from->file.term > 0)
+        resume(group, from);
     return ret;
 }
 

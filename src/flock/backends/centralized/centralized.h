@@ -8,7 +8,7 @@
  *
  * **The good case** (primary.c). The primary pings every secondary at intervals; after `ping_max_num_timeouts` failures in
  * a row the member is removed (DIED). A joiner or leaver calls the primary, which changes the view, answers, and tells the
- * others in the background. A secondary applies an update if it has the version before; otherwise it fetches the whole
+ * others in the background; so does a member that gets another address (move.c). A secondary applies an update if it has the version before; otherwise it fetches the whole
  * view, and reports what is different. Pings carry the version, too: a lost update is noticed at the next ping.
  *
  * **Loss of the primary** (secondary.c). A primary that leaves hands over to the first secondary that answers. A secondary
@@ -66,6 +66,7 @@ enum flk_cen_type {
     CEN_VIEW,     /* new primary → secondary: the view, and the change that made it */
     CEN_HANDOVER, /* leaving primary → secondary: be the next, with this view */
     CEN_METADATA, /* secondary → primary: set a value */
+    CEN_MOVE,     /* secondary → primary: the sender has another address */
     CEN_TYPES
 };
 
@@ -86,7 +87,7 @@ typedef struct flk_cen_request {
     uint16_t from_id;
     uint64_t term, version; /* of the sender */
     uint8_t update;
-    char *name, *value; /* address of a member, or key and value (no value: removed) */
+    char *name, *value; /* address of a member (and its former one), or key and value (no value: removed) */
     uint16_t id;
     flock_group_view_t view;
 } flk_cen_request_t;
@@ -116,7 +117,8 @@ struct flk_cen_group {
     margo_instance_id mid;
     ABT_pool pool;
     hg_id_t rpc;
-    char *self;
+    char *self;                /* one of: */
+    flock_group_view_t selves; /* the addresses that this member has had */
     uint16_t id;
     struct flk_cen_settings settings;
     struct flk_events events;
@@ -165,9 +167,11 @@ bool flk_cen_set_primary(struct flk_cen_group *group, const char *primary, uint1
 /* Changes the view and notes the event; false if nothing changed. */
 bool flk_cen_add(struct flk_cen_group *group, const char *address, uint16_t id);
 bool flk_cen_remove(struct flk_cen_group *group, flock_update_t kind, const char *address, uint16_t id);
+/* False: it is no member, or another one has the address. */
+bool flk_cen_move(struct flk_cen_group *group, const char *from, const char *to, uint16_t id);
 bool flk_cen_set_metadata(struct flk_cen_group *group, const char *key, const char *value);
 /* Takes over a view from a primary of at least our rank, and notes the differences as events. `cause` (may be NULL) is the
- * update that made the view: of all that are gone, that member has left or died as it says. */
+ * update that made the view: of all that are gone, that member has left, died or moved as it says. */
 void flk_cen_adopt(struct flk_cen_group *group, uint64_t term, uint64_t version, const char *primary,
                    uint16_t primary_id, flock_group_view_t *view, const flk_cen_request_t *cause);
 /* When the next ping to a member that has just become known is due. */
@@ -202,6 +206,8 @@ void flk_cen_broadcast(struct flk_cen_group *group, uint64_t version, uint8_t up
                        const char *value);
 /* The same with the whole view, by a new primary. */
 void flk_cen_broadcast_view(struct flk_cen_group *group, uint8_t update, const char *name, uint16_t id);
+/* The same, when the primary itself has moved. */
+void flk_cen_broadcast_move(struct flk_cen_group *group, const char *from, const char *to);
 /* Hands the role over before leaving. Blocks for a limited time. */
 void flk_cen_hand_over(struct flk_cen_group *group);
 

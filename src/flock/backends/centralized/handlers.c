@@ -48,6 +48,10 @@ static bool on_update(struct flk_cen_group *group, const flk_cen_request_t *requ
             return true; /* fetching the view tells us that we are out */
         flk_cen_remove(group, request->update, request->name, request->id);
         break;
+    case FLOCK_MEMBER_MOVED:
+        if (!flk_cen_move(group, request->value, request->name, request->id))
+            return true;
+        break;
     case CEN_METADATA_SET:
         flk_cen_set_metadata(group, request->name, request->value);
         break;
@@ -110,6 +114,15 @@ static bool on_leave(struct flk_cen_group *group, const flk_cen_request_t *reque
     return flk_cen_remove(group, FLOCK_MEMBER_LEFT, request->from, request->from_id);
 }
 
+static bool on_move(struct flk_cen_group *group, const flk_cen_request_t *request, flk_cen_answer_t *answer)
+{
+    bool moved =
+        request->update == FLOCK_MEMBER_MOVED && flk_cen_move(group, request->from, request->name, request->from_id);
+    if (!moved)
+        answer->status = CEN_FAILED;
+    return moved;
+}
+
 static void on_fetch(struct flk_cen_group *group, const flk_cen_request_t *request, flk_cen_answer_t *answer)
 {
     if (flock_group_view_find_member(&group->view, request->from, request->from_id))
@@ -135,7 +148,9 @@ static void on_probe(struct flk_cen_group *group, flk_cen_answer_t *answer)
     flk_cen_request_t request;
     flk_cen_answer_t theirs;
     flk_cen_request_init(group, &request, CEN_WHO);
+    flk_cen_lock(group);
     answer->reached = flk_cen_is_self(group, answer->primary, answer->primary_id);
+    flk_cen_unlock(group);
     if (answer->reached)
         return;
     double limit_ms = group->settings.ping_timeout_ms > 1 ? group->settings.ping_timeout_ms : 1;
@@ -169,6 +184,9 @@ static bool serve(struct flk_cen_group *group, const flk_cen_request_t *request,
     case CEN_FETCH:
         on_fetch(group, request, answer);
         break;
+    case CEN_MOVE:
+        changed = on_move(group, request, answer);
+        break;
     case CEN_METADATA:
         changed = request->name && flk_cen_set_metadata(group, request->name, request->value);
         break;
@@ -184,6 +202,8 @@ static void tell(struct flk_cen_group *group, const flk_cen_request_t *request, 
 {
     if (request->type == CEN_METADATA)
         flk_cen_broadcast(group, version, CEN_METADATA_SET, request->name, 0, request->value);
+    else if (request->type == CEN_MOVE)
+        flk_cen_broadcast(group, version, FLOCK_MEMBER_MOVED, request->name, request->from_id, request->from);
     else
         flk_cen_broadcast(group, version, request->type == CEN_JOIN ? FLOCK_MEMBER_JOINED : FLOCK_MEMBER_LEFT,
                           request->from, request->from_id, NULL);

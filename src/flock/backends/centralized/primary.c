@@ -202,6 +202,17 @@ void flk_cen_broadcast_view(struct flk_cen_group *group, uint8_t update, const c
     notify_all(group, &change);
 }
 
+void flk_cen_broadcast_move(struct flk_cen_group *group, const char *from, const char *to)
+{
+    flk_cen_request_t change;
+    flk_cen_request_init(group, &change, CEN_VIEW);
+    change.update = FLOCK_MEMBER_MOVED;
+    change.name = (char *)(uintptr_t)to;
+    change.value = (char *)(uintptr_t)from;
+    change.id = group->id;
+    notify_all(group, &change);
+}
+
 /* ---- the end ---- */
 
 /* The view without us, in the next term. False: out of memory. */

@@ -129,6 +129,23 @@ bool flk_cen_remove(struct flk_cen_group *group, flock_update_t kind, const char
     return flock_group_view_remove_member(&group->view, member);
 }
 
+bool flk_cen_move(struct flk_cen_group *group, const char *from, const char *to, uint16_t id)
+{
+    flock_member_t *old = flock_group_view_find_member(&group->view, from, id);
+    if (!old || flock_group_view_find_member(&group->view, to, id))
+        return false;
+    flock_member_t *new = flock_group_view_add_member(&group->view, to, id);
+    if (!new)
+        return false;
+    bool is_self = flk_cen_is_self(group, from, id);
+    if (flk_cen_is_primary(group) && !is_self && !track(group, new)) {
+        flock_group_view_remove_member(&group->view, new);
+        return false;
+    }
+    flk_events_moved(&group->events, from, to, id);
+    return flock_group_view_remove_member(&group->view, flock_group_view_find_member(&group->view, from, id));
+}
+
 bool flk_cen_set_metadata(struct flk_cen_group *group, const char *key, const char *value)
 {
     const char *old = flock_group_view_find_metadata(&group->view, key);
@@ -141,14 +158,29 @@ bool flk_cen_set_metadata(struct flk_cen_group *group, const char *key, const ch
     return changed;
 }
 
+/* Whether the cause of a change is that a member of the one view is in the other at another address. */
+static bool is_move(const flk_cen_request_t *cause, flock_group_view_t *old, flock_group_view_t *new)
+{
+    return cause && cause->update == FLOCK_MEMBER_MOVED && flock_group_view_find_member(old, cause->value, cause->id) &&
+           !flock_group_view_find_member(new, cause->value, cause->id) &&
+           flock_group_view_find_member(new, cause->name, cause->id) &&
+           !flock_group_view_find_member(old, cause->name, cause->id);
+}
+
+static bool has_moved(const flk_cen_request_t *move, const flock_member_t *member)
+{
+    return move && move->id == member->provider_id &&
+           (strcmp(move->name, member->address) == 0 || strcmp(move->value, member->address) == 0);
+}
+
 /* Members of `from` that are not in `in`: an event each. */
 static void note_missing(struct flk_cen_group *group, flock_group_view_t *from, flock_group_view_t *in,
-                         flock_update_t kind, const flk_cen_request_t *cause)
+                         flock_update_t kind, const flk_cen_request_t *cause, const flk_cen_request_t *move)
 {
     for (uint64_t i = 0; i < from->members.size; i++) {
         const flock_member_t *member = &from->members.data[i];
         if (flock_group_view_find_member(in, member->address, member->provider_id) ||
-            flk_cen_is_self(group, member->address, member->provider_id))
+            flk_cen_is_self(group, member->address, member->provider_id) || has_moved(move, member))
             continue;
         bool is_cause = kind != FLOCK_MEMBER_JOINED && cause && cause->update == FLOCK_MEMBER_LEFT &&
                         cause->id == member->provider_id && strcmp(cause->name, member->address) == 0;
@@ -179,8 +211,11 @@ void flk_cen_adopt(struct flk_cen_group *group, uint64_t term, uint64_t version,
     bool alone = flock_group_view_find_member(view, group->self, group->id) == NULL;
     if (rank < 0 || (rank == 0 && version < group->version) || alone)
         return;
-    note_missing(group, &group->view, view, FLOCK_MEMBER_DIED, cause);
-    note_missing(group, view, &group->view, FLOCK_MEMBER_JOINED, cause);
+    const flk_cen_request_t *move = is_move(cause, &group->view, view) ? cause : NULL;
+    note_missing(group, &group->view, view, FLOCK_MEMBER_DIED, cause, move);
+    note_missing(group, view, &group->view, FLOCK_MEMBER_JOINED, cause, move);
+    if (move)
+        flk_events_moved(&group->events, move->value, move->name, move->id);
     note_metadata(group, &group->view, view);
     char *config = strdup(flock_group_view_find_metadata(&group->view, "__config__"));
     flock_group_view_clear(&group->view);

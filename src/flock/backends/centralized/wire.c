@@ -13,7 +13,7 @@ static bool is_update(uint8_t update)
 
 static bool is_complete(const flk_cen_request_t *request)
 {
-    bool has_name = request->name != NULL;
+    bool has_name = request->name != NULL && (request->update != FLOCK_MEMBER_MOVED || request->value);
     return request->type < CEN_TYPES && request->from && is_update(request->update) &&
            (has_name || request->update == CEN_NO_UPDATE);
 }

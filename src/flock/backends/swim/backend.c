@@ -189,6 +189,16 @@ static void on_member(void *arg, flock_update_t update, const char *address, uin
     flk_events_member(&group->events, update, address, id);
 }
 
+static void on_moved(void *arg, const char *from, const char *to, uint16_t id)
+{
+    struct group *group = arg;
+    flock_member_t *member = flock_group_view_find_member(&group->view, from, id);
+    if (member)
+        flock_group_view_remove_member(&group->view, member);
+    flock_group_view_add_member(&group->view, to, id);
+    flk_events_moved(&group->events, from, to, id);
+}
+
 static void on_metadata(void *arg, const char *key, const char *value)
 {
     struct group *group = arg;
@@ -202,7 +212,8 @@ static void on_metadata(void *arg, const char *key, const char *value)
     flk_events_metadata(&group->events, key, value);
 }
 
-static const struct flk_swim_callbacks callbacks = {send_message, on_member, on_metadata};
+static const struct flk_swim_callbacks callbacks = {
+    .send = send_message, .member = on_member, .moved = on_moved, .metadata = on_metadata};
 
 /* ---- receiving, and the timer ---- */
 
@@ -324,7 +335,7 @@ static flock_return_t init_state(struct group *group, flock_backend_init_args_t 
     if (!group->swim || !fill_view(group) || !fill_machine(group))
         return FLOCK_ERR_ALLOCATION;
     if (flk_backend_resumes(args))
-        flk_swim_learn_changes(group->swim, flk_backend_resumes(args)->change + 1);
+        flk_swim_learn_changes(group->swim, flk_backend_resumes(args)->file.change + 1);
     group->rpc = MARGO_REGISTER_PROVIDER(group->mid, FLK_RPC_SWIM, flk_swim_message_t, flk_swim_answer_t, message_ult,
                                          group->id, group->pool);
     if (!group->rpc || margo_register_data(group->mid, group->rpc, group, NULL) != HG_SUCCESS ||
@@ -465,6 +476,23 @@ void flk_swim_pass(void *context, uint64_t change)
     lock(group);
     flk_swim_learn_changes(group->swim, change + 1);
     unlock(group);
+}
+
+flock_return_t flk_swim_move_self(void *context, const char *address)
+{
+    struct group *group = context;
+    char *self = strdup(address);
+    if (!self)
+        return FLOCK_ERR_ALLOCATION;
+    lock(group);
+    bool moved = flk_swim_move(group->swim, dango_clock_ns(), address);
+    char *unused = moved ? group->self : self;
+    if (moved)
+        group->self = self;
+    unlock(group);
+    free(unused);
+    flk_events_report(&group->events);
+    return moved ? FLOCK_SUCCESS : FLOCK_ERR_INVALID_ARGS;
 }
 
 void flk_swim_statistics(void *context, struct json_object *json)

@@ -26,11 +26,13 @@ unsigned flk_swim_send_limit(size_t members)
 static struct flk_swim_event event_of(const struct flk_swim_member *member, enum flk_swim_event_type type)
 {
     bool suspect = type == SWIM_SUSPECT && member->state == SWIM_IS_SUSPECT;
-    return (struct flk_swim_event){.type = (uint8_t)type,
+    bool moved = member->former && (type == SWIM_ALIVE || type == SWIM_JOIN);
+    return (struct flk_swim_event){.type = (uint8_t)(moved ? SWIM_MOVE : type),
                                    .id = member->id,
                                    .incarnation = member->incarnation,
                                    .accuser = suspect ? member->accusers[member->accuser_count - 1] : 0,
-                                   .address = member->address};
+                                   .address = member->address,
+                                   .former = moved ? member->former : NULL};
 }
 
 /* What is believed of a member now. */
@@ -87,11 +89,11 @@ static void pick_values(struct flk_swim *swim, flk_swim_message_t *message)
     }
 }
 
-/* Everything, except what we have only read in a file. */
+/* Everything, except what we have only read in a file, and addresses that belong to others' past. */
 static void put_state(struct flk_swim *swim, flk_swim_message_t *message)
 {
     for (size_t i = 0; i < swim->count; i++) {
-        if (!swim->members[i]->unverified)
+        if (!swim->members[i]->unverified && !swim->members[i]->moved)
             message->events[message->event_count++] = event_of(swim->members[i], belief(swim->members[i]));
     }
     for (size_t i = 0; i < swim->entry_count; i++)

@@ -26,9 +26,11 @@ enum flk_swim_state { SWIM_IS_ALIVE, SWIM_IS_SUSPECT, SWIM_IS_GONE };
 
 struct flk_swim_member {
     char *address;
+    char *former; /* the address that it had before; NULL: none */
     uint16_t id;
     enum flk_swim_state state;
     bool left;       /* gone: by itself, and not dead */
+    bool moved;      /* gone: to another address; nothing is told of this one */
     bool unverified; /* named by the file of a joiner, and by nobody else so far */
     bool failed;     /* so is it, and it cannot be reached */
     uint64_t incarnation;
@@ -105,6 +107,9 @@ static inline int64_t flk_swim_ns(double ms)
 struct flk_swim_member *flk_swim_find(const struct flk_swim *swim, const char *address, uint16_t id);
 /* A new live member without news or callbacks; NULL: out of memory, or too many. */
 struct flk_swim_member *flk_swim_insert(struct flk_swim *swim, const char *address, uint16_t id, uint64_t incarnation);
+/* The same in place of one that is gone, unless that is NULL. */
+struct flk_swim_member *flk_swim_revive(struct flk_swim *swim, struct flk_swim_member *gone, const char *address,
+                                        uint16_t id, uint64_t incarnation);
 /* Applies what is said of a member, by the rules of the protocol; `hearsay`: as part of a whole state. */
 void flk_swim_apply(struct flk_swim *swim, int64_t now, const struct flk_swim_event *event, bool hearsay);
 void flk_swim_suspect(struct flk_swim *swim, int64_t now, struct flk_swim_member *member, uint64_t incarnation,
@@ -117,6 +122,8 @@ void flk_swim_remove(struct flk_swim *swim, int64_t now, struct flk_swim_member 
                      bool left);
 /* The view has changed. */
 void flk_swim_count_change(struct flk_swim *swim);
+/* It is at another place now. */
+void flk_swim_bury_moved(struct flk_swim *swim, int64_t now, struct flk_swim_member *member, uint64_t incarnation);
 /* Suspects whose time is over, and members to be forgotten. */
 void flk_swim_expire(struct flk_swim *swim, int64_t now);
 /* Drops what only the file of a joiner named. */

@@ -104,7 +104,9 @@ static void become_live(struct flk_swim *swim, struct flk_swim_member *member, u
 {
     member->state = SWIM_IS_ALIVE;
     member->incarnation = incarnation;
-    member->left = member->unverified = member->failed = false;
+    member->left = member->moved = member->unverified = member->failed = false;
+    free(member->former);
+    member->former = NULL;
     swim->live++;
     swim->digest ^= flock_hash_member(member->id, member->address);
     flk_swim_count_change(swim);
@@ -136,8 +138,19 @@ struct flk_swim_member *flk_swim_insert(struct flk_swim *swim, const char *addre
     return member;
 }
 
+struct flk_swim_member *flk_swim_revive(struct flk_swim *swim, struct flk_swim_member *gone, const char *address,
+                                        uint16_t id, uint64_t incarnation)
+{
+    if (!gone)
+        return flk_swim_insert(swim, address, id, incarnation);
+    assert(gone->state == SWIM_IS_GONE);
+    become_live(swim, gone, incarnation);
+    return gone;
+}
+
 static void member_free(struct flk_swim_member *member)
 {
+    free(member->former);
     free(member->address);
     free(member);
 }
@@ -207,8 +220,7 @@ void flk_swim_accuse(struct flk_swim *swim, struct flk_swim_member *member, uint
     flk_swim_tell(member, SWIM_SUSPECT);
 }
 
-void flk_swim_remove(struct flk_swim *swim, int64_t now, struct flk_swim_member *member, uint64_t incarnation,
-                     bool left)
+static void bury(struct flk_swim *swim, int64_t now, struct flk_swim_member *member, uint64_t incarnation, bool left)
 {
     assert(member != swim->self && member->state != SWIM_IS_GONE);
     int64_t kept_ns = SWIM_TOMBSTONE_FACTOR * flk_swim_ns(swim->settings.suspicion_timeout_ms);
@@ -219,9 +231,22 @@ void flk_swim_remove(struct flk_swim *swim, int64_t now, struct flk_swim_member 
     swim->live--;
     swim->digest ^= flock_hash_member(member->id, member->address);
     flk_swim_count_change(swim);
-    swim->stats.deaths += !left;
     order_remove(swim, member);
     flk_swim_probes_forget(swim, member);
+}
+
+void flk_swim_bury_moved(struct flk_swim *swim, int64_t now, struct flk_swim_member *member, uint64_t incarnation)
+{
+    bury(swim, now, member, incarnation, true);
+    member->moved = true;
+    member->news = false;
+}
+
+void flk_swim_remove(struct flk_swim *swim, int64_t now, struct flk_swim_member *member, uint64_t incarnation,
+                     bool left)
+{
+    bury(swim, now, member, incarnation, left);
+    swim->stats.deaths += !left;
     flk_swim_tell(member, left ? SWIM_LEAVE : SWIM_CONFIRM);
     swim->callbacks->member(swim->arg, left ? FLOCK_MEMBER_LEFT : FLOCK_MEMBER_DIED, member->address, member->id);
 }
@@ -271,6 +296,48 @@ static void apply_alive(struct flk_swim *swim, struct flk_swim_member *member, c
         swim->callbacks->member(swim->arg, FLOCK_MEMBER_JOINED, member->address, member->id);
 }
 
+/* The live member that an event says was at another address; NULL: none that can have been. */
+static struct flk_swim_member *find_former(const struct flk_swim *swim, const struct flk_swim_event *event)
+{
+    assert(event->former);
+    struct flk_swim_member *former = flk_swim_find(swim, event->former, event->id);
+    bool possible = former && former != swim->self && former->state != SWIM_IS_GONE &&
+                    former->incarnation < event->incarnation && strcmp(event->former, event->address) != 0;
+    return possible ? former : NULL;
+}
+
+/* A new member in place of one that is known. */
+static void replace(struct flk_swim *swim, int64_t now, struct flk_swim_member *former, struct flk_swim_member *member,
+                    const struct flk_swim_event *event)
+{
+    member = flk_swim_revive(swim, member, event->address, event->id, event->incarnation);
+    if (!member)
+        return;
+    flk_swim_bury_moved(swim, now, former, event->incarnation);
+    flk_swim_tell(member, SWIM_JOIN);
+    swim->callbacks->moved(swim->arg, former->address, member->address, member->id);
+}
+
+/* Whoever did not know the former address takes it for somebody who joins; whoever has heard of the new one already, for one
+ * that has left. */
+static void apply_move(struct flk_swim *swim, int64_t now, struct flk_swim_member *member,
+                       const struct flk_swim_event *event)
+{
+    struct flk_swim_member *former = find_former(swim, event);
+    bool live = member && member->state != SWIM_IS_GONE, newer = !member || event->incarnation > member->incarnation;
+    if (former && !live && newer) {
+        replace(swim, now, former, member, event);
+    } else {
+        apply_alive(swim, member, event);
+        if (former && live)
+            flk_swim_remove(swim, now, former, event->incarnation, true);
+    }
+    member = flk_swim_find(swim, event->address, event->id);
+    if (member && member->state != SWIM_IS_GONE && member->incarnation == event->incarnation && !member->former &&
+        (member->former = strdup(event->former)))
+        flk_swim_tell(member, SWIM_JOIN);
+}
+
 static void apply_suspect(struct flk_swim *swim, int64_t now, struct flk_swim_member *member,
                           const struct flk_swim_event *event)
 {
@@ -287,7 +354,7 @@ static void apply_suspect(struct flk_swim *swim, int64_t now, struct flk_swim_me
 static void apply_to_self(struct flk_swim *swim, const struct flk_swim_event *event)
 {
     struct flk_swim_member *self = swim->self;
-    if (swim->leaving || event->type == SWIM_ALIVE || event->type == SWIM_JOIN)
+    if (swim->leaving || event->type == SWIM_ALIVE || event->type == SWIM_JOIN || event->type == SWIM_MOVE)
         return;
     bool removed = event->type != SWIM_SUSPECT && event->incarnation >= self->incarnation;
     if (event->incarnation >= self->incarnation) {
@@ -335,6 +402,9 @@ void flk_swim_apply(struct flk_swim *swim, int64_t now, const struct flk_swim_ev
     case SWIM_ALIVE:
     case SWIM_JOIN:
         apply_alive(swim, member, event);
+        break;
+    case SWIM_MOVE:
+        apply_move(swim, now, member, event);
         break;
     case SWIM_SUSPECT:
         if (member)

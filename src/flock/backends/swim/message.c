@@ -23,7 +23,9 @@ static bool copy_lists(const flk_swim_message_t *message, flk_swim_message_t *co
         return false;
     for (uint64_t i = 0; complete && i < message->event_count; i++) {
         copy->events[i] = message->events[i];
-        complete = copy_text(message->events[i].address, &copy->events[i].address);
+        copy->events[i].former = NULL;
+        complete = copy_text(message->events[i].address, &copy->events[i].address) &&
+                   copy_text(message->events[i].former, &copy->events[i].former);
         copy->event_count++;
     }
     for (uint64_t i = 0; complete && i < message->value_count; i++) {
@@ -52,8 +54,10 @@ bool flk_swim_message_copy(const flk_swim_message_t *message, flk_swim_message_t
 
 void flk_swim_message_clear(flk_swim_message_t *message)
 {
-    for (uint64_t i = 0; i < message->event_count; i++)
+    for (uint64_t i = 0; i < message->event_count; i++) {
         free(message->events[i].address);
+        free(message->events[i].former);
+    }
     for (uint64_t i = 0; i < message->value_count; i++) {
         free(message->values[i].key);
         free(message->values[i].value);

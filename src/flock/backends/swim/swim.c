@@ -61,6 +61,31 @@ void flk_swim_start(struct flk_swim *swim, int64_t now, bool join)
         flk_swim_announce(swim);
 }
 
+/* Another member, and the same machine. */
+bool flk_swim_move(struct flk_swim *swim, int64_t now, const char *address)
+{
+    struct flk_swim_member *old = swim->self, *new = flk_swim_find(swim, address, old->id);
+    char *former = strdup(old->address);
+    if (!former || swim->leaving || (new &&new->state != SWIM_IS_GONE)) {
+        free(former);
+        return false;
+    }
+    uint64_t incarnation = (new &&new->incarnation > old->incarnation ? new->incarnation : old->incarnation) + 1;
+    swim->self = NULL; /* the new one does not ping itself */
+    new = flk_swim_revive(swim, new, address, old->id, incarnation);
+    swim->self = new ? new : old;
+    if (!new) {
+        free(former);
+        return false;
+    }
+    new->former = former;
+    flk_swim_bury_moved(swim, now, old, incarnation);
+    flk_swim_tell(new, SWIM_JOIN);
+    swim->callbacks->moved(swim->arg, former, new->address, new->id);
+    flk_swim_announce(swim);
+    return true;
+}
+
 void flk_swim_leave(struct flk_swim *swim, int64_t now)
 {
     (void)now;
@@ -189,8 +214,9 @@ bool flk_swim_receive(struct flk_swim *swim, int64_t now, const flk_swim_message
     if (swim->leaving || (message->from_id == swim->self->id && strcmp(message->from, swim->self->address) == 0))
         return false;
     flk_swim_learn_changes(swim, message->changes);
-    learn_sender(swim, now, message);
+    /* The content first: it may say that the sender is not a new member but one that has moved. */
     learn_content(swim, now, message);
+    learn_sender(swim, now, message);
     note_digest(swim, message);
     switch (message->type) {
     case SWIM_PING:
@@ -215,7 +241,8 @@ static void take_back(struct flk_swim *swim, const flk_swim_message_t *message)
     for (uint64_t i = 0; i < message->event_count; i++) {
         const struct flk_swim_event *event = &message->events[i];
         struct flk_swim_member *member = flk_swim_find(swim, event->address, event->id);
-        if (member && member->sent > 0 && member->event == event->type && member->incarnation == event->incarnation) {
+        if (member && member->sent > 0 && (member->event == event->type || event->type == SWIM_MOVE) &&
+            member->incarnation == event->incarnation) {
             member->sent--;
             member->news = true;
         }

@@ -23,6 +23,9 @@
  * **Changes are counted** for the sake of the group file (provider/file.c): whoever changes its view counts one up, and
  * takes over a higher count from any message. A member that has heard of a change, directly or not, counts on from there.
  *
+ * **A member that moves** to another address becomes a new one with a higher incarnation, which says what its former address
+ * was; whoever knows the former one puts the new one in its place. As long as it lives it goes on saying so.
+ *
  * **User metadata** travel in the same ways; of two values of a key the one with the higher (counter, writer) counts.
  *
  * Messages may be lost, late, doubled, or false: everything here bears it. Limits: members, values, events in a message.
@@ -46,7 +49,15 @@ struct flk_swim_settings {
 
 /* ---- messages ---- */
 
-enum flk_swim_event_type { SWIM_ALIVE, SWIM_SUSPECT, SWIM_CONFIRM, SWIM_JOIN, SWIM_LEAVE, SWIM_EVENT_TYPES };
+enum flk_swim_event_type {
+    SWIM_ALIVE,
+    SWIM_SUSPECT,
+    SWIM_CONFIRM,
+    SWIM_JOIN,
+    SWIM_LEAVE,
+    SWIM_MOVE, /* JOIN of a member that had another address before */
+    SWIM_EVENT_TYPES
+};
 
 struct flk_swim_event {
     uint8_t type;
@@ -54,6 +65,7 @@ struct flk_swim_event {
     uint64_t incarnation;
     uint64_t accuser; /* SUSPECT: hash of the member whose ping was not answered; 0: not known */
     char *address;
+    char *former; /* MOVE: the other address; otherwise NULL */
 };
 
 struct flk_swim_value {
@@ -106,6 +118,8 @@ struct flk_swim_callbacks {
     void (*send)(void *arg, const char *address, uint16_t id, const flk_swim_message_t *message);
     /* DIED with our own address: the others had removed us; we are announcing ourselves again. */
     void (*member)(void *arg, flock_update_t update, const char *address, uint16_t id);
+    /* A member has another address, maybe ourselves. */
+    void (*moved)(void *arg, const char *from, const char *to, uint16_t id);
     void (*metadata)(void *arg, const char *key, const char *value);
 };
 
@@ -143,6 +157,8 @@ bool flk_swim_set_value(struct flk_swim *swim, const char *key, const char *valu
 uint64_t flk_swim_changes(const struct flk_swim *swim);
 /* There have been so many. What nobody can have counted is ignored. */
 void flk_swim_learn_changes(struct flk_swim *swim, uint64_t changes);
+/* From now on this member has another address. False: one of the group has it, too many, or out of memory. */
+bool flk_swim_move(struct flk_swim *swim, int64_t now, const char *address);
 /* Says good-bye; from now on nothing is told but that. */
 void flk_swim_leave(struct flk_swim *swim, int64_t now);
 

@@ -29,6 +29,8 @@ static hg_return_t proc_event(hg_proc_t proc, struct flk_swim_event *event)
         ret = hg_proc_uint64_t(proc, &event->incarnation);
     if (ret == HG_SUCCESS && event->type == SWIM_SUSPECT)
         ret = hg_proc_uint64_t(proc, &event->accuser);
+    if (ret == HG_SUCCESS && event->type == SWIM_MOVE)
+        ret = hg_proc_hg_string_t(proc, &event->former);
     return ret == HG_SUCCESS ? hg_proc_hg_string_t(proc, &event->address) : ret;
 }
 
@@ -61,7 +63,8 @@ static hg_return_t decode_lists(hg_proc_t proc, flk_swim_message_t *message, uin
     for (uint64_t i = 0; i < events && ret == HG_SUCCESS; i++) {
         struct flk_swim_event *event = &message->events[message->event_count++];
         ret = proc_event(proc, event);
-        if (ret == HG_SUCCESS && (!is_address(event->address) || event->type >= SWIM_EVENT_TYPES))
+        if (ret == HG_SUCCESS && (!is_address(event->address) || event->type >= SWIM_EVENT_TYPES ||
+                                  (event->type == SWIM_MOVE && !is_address(event->former))))
             ret = HG_PROTOCOL_ERROR;
     }
     for (uint64_t i = 0; i < values && ret == HG_SUCCESS; i++) {
