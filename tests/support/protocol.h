@@ -44,7 +44,7 @@ static inline int test_soon_ms(void)
 static inline const char *test_nobody(void)
 {
     if (test_on_ofi())
-        return "ofi+tcp://127.0.0.1:1";
+        return strncmp(test_protocol(), "ofi+sockets", 11) == 0 ? "ofi+sockets://127.0.0.1:1" : "ofi+tcp://127.0.0.1:1";
     return test_on_tcp() ? "tcp://127.0.0.1:1" : "na+sm://1-999";
 }
 

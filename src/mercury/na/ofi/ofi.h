@@ -109,6 +109,7 @@ struct ofi_domain {
     size_t address_size; /* bytes of the provider's addresses */
     uint64_t epoch;
     struct ofi_context *context; /* NULL: none */
+    _Atomic unsigned peer_count; /* addresses in the provider's table */
     struct ofi_recv recvs[OFI_RECV_BUFFERS];
 
     pthread_mutex_t tx_lock;     /* guards the rest */
@@ -136,7 +137,7 @@ struct ofi_conn {
     UT_hash_handle hh; /* by token */
     uint64_t token, peer_token, epoch;
     fi_addr_t peer;
-    _Atomic unsigned in_flight;
+    _Atomic unsigned peer_uses; /* of that: frames in flight, and 1 until the connection is closed */
 
     /* progress loop */
     enum ofi_stage stage;  /* GREETING: HELLO sent or to be sent; PROVING: incoming, WELCOME sent */
@@ -155,6 +156,8 @@ const struct na_transport *const *na_ofi_transports(void);
 bool ofi_address_parse(const struct na_domain *domain, const char *host, void *address, size_t *size);
 
 /* ---- ofi_conn.c ---- */
+/* One use of the peer's address ends; with the last one the provider forgets it. */
+void ofi_peer_unuse(struct ofi_domain *domain, struct ofi_conn *conn);
 hg_return_t ofi_connect(struct na_context *base, const char *host, uint8_t target_id, void *user,
                         struct na_conn **conn);
 /* A frame has arrived. */

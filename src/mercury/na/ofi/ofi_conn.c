@@ -51,15 +51,30 @@ static void forget_token(struct ofi_conn *conn)
 
 /* ---- objects ---- */
 
-/* Enters the peer's address into the provider's table. */
-static hg_return_t find_peer(struct ofi_domain *domain, const char *host, fi_addr_t *peer)
+/* Enters the peer's address into the provider's table, for one use. */
+static hg_return_t find_peer(struct ofi_domain *domain, const char *host, struct ofi_conn *conn)
 {
     unsigned char address[OFI_ADDRESS_MAX];
     size_t size = sizeof address;
 
     if (!ofi_address_parse(&domain->base, host, address, &size))
         return HG_INVALID_ARG;
-    return fi_av_insert(domain->av, address, 1, peer, 0, NULL) == 1 ? HG_SUCCESS : HG_HOSTUNREACH;
+    if (fi_av_insert(domain->av, address, 1, &conn->peer, 0, NULL) != 1)
+        return HG_HOSTUNREACH;
+    atomic_store(&conn->peer_uses, 1);
+    atomic_fetch_add(&domain->peer_count, 1);
+    return HG_SUCCESS;
+}
+
+void ofi_peer_unuse(struct ofi_domain *domain, struct ofi_conn *conn)
+{
+    if (atomic_fetch_sub(&conn->peer_uses, 1) > 1)
+        return;
+    int ret = fi_av_remove(domain->av, &conn->peer, 1, 0);
+    if (ret)
+        log_debug("mercury", "libfabric does not forget %s: %s", conn->base.peer, domain->library->strerror(-ret));
+    else
+        atomic_fetch_sub(&domain->peer_count, 1);
 }
 
 static struct ofi_conn *conn_new(void)
@@ -90,6 +105,8 @@ static hg_return_t conn_start(struct ofi_conn *conn, struct ofi_context *context
     hg_return_t ret = na_conn_init(&conn->base, &context->base, incoming);
 
     if (ret != HG_SUCCESS) {
+        if (atomic_load(&conn->peer_uses) > 0)
+            ofi_peer_unuse((struct ofi_domain *)context->base.domain, conn);
         free(conn);
         return ret;
     }
@@ -108,7 +125,7 @@ hg_return_t ofi_connect(struct na_context *base, const char *host, uint8_t targe
 
     if (!conn)
         return HG_NOMEM;
-    ret = find_peer((struct ofi_domain *)base->domain, host, &conn->peer);
+    ret = find_peer((struct ofi_domain *)base->domain, host, conn);
     if (ret != HG_SUCCESS) {
         free(conn);
         return ret;
@@ -133,6 +150,8 @@ void ofi_conn_shutdown(struct na_conn *base)
         context_of(conn)->half_open--;
     if (conn->peer_token)
         (void)ofi_send(conn, OFI_BYE, NULL, 0, NULL); /* if it cannot be sent, the peer finds out by itself */
+    if (atomic_load(&conn->peer_uses) > 0)
+        ofi_peer_unuse(domain_of(conn), conn);
     ofi_probe_end(conn);
     forget_token(conn);
 }
@@ -154,6 +173,8 @@ static hg_return_t greet(struct ofi_conn *conn)
             conn->greeting_ms = OFI_RETRY_MS;
         ofi_wake_in(context_of(conn), conn->greeting_ms);
     }
+    if (ret == HG_NODEV) /* whatever the provider calls it, there is nobody who could have gone */
+        ret = HG_HOSTUNREACH;
     return ret == HG_AGAIN ? HG_SUCCESS : ret;
 }
 
@@ -178,8 +199,7 @@ static void take_hello(struct ofi_context *context, const struct ofi_hello *hell
     context->half_open++;
     hg_return_t ret = na_hello_accept(&conn->base, &hello->base);
     bool wrong = ret != HG_SUCCESS && *hello->base.host && memchr(hello->base.host, '\0', sizeof hello->base.host);
-    if (find_peer((struct ofi_domain *)context->base.domain, wrong ? hello->base.host : conn->base.peer, &conn->peer) ==
-        HG_SUCCESS)
+    if (find_peer(domain_of(conn), wrong ? hello->base.host : conn->base.peer, conn) == HG_SUCCESS)
         conn->peer_token = le64toh(hello->token); /* from here on it can be told why not */
     if (ret != HG_SUCCESS || !conn->peer_token) {
         refuse(context, conn);
@@ -355,7 +375,7 @@ static hg_return_t look_after(struct ofi_conn *conn, int64_t now_ns)
     hg_return_t ret = HG_SUCCESS;
 
     conn->heard = false;
-    if (!heard && atomic_load(&conn->in_flight) == 0)
+    if (!heard && atomic_load(&conn->peer_uses) == 1)
         ret = ofi_send(conn, OFI_PING, NULL, 0, NULL);
     bool gone = nobody_there(conn, ret == HG_AGAIN ? now_ns : 0);
     if (ret == HG_AGAIN) {

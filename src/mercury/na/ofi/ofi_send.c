@@ -121,7 +121,7 @@ void ofi_sent(struct ofi_domain *domain, struct ofi_tx *tx)
 {
     struct ofi_conn *conn = tx->conn;
 
-    atomic_fetch_sub(&conn->in_flight, 1);
+    ofi_peer_unuse(domain, conn);
     tx_put(domain, tx);
     na_conn_release(&conn->base);
 }
@@ -163,7 +163,7 @@ hg_return_t ofi_send(struct ofi_conn *conn, enum ofi_kind kind, const struct iov
         append(end, loan->pieces, loan->count);
     tx->conn = conn;
     na_conn_ref(&conn->base);
-    atomic_fetch_add(&conn->in_flight, 1);
+    atomic_fetch_add(&conn->peer_uses, 1);
     ssize_t sent =
         fi_send(domain->endpoint, tx->bytes, tx->size, tx->mr ? fi_mr_desc(tx->mr) : NULL, conn->peer, &tx->context);
     if (sent == 0)
