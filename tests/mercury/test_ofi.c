@@ -1,6 +1,6 @@
 /*
- * What the endpoint of libfabric keeps of peers that come and go: nothing, when they are gone. All sides are in this
- * process, so that the server can be looked into.
+ * What the endpoint of libfabric keeps of peers that come and go: nothing, when they are gone; and frames that overtake
+ * others. All sides are in this process, so that the server can be looked into.
  */
 #include "tests/mercury/peer.h"
 
@@ -9,6 +9,7 @@
 #include "util/clock.h"
 
 #include <dirent.h>
+#include <endian.h>
 #include <malloc.h>
 
 #define WARM_UP     10
@@ -119,9 +120,104 @@ static void test_visitors(void **state)
     }
 }
 
+/* ---- frames ahead of their turn ---- */
+
+static char arrived[64];
+static struct na_upcalls upcalls;
+
+static hg_return_t note(void *arg, struct na_conn *conn, const void *bytes, size_t size)
+{
+    (void)arg, (void)conn;
+    assert_int_equal(size, 1);
+    strncat(arrived, bytes, 1);
+    return HG_SUCCESS;
+}
+
+static void note_closed(void *arg, struct na_conn *conn, hg_return_t why)
+{
+    strcat(arrived, "!");
+    upcalls.closed(arg, conn, why);
+}
+
+/* A frame from a peer; its message is one letter. */
+static void receive(enum ofi_kind kind, uint64_t token, uint32_t number, const void *head, uint32_t size)
+{
+    unsigned char bytes[sizeof(struct ofi_frame) + sizeof(struct ofi_hello)];
+    const struct ofi_frame frame = {
+        .token = htole64(token), .kind = htole32(kind), .head_size = htole32(size), .number = htole32(number)};
+
+    memcpy(bytes, &frame, sizeof frame);
+    memcpy(bytes + sizeof frame, head, size);
+    ofi_arrived((struct ofi_context *)server.context->na, bytes, sizeof frame + size);
+}
+
+/* A stranger says hello; it has our own address, which is one that can be reached. Returns the token of its connection. */
+static uint64_t hello(void)
+{
+    struct ofi_hello hello = {.token = htole64(7), .epoch = 8};
+
+    na_hello_fill(&hello.base, server.context->na, server.context->na->id);
+    receive(OFI_HELLO, 0, 0, &hello, sizeof hello);
+    struct ofi_context *context = (struct ofi_context *)server.context->na;
+    assert_non_null(context->tokens);
+    return context->tokens->token;
+}
+
+static void start_noting(void)
+{
+    upcalls = server.context->na->upcalls;
+    server.context->na->upcalls.message = note;
+    server.context->na->upcalls.closed = note_closed;
+    *arrived = '\0';
+}
+
+static void test_order(void **state)
+{
+    uint64_t token = hello();
+
+    (void)state;
+    start_noting();
+    receive(OFI_MESSAGE, token, 2, "c", 1);
+    receive(OFI_MESSAGE, token, 1, "b", 1);
+    receive(OFI_BYE, token, 5, "", 0);
+    receive(OFI_PING, token, 0, "", 0);
+    assert_string_equal(arrived, "");
+    receive(OFI_MESSAGE, token, 0, "a", 1);
+    assert_string_equal(arrived, "abc");
+    receive(OFI_MESSAGE, token, 4, "e", 1);
+    assert_string_equal(arrived, "abc");
+    receive(OFI_MESSAGE, token, 3, "d", 1);
+    assert_string_equal(arrived, "abcde!");
+}
+
+/* The same number twice, and one from the past, end the connection, and so does a BYE whose predecessors never come. */
+static void test_disorder(void **state)
+{
+    (void)state;
+    start_noting();
+    uint64_t token = hello();
+    receive(OFI_MESSAGE, token, 1, "b", 1);
+    receive(OFI_MESSAGE, token, 1, "b", 1);
+    assert_string_equal(arrived, "!");
+    token = hello();
+    receive(OFI_MESSAGE, token, 0, "a", 1);
+    receive(OFI_MESSAGE, token, 0, "a", 1);
+    assert_string_equal(arrived, "!a!");
+    receive(OFI_BYE, hello(), 1, "", 0);
+    int64_t deadline = dango_deadline_ns(PEER_LIMIT_MS);
+    while (strcmp(arrived, "!a!!") != 0) {
+        progress(&server);
+        assert_true(dango_clock_ns() < deadline);
+    }
+}
+
 int main(void)
 {
     setenv("DANGO_TEST_PROTOCOL", "ofi+tcp://127.0.0.1", 0);
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_visitors, setup, teardown)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_visitors, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_disorder, setup, teardown),
+    };
     return cmocka_run_group_tests_name("mercury-ofi", tests, NULL, NULL);
 }

@@ -12,7 +12,8 @@
  *
  * Frames are copied into buffers that the provider may read at its leisure, payloads included, and received into a few
  * large buffers that it fills one frame after the other; payloads are copied from there into lent memory. Large frames the
- * provider fetches by remote memory access of its own.
+ * provider fetches by remote memory access of its own, and smaller ones behind them are complete before: frames that are
+ * ahead of their turn (by their numbers) wait in copies (ofi_order.c).
  *
  * Failure. The endpoint does not say that a peer is gone. Every TICK_MS each open connection on which nothing was heard
  * sends a PING: nothing is expected in return (the peer may be busy or stopped for as long as it likes), but to a peer
@@ -45,7 +46,9 @@
 #define OFI_RETRY_MS      50 /* the same while a connection waits for the provider to take something */
 #define OFI_KNOCK_MS      100
 #define OFI_UNSENDABLE_MS 3000
-#define OFI_ADDRESS_MAX   64 /* bytes of a provider's address */
+#define OFI_BYE_MS        3000                         /* for what was sent before a BYE to arrive */
+#define OFI_ADDRESS_MAX   64                           /* bytes of a provider's address */
+#define OFI_EARLY_MAX     (OFI_TX_MAX + OFI_FRAME_MAX) /* bytes that wait for their turn per connection */
 
 enum ofi_kind { OFI_HELLO = 1, OFI_WELCOME, OFI_MESSAGE, OFI_PING, OFI_BYE };
 
@@ -55,7 +58,7 @@ struct ofi_frame {
     uint32_t kind;
     uint32_t head_size;    /* bytes of the message, or of the hello */
     uint32_t payload_size; /* bytes behind it */
-    uint32_t reserved;     /* 0 */
+    uint32_t number;       /* of MESSAGE and BYE: how many there were before on this connection, modulo 2^32; else 0 */
 };
 
 #define OFI_FRAME_MAX (sizeof(struct ofi_frame) + OFI_MESSAGE_MAX + OFI_LOAN_MAX)
@@ -92,6 +95,13 @@ struct ofi_recv {
     struct fi_context2 context; /* first */
     struct fid_mr *mr;
     char *bytes;
+};
+
+/* A frame ahead of its turn. */
+struct ofi_early {
+    UT_hash_handle hh; /* by number */
+    struct ofi_frame frame;
+    char bytes[]; /* head and payload */
 };
 
 struct ofi_context;
@@ -137,13 +147,18 @@ struct ofi_conn {
     UT_hash_handle hh; /* by token */
     uint64_t token, peer_token, epoch;
     fi_addr_t peer;
+    uint32_t sent;              /* number of the next frame; send lock */
     _Atomic unsigned peer_uses; /* of that: frames in flight, and 1 until the connection is closed */
 
     /* progress loop */
+    struct ofi_early *early; /* frames ahead of their turn, by number */
+    size_t early_bytes;
+    uint32_t received;     /* number of the frame whose turn it is */
     enum ofi_stage stage;  /* GREETING: HELLO sent or to be sent; PROVING: incoming, WELCOME sent */
     int greeting_ms;       /* pause before it is tried again; doubles up to RETRY_MS */
     bool greeting_due;     /* HELLO or WELCOME could not be handed over yet */
     bool heard;            /* since the last tick */
+    int64_t bye_ns;        /* when a BYE ahead of its turn came; 0: none */
     int64_t unsendable_ns; /* since when HELLO or PING cannot be handed over; 0: they can */
     int probe_fd;          /* a connection attempt to its listener; -1: none */
     int64_t deadline_ns;   /* until it is open */
@@ -167,6 +182,13 @@ void ofi_tick(struct ofi_context *context);
 void ofi_conn_shutdown(struct na_conn *base);
 void ofi_conn_free(struct na_conn *base);
 
+/* ---- ofi_order.c: progress loop ---- */
+/* Keeps a frame (in host order) whose turn has not come. */
+hg_return_t ofi_early_add(struct ofi_conn *conn, const struct ofi_frame *frame, const char *bytes);
+/* Takes the kept frame whose turn it is, for the caller to free; NULL: it is not here. */
+struct ofi_early *ofi_early_next(struct ofi_conn *conn);
+void ofi_early_drop(struct ofi_conn *conn);
+
 /* ---- ofi_probe.c: progress loop ---- */
 /* Knocks at the peer, or looks what came of it; to be called again and again. True: nobody is there. */
 bool ofi_probe_refused(struct ofi_conn *conn);
@@ -174,7 +196,7 @@ void ofi_probe_end(struct ofi_conn *conn);
 
 /* ---- ofi_send.c ---- */
 hg_return_t ofi_conn_write(struct na_conn *base, const struct iovec *pieces, int count, struct na_loan *loan);
-/* Sends one frame; HG_AGAIN if the provider does not take it now. */
+/* Sends one frame; HG_AGAIN if the provider does not take it now. MESSAGE and BYE: send lock held. */
 hg_return_t ofi_send(struct ofi_conn *conn, enum ofi_kind kind, const struct iovec *pieces, int count,
                      const struct na_loan *loan);
 /* A frame is out, or not. */

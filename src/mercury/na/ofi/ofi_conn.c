@@ -153,6 +153,7 @@ void ofi_conn_shutdown(struct na_conn *base)
     if (atomic_load(&conn->peer_uses) > 0)
         ofi_peer_unuse(domain_of(conn), conn);
     ofi_probe_end(conn);
+    ofi_early_drop(conn);
     forget_token(conn);
 }
 
@@ -293,6 +294,33 @@ static hg_return_t deliver(struct ofi_conn *conn, const char *head, size_t head_
     return upcalls->placed(arg, &conn->base, loan);
 }
 
+/* MESSAGE or BYE, in its turn. */
+static hg_return_t take_numbered(struct ofi_conn *conn, const struct ofi_frame *frame, const char *bytes)
+{
+    conn->received++;
+    if (frame->kind == OFI_BYE)
+        return HG_NODEV;
+    return deliver(conn, bytes, frame->head_size, frame->payload_size);
+}
+
+/* The frame, and those that have waited for it. */
+static hg_return_t take_in_turn(struct ofi_conn *conn, const struct ofi_frame *frame, const char *bytes)
+{
+    struct ofi_early *early;
+
+    if (frame->number != conn->received) {
+        if (frame->kind == OFI_BYE)
+            conn->bye_ns = dango_clock_ns();
+        return ofi_early_add(conn, frame, bytes);
+    }
+    hg_return_t ret = take_numbered(conn, frame, bytes);
+    while (ret == HG_SUCCESS && !na_conn_is_closed(&conn->base) && (early = ofi_early_next(conn))) {
+        ret = take_numbered(conn, &early->frame, early->bytes);
+        free(early);
+    }
+    return ret;
+}
+
 static hg_return_t take_frame(struct ofi_conn *conn, const struct ofi_frame *frame, const char *bytes)
 {
     hg_return_t ret = HG_SUCCESS;
@@ -305,17 +333,15 @@ static hg_return_t take_frame(struct ofi_conn *conn, const struct ofi_frame *fra
         memcpy(&hello, bytes, sizeof hello);
         return take_welcome(conn, &hello);
     }
-    if (frame->kind == OFI_BYE)
-        return conn->stage == OFI_STAGE_GREETING ? HG_HOSTUNREACH : HG_NODEV;
     if (conn->stage == OFI_STAGE_GREETING)
-        return HG_PROTOCOL_ERROR;
+        return frame->kind == OFI_BYE ? HG_HOSTUNREACH : HG_PROTOCOL_ERROR;
     if (conn->stage == OFI_STAGE_PROVING)
         ret = let_in(conn);
     if (ret != HG_SUCCESS || frame->kind == OFI_PING)
         return ret;
-    if (frame->kind != OFI_MESSAGE || frame->head_size == 0)
+    if (frame->kind == OFI_BYE ? frame->head_size != 0 : frame->kind != OFI_MESSAGE || frame->head_size == 0)
         return HG_PROTOCOL_ERROR;
-    return deliver(conn, bytes, frame->head_size, frame->payload_size);
+    return take_in_turn(conn, frame, bytes);
 }
 
 void ofi_arrived(struct ofi_context *context, const void *bytes, size_t size)
@@ -330,6 +356,7 @@ void ofi_arrived(struct ofi_context *context, const void *bytes, size_t size)
     frame.kind = le32toh(frame.kind);
     frame.head_size = le32toh(frame.head_size);
     frame.payload_size = le32toh(frame.payload_size);
+    frame.number = le32toh(frame.number);
     if (frame.head_size > OFI_MESSAGE_MAX || frame.payload_size > OFI_LOAN_MAX ||
         size != sizeof frame + frame.head_size + frame.payload_size)
         return; /* not from one of us; nobody can be named who could be told */
@@ -375,6 +402,8 @@ static hg_return_t look_after(struct ofi_conn *conn, int64_t now_ns)
     hg_return_t ret = HG_SUCCESS;
 
     conn->heard = false;
+    if (conn->bye_ns && now_ns - conn->bye_ns > OFI_BYE_MS * DANGO_NS_PER_MS)
+        return HG_NODEV;
     if (!heard && atomic_load(&conn->peer_uses) == 1)
         ret = ofi_send(conn, OFI_PING, NULL, 0, NULL);
     bool gone = nobody_there(conn, ret == HG_AGAIN ? now_ns : 0);

@@ -151,11 +151,13 @@ hg_return_t ofi_send(struct ofi_conn *conn, enum ofi_kind kind, const struct iov
     hg_return_t ret = tx_get(domain, sizeof(struct ofi_frame) + head + payload, kind != OFI_MESSAGE, &tx);
     if (ret != HG_SUCCESS)
         return ret;
+    const bool numbered = kind == OFI_MESSAGE || kind == OFI_BYE;
     const struct ofi_frame frame = {
         .token = htole64(kind == OFI_HELLO ? 0 : conn->peer_token),
         .kind = htole32(kind),
         .head_size = htole32((uint32_t)head),
         .payload_size = htole32((uint32_t)payload),
+        .number = numbered ? htole32(conn->sent) : 0,
     };
     memcpy(tx->bytes, &frame, sizeof frame);
     char *end = append(tx->bytes + sizeof frame, pieces, count);
@@ -166,8 +168,10 @@ hg_return_t ofi_send(struct ofi_conn *conn, enum ofi_kind kind, const struct iov
     atomic_fetch_add(&conn->peer_uses, 1);
     ssize_t sent =
         fi_send(domain->endpoint, tx->bytes, tx->size, tx->mr ? fi_mr_desc(tx->mr) : NULL, conn->peer, &tx->context);
-    if (sent == 0)
+    if (sent == 0) {
+        conn->sent += numbered;
         return HG_SUCCESS;
+    }
     ofi_sent(domain, tx);
     return ofi_code(sent);
 }
