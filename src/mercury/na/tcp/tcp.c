@@ -3,7 +3,7 @@
  *
  * Polling. Asking epoll costs a system call, and so does reading; the sockets that delivered something lately (the hot
  * ones) are read without asking, and epoll is asked when they have nothing or every POLLS_PER_EPOLL polls, so that
- * others get their turn. A thread that has just slept, and handshakes, make the next poll ask at once.
+ * others get their turn. A thread that has just slept and finds nothing there, and handshakes, make the poll ask at once.
  */
 #include "mercury/na/tcp/tcp.h"
 
@@ -249,10 +249,13 @@ static bool poll_epoll(struct tcp_context *context)
 
 static bool epoll_due(struct tcp_context *context, bool any)
 {
-    if (atomic_load_explicit(&context->base.wait.look_at_epoll, memory_order_relaxed))
-        if (!any)
-            return true;
-    /* else the next poll will do */
+    atomic_bool *woken = &context->base.wait.look_at_epoll;
+
+    /* What a hot socket had is probably what ended the sleep. If there is more, the next sleep ends at once. */
+    if (atomic_load_explicit(woken, memory_order_relaxed) && any)
+        atomic_store_explicit(woken, false, memory_order_relaxed);
+    else if (atomic_load_explicit(woken, memory_order_relaxed))
+        return true;
     if (context->half_open > 0 || atomic_load(&context->connecting) > 0)
         return true;
     for (unsigned i = 0; i < TCP_HOT; i++)
