@@ -131,6 +131,19 @@ struct tcp_conn {
     size_t in_done;          /* bytes of it */
 };
 
+/* ---- tcp_socket.c ---- */
+void tcp_socket_tune(int sock);
+/* A socket that connects to the address of this text; -1 and `*ret`. */
+int tcp_socket_connect(const struct tcp_domain *domain, const char *host, hg_return_t *ret);
+/* A socket that nobody listens to may connect to itself. */
+bool tcp_socket_is_echo(int sock);
+/* Is the other end on the host that its hello names? If not it is called by the address that the connection comes from:
+ * nobody else can be reached or be taken for somebody by that name, and requests to it go over this connection. False:
+ * there is no other end any more. */
+bool tcp_socket_prove(int sock, char *name, size_t size);
+/* Ends the stream so that what was sent last still arrives. */
+void tcp_socket_close(int sock);
+
 /* ---- tcp_conn.c: from connecting to open, and the end ---- */
 hg_return_t tcp_connect(struct na_context *base, const char *host, uint8_t target_id, void *user,
                         struct na_conn **conn);
@@ -138,8 +151,6 @@ hg_return_t tcp_connect(struct na_context *base, const char *host, uint8_t targe
 void tcp_accept(struct na_context *base);
 /* Takes over sockets that other contexts accepted. */
 bool tcp_take_handover(struct tcp_context *context);
-/* Decides about parked connections whose rival has opened or gone. */
-bool tcp_decide_parked(struct tcp_context *context);
 /* The first message of the other side. */
 hg_return_t tcp_greeted(struct tcp_conn *conn, const void *bytes, size_t size, bool more_follows);
 /* The socket of a connecting connection became writable, or failed. */
@@ -148,6 +159,16 @@ void tcp_conn_shutdown(struct na_conn *base);
 void tcp_conn_free(struct na_conn *base);
 /* Asks epoll for input, and for room if `output`. -1 and errno. */
 int tcp_watch(struct tcp_conn *conn, int operation, bool output);
+hg_return_t tcp_send_hello(struct tcp_conn *conn, uint8_t target_id);
+void tcp_open(struct tcp_conn *conn);
+/* Answers an incoming hello and opens the connection. */
+hg_return_t tcp_welcome(struct tcp_conn *conn);
+
+/* ---- tcp_pair.c: two connections for one pair ---- */
+/* Whose hello is there: welcomes it, lets one of ours adopt it, or parks it. */
+hg_return_t tcp_settle(struct tcp_conn *conn);
+/* Decides about parked connections whose rival has opened or gone. */
+bool tcp_decide_parked(struct tcp_context *context);
 
 /* ---- tcp_send.c ---- */
 hg_return_t tcp_conn_write(struct na_conn *base, const struct iovec *pieces, int count, struct na_loan *loan);
