@@ -90,7 +90,9 @@ int cli_driver_options(const struct cli_component *driver, const char *environme
     }
     const char *name = driver->type ? driver->type : base.driver.type;
     if (!name) {
-        status = dango_error_set(err, DANGO_ERR_INVALID, "--driver TYPE is required (or set " VARIABLE ")");
+        status = dango_error_set(
+            err, DANGO_ERR_INVALID,
+            "--driver TYPE is required, as in \"--driver mofka --driver.group_file mofka.json\", here or in " VARIABLE);
         goto out;
     }
     status = cli_component_json(&base.driver, "driver", json, err);

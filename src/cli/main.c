@@ -170,11 +170,11 @@ static void complain_about_command(int argc, char **argv)
     join_words(argv + 1, is_group && argc > 2 ? 2 : 1, words, sizeof words);
     const char *best = dango_suggest(words, names, COMMAND_COUNT);
     if (is_group && argc == 2)
-        fprintf(stderr, "diaspora-ctl: \"topic\" needs an action: create, list, positions …\n\n");
+        fprintf(stderr, "diaspora-ctl: \"topic\" needs an action: create, list, positions …\n");
     else
-        fprintf(stderr, "diaspora-ctl: unknown command \"%s\"%s%s%s\n\n", words, best ? " (did you mean \"" : "",
+        fprintf(stderr, "diaspora-ctl: unknown command \"%s\"%s%s%s\n", words, best ? " (did you mean \"" : "",
                 best ? best : "", best ? "\"?)" : "");
-    usage(stderr);
+    fprintf(stderr, "Try \"diaspora-ctl --help\".\n");
 }
 
 /* The command that as many of the first words as possible name; *used is how many. NULL after a message. */
@@ -211,8 +211,8 @@ static int dispatch(int argc, char **argv)
 {
     int used = 0;
     if (argc < 2) {
-        fprintf(stderr, "diaspora-ctl: which command?\n\n");
         usage(stderr);
+        fprintf(stderr, "\ndiaspora-ctl: which command?\n");
         return 1;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {

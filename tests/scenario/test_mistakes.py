@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-from support import PROTOCOL, SLOWNESS, run
+from support import PROTOCOL, ROOT, SLOWNESS, run
 
 
 def write_group(path, *servers):
@@ -183,3 +183,39 @@ def test_what_dead_writers_of_a_group_file_leave_goes_with_the_next_one(servers,
     server = servers.bedrock(flock("self", "group.json"))
     assert server.address in (workdir / "group.json").read_text()
     assert not old.exists() and young.exists() and backup.exists()
+
+
+def test_what_belongs_to_an_option_is_given_without_it(workdir):
+    (workdir / "config.json").write_text("{}")
+    (workdir / "group.json").write_text("{}")
+    for command, option in [
+        (["bedrock", "config.json"], "-c"),
+        (["bedrock", PROTOCOL, "config.json"], "-c"),
+        (["bedrock-query", "group.json"], "-f"),
+        (["bedrock-shutdown", PROTOCOL, "group.json"], "-f"),
+    ]:
+        error = refused(*command)
+        assert f'"{command[-1]}" is a file: give it with {option}\n' in error and "\nExample: " in error
+
+
+def test_topics_that_were_not_meant(servers, workdir):
+    servers.bedrock((ROOT / "examples" / "quickstart" / "config.json").read_text())
+    options = ["--driver", "mofka", "--driver.group_file", "mofka.json"]
+    create = ["diaspora-ctl", "topic", "create", *options, "--name"]
+    assert 'there is no topic "shot" (topics: none)' in refused("diaspora-ctl", "consume", *options, "--topic", "shot")
+    run([*create, "shots"])
+    for command in (["produce", "--topic"], ["consume", "--topic"], ["topic", "positions", "--name"],
+                    ["topic", "complete", "--name"], ["topic", "delete", "--name"]):
+        error = refused("diaspora-ctl", *command, "shot", *options)
+        assert 'there is no topic "shot" (topics: shots; did you mean "shots"?)' in error
+    error = refused(*create, "stored", "--topic.config.partition.path", workdir)
+    assert 'unknown field "path"' in error and '"path" is for those of type "default": is "type" wrong, or missing?' in error
+
+
+def test_command_lines_of_diaspora_ctl():
+    for words, problem in [
+        (["topic", "lst"], 'unknown command "topic lst" (did you mean "topic list"?)\nTry "diaspora-ctl --help".'),
+        ([], "which command?"),
+        (["topic", "list"], 'as in "--driver mofka --driver.group_file mofka.json", here or in DIASPORA_CTL_DRIVER_OPTIONS'),
+    ]:
+        assert refused("diaspora-ctl", *words).strip().endswith(problem)

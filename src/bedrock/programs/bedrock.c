@@ -43,6 +43,7 @@ static const struct cli_program program = {
     .positional = "[PROTOCOL|ADDRESS]",
     .summary = "Starts a service from its configuration and serves it until it is shut down.",
     .example = "bedrock na+sm -c config.json",
+    .file_option = "-c",
     .options = options,
 };
 

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define OPTIONS_MAX 32
 
@@ -119,6 +120,14 @@ static size_t index_of(const struct cli_program *program, int found)
     return i;
 }
 
+/* The commonest slip: the file of the example without its option. Protocols and addresses do not look like this. */
+static void check_positional(const struct cli_program *program, const char *word)
+{
+    struct stat status;
+    if (program->file_option && strpbrk(word, "./") && stat(word, &status) == 0 && S_ISREG(status.st_mode))
+        cli_usage_error(program, "\"%s\" is a file: give it with %s", word, program->file_option);
+}
+
 const char *cli_parse(const struct cli_program *program, int argc, char **argv)
 {
     struct option longs[OPTIONS_MAX];
@@ -143,6 +152,8 @@ const char *cli_parse(const struct cli_program *program, int argc, char **argv)
         size_t i = index_of(program, found);
         store(program, &program->options[i], optarg, &seen[i]);
     }
+    for (int i = optind; i < argc; i++)
+        check_positional(program, argv[i]);
     if (optind < argc - 1)
         cli_usage_error(program, "one argument too many: \"%s\"", argv[optind + 1]);
     if (optind == argc && program->positional[0] != '[')

@@ -36,6 +36,7 @@ struct cli_program {
     const char *positional; /* "[ADDRESS]" in brackets when it may be left out */
     const char *summary;
     const char *example;              /* a command line that works, below the usage; may be NULL */
+    const char *file_option;          /* the one that takes the program's main file, such as "-c"; may be NULL */
     const struct cli_option *options; /* ends with a NULL name */
 };
 

@@ -37,6 +37,7 @@ static const struct cli_program program = {
     .positional = "PROTOCOL",
     .summary = "Prints the effective configuration of running bedrock daemons.",
     .example = "bedrock-query na+sm -f mofka.json -p",
+    .file_option = "-f",
     .options = options,
 };
 

@@ -25,6 +25,7 @@ static const struct cli_program program = {
     .positional = "PROTOCOL",
     .summary = "Shuts running bedrock daemons down.",
     .example = "bedrock-shutdown na+sm -f mofka.json",
+    .file_option = "-f",
     .options = options,
 };
 

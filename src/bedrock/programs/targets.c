@@ -115,6 +115,8 @@ int targets_result(const struct targets *targets)
             targets->program, targets->file);
         return 1;
     }
+    if (targets->count == 1 && targets->hung == 0)
+        return 1; /* all has been said */
     fprintf(stderr, "%s: %zu of %zu daemons failed", targets->program, targets->failed, targets->count);
     if (targets->gone > 0)
         fprintf(stderr, "; %zu not there any more%s%s", targets->gone, targets->file ? ", though listed in " : "",

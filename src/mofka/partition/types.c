@@ -56,6 +56,35 @@ const struct mofka_partition_type *dango_mofka_partition_type(const char *name, 
     return NULL;
 }
 
+static bool has_option(const struct mofka_partition_type *type, const char *name)
+{
+    for (const struct dango_option *option = type->options; option->name; option++)
+        if (strcmp(option->name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Options of another type are what is left when the type was forgotten. */
+static void explain_unknown_options(const struct mofka_partition_type *type, struct json_object *config,
+                                    struct dango_error *err)
+{
+    if (!err || !json_object_is_type(config, json_type_object))
+        return;
+    json_object_object_foreach (config, name, value) {
+        (void)value;
+        for (size_t i = 0; i < TYPE_COUNT && !has_option(type, name); i++) {
+            if (!has_option(&types[i], name))
+                continue;
+            const struct dango_error before = *err;
+            dango_error_set(err, before.code,
+                            "%s; these are partitions of type \"%s\", \"%s\" is for those of type \"%s\": is \"type\" "
+                            "wrong, or missing?",
+                            before.text, type->name, name, types[i].name);
+            return;
+        }
+    }
+}
+
 int dango_mofka_partition_type_check(const struct mofka_partition_type *type, struct json_object **config,
                                      const char *path, struct dango_error *err)
 {
@@ -63,6 +92,8 @@ int dango_mofka_partition_type_check(const struct mofka_partition_type *type, st
     if (!options)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     int code = dango_options_parse(type->options, *config, path, options, err);
+    if (code != 0)
+        explain_unknown_options(type, *config, err);
     if (code == 0 && type->check && (code = type->check(options, err)) != 0)
         dango_error_prefix(err, "%s", path);
     if (code == 0) {

@@ -65,7 +65,7 @@ int dango_mofka_registry_partitions(struct mofka_registry *registry, const char 
         yk_return_t ret = yk_doc_iter(registry->database, key, YOKAN_MODE_INCLUSIVE, next, NULL, 0, BATCH,
                                       take_document, &visit, NULL);
         if (ret == YOKAN_ERR_KEY_NOT_FOUND)
-            visit.code = dango_error_set(err, DANGO_ERR_NOT_FOUND, "there is no topic \"%s\"", topic);
+            visit.code = dango_mofka_registry_no_topic(registry, topic, err);
         else if (ret != YOKAN_SUCCESS)
             visit.code = mofka_registry_error(registry, ret, err);
         if (visit.count > 0)

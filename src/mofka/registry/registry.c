@@ -5,6 +5,7 @@
 
 #include "mofka/registry/internal.h"
 #include "util/json.h"
+#include "util/suggest.h"
 #include "yokan/dango_yokan.h"
 
 #include <yokan/collection.h>
@@ -15,7 +16,8 @@
 
 /* The three keys of a topic, in the order in which descriptions hold their values. */
 static const char *const key_names[] = {"validator", "selector", "serializer"};
-#define KEY_COUNT 3
+#define KEY_COUNT     3
+#define SUGGESTED_MAX 1000 /* topics that a message looks at */
 
 const char *mofka_registry_key(char key[MOFKA_KEY_SIZE], const char *topic, const char *name)
 {
@@ -207,7 +209,7 @@ int dango_mofka_registry_load(struct mofka_registry *registry, const char *topic
     for (size_t i = 0; i < KEY_COUNT && code == 0; i++) {
         code = load_key(registry, topic, key_names[i], objects[i], err);
         if (code == 0 && !*objects[i])
-            code = dango_error_set(err, DANGO_ERR_NOT_FOUND, "there is no topic \"%s\"", topic);
+            code = dango_mofka_registry_no_topic(registry, topic, err);
     }
     if (code == 0)
         code = dango_mofka_registry_partitions(registry, topic, add_partition, description->partitions, err);
@@ -260,6 +262,22 @@ int dango_mofka_registry_names(struct mofka_registry *registry, struct json_obje
     json_object_put(*names);
     *names = NULL;
     return mofka_registry_error(registry, ret, err);
+}
+
+int dango_mofka_registry_no_topic(struct mofka_registry *registry, const char *topic, struct dango_error *err)
+{
+    struct json_object *names = NULL;
+    const char *list[SUGGESTED_MAX];
+    char text[512] = "";
+    size_t count = 0;
+    if (dango_mofka_registry_names(registry, &names, NULL) == 0) {
+        for (; count < SUGGESTED_MAX && count < json_object_array_length(names); count++)
+            list[count] = json_object_get_string(json_object_array_get_idx(names, count));
+        dango_suggest_list("topics", topic, list, count, text, sizeof text);
+    }
+    dango_error_set(err, DANGO_ERR_NOT_FOUND, "there is no topic \"%s\"%s", topic, text);
+    json_object_put(names);
+    return DANGO_ERR_NOT_FOUND;
 }
 
 int dango_mofka_registry_list(struct mofka_registry *registry, struct json_object **list, struct dango_error *err)

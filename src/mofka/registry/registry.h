@@ -73,6 +73,10 @@ int dango_mofka_registry_drop(struct mofka_registry *registry, const char *topic
 
 /* ---- looking ---- */
 
+/* "there is no topic …", with those that there are and the one that was probably meant; DANGO_ERR_NOT_FOUND. Asks for their
+ * names. */
+int dango_mofka_registry_no_topic(struct mofka_registry *registry, const char *topic, struct dango_error *err);
+
 /* Fills the description, one reference each. */
 int dango_mofka_registry_load(struct mofka_registry *registry, const char *topic,
                               struct diaspora_topic_description *description, struct dango_error *err);
