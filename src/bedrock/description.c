@@ -67,7 +67,9 @@ static int check_identifier(const char *text, const char *path, const char *fiel
         return dango_error_set(err, DANGO_ERR_INVALID, "%s.%s: longer than %d characters", path, field,
                                BEDROCK_NAME_MAX);
     if (!bdk_is_identifier(text))
-        return dango_error_set(err, DANGO_ERR_INVALID, "%s.%s: \"%s\" is not a valid identifier", path, field, text);
+        return dango_error_set(err, DANGO_ERR_INVALID,
+                               "%s.%s: \"%s\" is not a valid identifier (letters, digits and '_', no digit first)",
+                               path, field, text);
     return 0;
 }
 

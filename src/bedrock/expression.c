@@ -507,6 +507,8 @@ int bdk_expression_evaluate(const char *text, struct json_object *variables, str
     if (statement)
         accept(&p, ";");
     skip_space(&p);
+    if (!p.failed && *p.at == '=')
+        fail(&p, "\"=\" would assign, which is not supported here; to compare, write ==", "");
     if (!p.failed && *p.at)
         fail(&p, "expected an operator or the end; only a single expression is supported here", "");
     if (!p.failed)

@@ -186,7 +186,9 @@ static bool is_identifier(const char *name)
 static int check_name(const char *name, bool taken, const char *path, struct dango_error *err)
 {
     if (name && !is_identifier(name))
-        return dango_error_set(err, DANGO_ERR_INVALID, "%s.name: \"%s\" is not a valid identifier", path, name);
+        return dango_error_set(err, DANGO_ERR_INVALID,
+                               "%s.name: \"%s\" is not a valid identifier (letters, digits and '_', no digit first)",
+                               path, name);
     if (taken)
         return dango_error_set(err, DANGO_ERR_EXISTS, "%s.name: \"%s\" is already used", path, name);
     return 0;

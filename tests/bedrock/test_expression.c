@@ -70,7 +70,8 @@ static const struct example mistakes[] = {
     {"in_aray(1, [])", "did you mean \"in_array\"?"},
     {"in_array(1)", "column 11: expected ,"},
     {"rank == 0", "column 1: unknown word; only expressions are supported here (variables begin with $): rank"},
-    {"$x = 3", "column 4: expected an operator or the end"},
+    {"$x = 3", "column 4: \"=\" would assign, which is not supported here; to compare, write =="},
+    {"$x 3", "column 4: expected an operator or the end"},
     {"1; 2", "column 2: expected an operator or the end"},
 };
 
