@@ -22,6 +22,7 @@ struct sim_node {
     bool paused;
     int side; /* of a partition; nodes hear those of their side */
     int64_t next_tick;
+    int pinged[SIM_NODES_MAX]; /* directly */
 };
 
 struct sim_packet {
@@ -73,6 +74,7 @@ static inline void sim_send(void *arg, const char *address, uint16_t id, const f
 {
     struct sim_node *node = arg;
     assert_int_equal(id, 1);
+    node->pinged[sim_index(address)] += message->type == SWIM_PING;
     sim_post(node->sim, (int)(node - node->sim->nodes), node->sim->nodes[sim_index(address)].home, message);
 }
 

@@ -214,6 +214,27 @@ static void changes_reach_file_and_clients(void **state)
     assert_ok(flock_group_update_view(handle, NULL));
     assert_ok(flock_group_get_view(handle, &view));
     assert_non_null(flock_group_view_find_member(&view, "zz/late", 1));
+    /* A change that the digest does not show: both names have the same hash. */
+    member_joins("zz/Ca", 1);
+    assert_ok(flock_group_update_view(handle, NULL));
+    uint64_t digest = group.view.digest;
+    flock_group_view_remove_member(&group.view, flock_group_view_find_member(&group.view, "zz/Ca", 1));
+    member_joins("zz/D@", 1);
+    assert_int_equal(group.view.digest, digest);
+    assert_ok(flock_group_update_view(handle, NULL));
+    assert_ok(flock_group_get_view(handle, &view));
+    assert_non_null(flock_group_view_find_member(&view, "zz/D@", 1));
+    assert_null(flock_group_view_find_member(&view, "zz/Ca", 1));
+    /* Addresses are of any length. */
+    char address_of_many[1001];
+    memset(address_of_many, 'z', sizeof address_of_many - 1);
+    address_of_many[1000] = '\0';
+    member_joins(address_of_many, 65535);
+    assert_ok(flock_group_update_view(handle, NULL));
+    assert_ok(flock_group_get_view(handle, &view));
+    assert_non_null(flock_group_view_find_member(&view, address_of_many, 65535));
+    assert_ok(flock_group_view_init_from_file(path, &view));
+    assert_non_null(flock_group_view_find_member(&view, address_of_many, 65535));
     flock_group_view_clear(&view);
     assert_ok(flock_group_handle_release(handle));
     assert_ok(flock_client_finalize(client));
@@ -271,6 +292,11 @@ static void a_gateway_changes_the_published_address(void **state)
     assert_non_null(flock_group_view_find_member(&group.view, "tcp://public:1", 1));
     assert_non_null(flock_group_view_find_member(&group.view, address, 2));
     assert_int_equal(group.view.members.size, 2);
+    flock_group_view_add_member(&view, "tcp://public:1", 1);
+    flock_group_view_add_member(&view, address, 2);
+    assert_int_equal(group.view.digest, view.digest);
+    assert_string_equal(group.view.members.data[0].address, view.members.data[0].address);
+    flock_group_view_clear(&view);
     char *config = flock_provider_get_config(provider);
     assert_contains(config, "{\"gateway\":{\"type\":\"outside\",\"config\":{\"mine\":true}}");
     free(config);

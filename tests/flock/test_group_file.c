@@ -8,6 +8,7 @@
 #include "util/file.h"
 
 #include <inttypes.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CENTRALIZED                                                                                                    \
@@ -359,6 +360,42 @@ static void a_group_starts_again_from_its_file(void **state)
     }
 }
 
+/* What could not be written comes later, without another change. */
+static void a_failed_write_is_tried_again(void **state)
+{
+    (void)state;
+    const char *const kinds[] = {CENTRALIZED, SWIM};
+    char missing[64], later[96], config[640];
+    snprintf(missing, sizeof missing, "%s/missing", directory);
+    snprintf(later, sizeof later, "%s/group.json", missing);
+    for (int i = 0; i < 2; i++) {
+        snprintf(config, sizeof config, "{\"file\":\"%s\",\"group\":{\"type\":%s}}", later, kinds[i]);
+        start_group(1, config);
+        assert_int_not_equal(access(later, F_OK), 0);
+        assert_int_equal(mkdir(missing, 0755), 0);
+        wait_for(access(later, F_OK) == 0, 3000);
+        end_group();
+        unlink(later);
+        assert_int_equal(rmdir(missing), 0);
+    }
+}
+
+static void the_last_member_removes_the_file(void **state)
+{
+    (void)state;
+    const char *const configs[] = {centralized, swim};
+    for (int i = 0; i < 2; i++) {
+        char config[640];
+        snprintf(config, sizeof config, "{\"remove_file\":true,%s", configs[i] + 1);
+        start_group(2, config);
+        wait_for(file_names(2), 2000);
+        end_member(1);
+        wait_for(sees(2, "2") && file_names(1), 3000);
+        end_member(2);
+        assert_int_not_equal(access(path, F_OK), 0);
+    }
+}
+
 /* Another group has taken the path: it is theirs to remove. */
 static void the_file_of_another_group_is_not_removed(void **state)
 {
@@ -417,6 +454,8 @@ int main(void)
         cmocka_unit_test_teardown(the_file_of_another_group_is_left_alone, end),
         cmocka_unit_test_teardown(the_file_of_an_old_group_is_taken_over, end),
         cmocka_unit_test_teardown(a_group_starts_again_from_its_file, end),
+        cmocka_unit_test_teardown(a_failed_write_is_tried_again, end),
+        cmocka_unit_test_teardown(the_last_member_removes_the_file, end),
         cmocka_unit_test_teardown(the_file_of_another_group_is_not_removed, end),
     };
     return cmocka_run_group_tests(tests, init, fini);

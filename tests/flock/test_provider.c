@@ -171,6 +171,10 @@ static void bootstrap_errors_say_what_is_built_in(void **state)
         {"{\"bootstrap\":\"view\",\"group\":{\"type\":\"static\"},\"view\":{\"members\":[]}}", "members: expected"},
         {"{\"bootstrap\":\"self\"}", "config.group.type: this field is required"},
         {"{\"bootstrap\":\"self\",\"group\":{\"type\":\"swin\"}}", "config.group.type: unknown type \"swin\""},
+        {"{\"bootstrap\":\"self\",\"group\":{\"type\":\"swim\",\"config\":{\"ping_timeout_ms\":\"1\"}}}",
+         "group.config.ping_timeout_ms"},
+        {"{\"bootstrap\":\"self\",\"group\":{\"type\":\"centralized\",\"config\":{\"ping_interval_ms\":[3,1]}}}",
+         "ping_interval_ms: expected a number or [min, max]"},
         {"{\"bootstrap\":\"self\",\"group\":{\"type\":\"swin\"}}", "(backends: static, centralized, swim"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

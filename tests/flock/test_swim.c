@@ -90,6 +90,30 @@ static void idle_groups_accuse_nobody(void **state)
                   (double)(sim.messages - before) / 16 / 1800);
 }
 
+/* Within 2n - 1 rounds everybody has had its turn, wherever they begin. */
+static void everybody_is_probed_in_time(void **state)
+{
+    (void)state;
+    enum { MEMBERS = 16 };
+    sim_init(&sim, 21);
+    settle(MEMBERS);
+    for (int trial = 0; trial < 50; trial++) {
+        sim_run(&sim, 1000.0 * trial / 10);
+        for (int i = 0; i < MEMBERS; i++)
+            memset(sim.nodes[i].pinged, 0, sizeof sim.nodes[i].pinged);
+        sim_run(&sim, 1000.0 * (2 * MEMBERS - 1));
+        for (int i = 0; i < MEMBERS; i++) {
+            int pings = 0;
+            for (int j = 0; j < MEMBERS; j++) {
+                assert_true(i == j || sim.nodes[i].pinged[j] > 0);
+                pings += sim.nodes[i].pinged[j];
+            }
+            /* At a fixed rate, one a round. */
+            assert_true(pings >= 2 * MEMBERS - 2 && pings <= 2 * MEMBERS);
+        }
+    }
+}
+
 /* No member is lost for good, whatever is lost in between. */
 static void loss(double probability, double allowed_deaths_per_member_hour)
 {
@@ -593,6 +617,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_death_is_noticed_in_time, end_sim),
         cmocka_unit_test_teardown(idle_groups_accuse_nobody, end_sim),
+        cmocka_unit_test_teardown(everybody_is_probed_in_time, end_sim),
         cmocka_unit_test_teardown(light_loss, end_sim),
         cmocka_unit_test_teardown(moderate_loss, end_sim),
         cmocka_unit_test_teardown(heavy_loss, end_sim),
