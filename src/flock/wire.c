@@ -167,11 +167,19 @@ hg_return_t hg_proc_flk_set_metadata_in_t(hg_proc_t proc, void *data)
 {
     assert(data);
     flk_set_metadata_in_t *in = data;
+    bool decode = hg_proc_get_op(proc) == HG_DECODE;
+    if (decode)
+        *in = (flk_set_metadata_in_t){NULL, NULL};
     hg_return_t ret = hg_proc_hg_string_t(proc, &in->key);
     if (ret == HG_SUCCESS)
         ret = hg_proc_hg_string_t(proc, &in->value);
-    if (ret == HG_SUCCESS && hg_proc_get_op(proc) == HG_DECODE && (!in->key || !in->value))
+    if (ret == HG_SUCCESS && decode && (!in->key || !in->value))
         ret = HG_PROTOCOL_ERROR;
+    if (ret != HG_SUCCESS && decode) {
+        free(in->key);
+        free(in->value);
+        *in = (flk_set_metadata_in_t){NULL, NULL};
+    }
     return ret;
 }
 

@@ -1,6 +1,6 @@
 /*
  * Messages of backend centralized on the wire: fields in the order of the structs. Decoders check what all handlers rely
- * on: that a request has a sender, and that type, status and update are known ones.
+ * on: that a request has a sender, and that type, status and update are known ones. Of what is refused nothing is left.
  */
 #include "flock/backends/centralized/centralized.h"
 
@@ -18,10 +18,22 @@ static bool is_complete(const flk_cen_request_t *request)
            (has_name || request->update == CEN_NO_UPDATE);
 }
 
+static void request_clear(flk_cen_request_t *request)
+{
+    free(request->from);
+    free(request->name);
+    free(request->value);
+    flock_group_view_clear(&request->view);
+    memset(request, 0, sizeof *request);
+}
+
 hg_return_t hg_proc_flk_cen_request_t(hg_proc_t proc, void *data)
 {
     assert(data);
     flk_cen_request_t *request = data;
+    bool decode = hg_proc_get_op(proc) == HG_DECODE;
+    if (decode)
+        memset(request, 0, sizeof *request);
     hg_return_t ret = hg_proc_uint8_t(proc, &request->type);
     if (ret == HG_SUCCESS)
         ret = hg_proc_hg_string_t(proc, &request->from);
@@ -41,8 +53,10 @@ hg_return_t hg_proc_flk_cen_request_t(hg_proc_t proc, void *data)
         ret = hg_proc_uint16_t(proc, &request->id);
     if (ret == HG_SUCCESS)
         ret = hg_proc_flock_group_view_t(proc, &request->view);
-    if (ret == HG_SUCCESS && hg_proc_get_op(proc) == HG_DECODE && !is_complete(request))
+    if (ret == HG_SUCCESS && decode && !is_complete(request))
         ret = HG_PROTOCOL_ERROR;
+    if (ret != HG_SUCCESS && decode)
+        request_clear(request);
     return ret;
 }
 
@@ -50,6 +64,9 @@ hg_return_t hg_proc_flk_cen_answer_t(hg_proc_t proc, void *data)
 {
     assert(data);
     flk_cen_answer_t *answer = data;
+    bool decode = hg_proc_get_op(proc) == HG_DECODE;
+    if (decode)
+        memset(answer, 0, sizeof *answer);
     hg_return_t ret = hg_proc_uint8_t(proc, &answer->status);
     if (ret == HG_SUCCESS)
         ret = hg_proc_uint8_t(proc, &answer->reached);
@@ -63,7 +80,9 @@ hg_return_t hg_proc_flk_cen_answer_t(hg_proc_t proc, void *data)
         ret = hg_proc_uint16_t(proc, &answer->primary_id);
     if (ret == HG_SUCCESS)
         ret = hg_proc_flock_group_view_t(proc, &answer->view);
-    if (ret == HG_SUCCESS && hg_proc_get_op(proc) == HG_DECODE && (answer->status > CEN_FAILED || !answer->primary))
+    if (ret == HG_SUCCESS && decode && (answer->status > CEN_FAILED || !answer->primary))
         ret = HG_PROTOCOL_ERROR;
+    if (ret != HG_SUCCESS && decode)
+        flk_cen_answer_free(answer);
     return ret;
 }
