@@ -224,9 +224,10 @@ struct hg_context {
     pthread_mutex_t ops_lock;
     pthread_mutex_t peers_lock;
     struct hgi_peer *peers;
-    _Atomic bool closing;   /* requests are dropped, not dispatched */
-    _Atomic unsigned users; /* 1 for the context itself, 1 per live handle */
-    char *scratch;          /* message_max bytes; under ops_lock */
+    _Atomic bool closing;       /* requests are dropped, not dispatched */
+    _Atomic unsigned users;     /* 1 for the context itself, 1 per live handle */
+    _Atomic unsigned spins_off; /* sleeps to come that no polling precedes */
+    char *scratch;              /* message_max bytes; under ops_lock */
     void *data;
     void (*free_data)(void *);
 };

@@ -21,9 +21,11 @@
  * poll costs a system call: the peer may be waiting for this very processor, and 64 such calls take three times as long
  * as its answer.
  */
-#define SPIN_NS    50000
-#define SPIN_EAGER 64 /* polls before offering the processor */
-#define SPIN_BATCH 16 /* polls between two offers, and looks at the clock */
+#define SPIN_NS      50000
+#define SPIN_EAGER   64     /* polls before offering the processor */
+#define SPIN_BATCH   16     /* polls between two offers, and looks at the clock */
+#define OFFER_MAX_NS 100000 /* longer than a peer takes to answer */
+#define SPINS_OFF    1000   /* sleeps without polling after it was offered and kept for longer */
 
 /* ---- upcalls of the transport ---- */
 
@@ -302,16 +304,34 @@ static bool offer_due(const hg_context_t *context, unsigned polls)
     return polls >= SPIN_EAGER && polls % SPIN_BATCH == 0;
 }
 
+/* Offers the processor. If somebody had it for long, others compete for it: who sleeps gets it back as soon as there is
+ * something to do, who polls only when it is his turn. */
+static int64_t offer(hg_context_t *context, int64_t now)
+{
+    sched_yield();
+    int64_t after = dango_clock_ns();
+    if (after - now > OFFER_MAX_NS)
+        atomic_store_explicit(&context->spins_off, SPINS_OFF, memory_order_relaxed);
+    return after;
+}
+
 /* Goes on polling for up to SPIN_NS; true if there is something in the queue. */
 static bool spin(hg_context_t *context, int64_t deadline_ns)
 {
-    int64_t now = dango_clock_ns(), end = now + SPIN_NS < deadline_ns ? now + SPIN_NS : deadline_ns;
+    unsigned off = atomic_load_explicit(&context->spins_off, memory_order_relaxed);
+    int64_t now, end;
 
+    if (off > 0) {
+        atomic_store_explicit(&context->spins_off, off - 1, memory_order_relaxed);
+        return false;
+    }
+    now = dango_clock_ns();
+    end = now + SPIN_NS < deadline_ns ? now + SPIN_NS : deadline_ns;
     for (unsigned polls = 1;; polls++) {
         if (offer_due(context, polls)) {
-            if (dango_clock_ns() >= end)
+            if (now >= end)
                 return false;
-            sched_yield();
+            now = offer(context, now);
         }
         poll_once(context);
         if (!hgi_queue_empty(&context->queue))
@@ -337,6 +357,9 @@ hg_return_t HG_Progress(hg_context_t *context, unsigned int timeout)
         if (dango_clock_ns() >= deadline)
             return HG_TIMEOUT;
         sleep_until(context, deadline);
+        poll_once(context);
+        if (!hgi_queue_empty(&context->queue))
+            return HG_SUCCESS;
     }
 }
 
