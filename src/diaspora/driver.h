@@ -102,6 +102,7 @@ struct diaspora_run {
     size_t data_offset; /* in the fetch's buffer; meaningless unless with_data */
     uint64_t data_size; /* of these events, present or not */
     bool with_data;     /* the data came along */
+    bool damaged;       /* the events cannot be read: there are no records */
 };
 
 /* Selected data of several events of one source, into the user's or the core's memory. */

@@ -199,20 +199,24 @@ static int check_answer(struct dsp_packet *packet, struct dango_error *err)
     return 0;
 }
 
-/* The packet says that events are missing. Damage is told when what came before has been pulled; what retention has
- * removed is only counted. */
-static void note_gap(struct dsp_feed *feed, const struct diaspora_fetch *fetch)
+/* Damage is told when what came before has been pulled. */
+static void note_damage(struct dsp_feed *feed, uint64_t first_id, uint64_t count)
 {
     struct dango_error err;
+    dango_error_set(&err, DANGO_ERR_CORRUPT, "events %" PRIu64 " to %" PRIu64 " are damaged and cannot be read",
+                    first_id, first_id + count - 1);
+    feed->damage = dsp_error_copy(&err);
+}
+
+/* The packet says that events are missing. What retention has removed is only counted. */
+static void note_gap(struct dsp_feed *feed, const struct diaspora_fetch *fetch)
+{
     feed->next_id = fetch->lost_id + fetch->lost;
     feed->started = true;
-    if (fetch->removed) {
+    if (fetch->removed)
         feed->skipped += fetch->lost;
-        return;
-    }
-    dango_error_set(&err, DANGO_ERR_CORRUPT, "events %" PRIu64 " to %" PRIu64 " are damaged and cannot be read",
-                    fetch->lost_id, fetch->lost_id + fetch->lost - 1);
-    feed->damage = dsp_error_copy(&err);
+    else
+        note_damage(feed, fetch->lost_id, fetch->lost);
 }
 
 static void fail(struct dsp_feed *feed, const struct dango_error *err)
@@ -285,9 +289,15 @@ static struct dsp_packet *next_packet(struct dsp_feed *feed)
         } else if (!feed->failure && fresh && check_answer(packet, &err) != 0) {
             fail(feed, &err);
         }
-        if (!feed->failure && packet->run < packet->fetch.run_count)
+        if (feed->failure || packet->run == packet->fetch.run_count) {
+            retire(packet);
+            continue;
+        }
+        const struct diaspora_run *run = &packet->runs[packet->run];
+        if (!run->damaged)
             return packet;
-        retire(packet);
+        note_damage(feed, run->first_id, run->count);
+        packet->run++;
     }
     return NULL;
 }

@@ -161,7 +161,7 @@ static int fill(struct dsp_span *span, struct dsp_packet *packet, struct dango_e
     bool with_data = dsp_consumer_wants_data(packet->feed->consumer);
     size_t pieces = 0;
     while (span->count < span->capacity && packet->run < packet->fetch.run_count && span->area_size < SPAN_DATA_MAX &&
-           pieces < SPAN_PIECES_MAX) {
+           pieces < SPAN_PIECES_MAX && !packet->runs[packet->run].damaged) {
         const struct diaspora_run *run = &packet->runs[packet->run];
         struct diaspora_event *event = &span->events[span->count];
         size_t length = parse(packet, run, event);

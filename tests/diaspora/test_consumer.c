@@ -708,6 +708,36 @@ static void damaged_events_are_told_in_their_place(void **state)
     diaspora_consumer_close(consumer);
 }
 
+static void damage_inside_an_answer_is_told_in_its_place(void **state)
+{
+    (void)state;
+    produce(0, 30, 100, "{\"batch_size\":10}");
+    struct fake_settings settings = FAKE_DEFAULTS;
+    settings.lost_is_run = true;
+    for (unsigned batch = 1; batch <= 3; batch++) {
+        settings.batch_lost = batch;
+        fake_change(settings);
+        diaspora_consumer *consumer = open_consumer(&fixture, "{\"name\":\"c\",\"from\":\"first\",\"data\":\"all\"}");
+        diaspora_error err;
+        diaspora_event *event;
+        char text[64];
+        for (uint64_t id = 0; id < 30; id += 10) {
+            if (id / 10 + 1 == batch) {
+                snprintf(text, sizeof text, "events %d to %d are damaged", (int)id, (int)id + 9);
+                assert_int_equal(diaspora_pull(consumer, 10000, &event, &err), DIASPORA_CORRUPT);
+                assert_contains(err.text, text);
+                continue;
+            }
+            for (uint64_t i = id; i < id + 10; i++) {
+                event = pull(consumer);
+                assert_int_equal(diaspora_event_id(event), i);
+                diaspora_event_release(event);
+            }
+        }
+        diaspora_consumer_close(consumer);
+    }
+}
+
 static void events_that_are_no_longer_kept_are_counted(void **state)
 {
     (void)state;
@@ -898,6 +928,7 @@ int main(void)
         PARTITIONS(a_lost_server_is_reported_after_what_came_before),
         TEST(damaged_records_are_detected),
         TEST(damaged_events_are_told_in_their_place),
+        TEST(damage_inside_an_answer_is_told_in_its_place),
         TEST(events_that_are_no_longer_kept_are_counted),
         TEST(the_descriptor_tells_when_to_pull),
         PARTITIONS(nothing_is_lost_or_doubled_between_threads),

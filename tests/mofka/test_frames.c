@@ -85,6 +85,38 @@ static void what_was_not_asked_for_is_refused(void **state)
     assert_int_equal(next_id, 0);
 }
 
+/* Signs the content of the frame at `offset`, which is there with its data. */
+static void sign(size_t offset)
+{
+    struct mofka_frame frame;
+    memcpy(&frame, buffer + offset, sizeof frame);
+    dango_mofka_frame_sign_content(&frame, buffer + offset + sizeof frame, frame.records_size + frame.data_size);
+    dango_mofka_frame_seal(&frame);
+    memcpy(buffer + offset, &frame, sizeof frame);
+}
+
+static void a_damaged_frame_is_a_run_that_says_so(void **state)
+{
+    (void)state;
+    uint64_t next_id = 0;
+    size_t second = put_frame(0, 0, 2, 0, true), third = put_frame(second, 2, 3, 0, true);
+    size_t end = put_frame(third, 5, 1, 0, true);
+    sign(0);
+    sign(second);
+    sign(third);
+    buffer[second + sizeof(struct mofka_frame)] ^= 1;
+    assert_int_equal(dango_mofka_frames_to_runs(&fetch, end, true, uuid, &next_id, NULL), 0);
+    assert_int_equal(fetch.run_count, 3);
+    assert_int_equal(next_id, 6);
+    assert_false(runs[0].damaged);
+    assert_true(runs[1].damaged);
+    assert_int_equal(runs[1].first_id, 2);
+    assert_int_equal(runs[1].count, 3);
+    assert_int_equal(runs[1].records_size, 0);
+    assert_false(runs[2].damaged);
+    assert_int_equal(runs[2].first_id, 5);
+}
+
 static void damage_is_never_followed(void **state)
 {
     (void)state;
@@ -111,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(frames_become_runs, setup),
         cmocka_unit_test_setup(what_was_not_asked_for_is_refused, setup),
+        cmocka_unit_test_setup(a_damaged_frame_is_a_run_that_says_so, setup),
         cmocka_unit_test_setup(damage_is_never_followed, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

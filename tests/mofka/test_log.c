@@ -76,6 +76,25 @@ static void append(struct fixture *f, int batches, uint32_t count)
     assert_int_equal(dango_mofka_log_sync(f->log, NULL), 0);
 }
 
+/* A reader that compares contents only when it is told to delivers the same events. */
+static void expect_the_same_later(struct fixture *f, uint64_t from, uint64_t expected)
+{
+    struct mofka_log_reader reader;
+    struct mofka_scan_item item;
+    uint64_t events = 0;
+    dango_mofka_log_reader_init(&reader, f->log);
+    reader.headers_only = true;
+    assert_int_equal(dango_mofka_log_seek(&reader, from, NULL), 0);
+    while (dango_mofka_log_next(&reader, &item, NULL) == 1) {
+        if (item.frame && dango_mofka_log_check(&reader, &item, true)) {
+            assert_true(model_holds(item.frame));
+            events += item.frame->count;
+        }
+    }
+    dango_mofka_log_reader_fini(&reader);
+    assert_int_equal(events, expected);
+}
+
 /* Reads from event `from` to the end; returns the events delivered, adds those reported as damaged to *lost. */
 static uint64_t read_all(struct fixture *f, uint64_t from, uint64_t *lost)
 {
@@ -98,6 +117,7 @@ static uint64_t read_all(struct fixture *f, uint64_t from, uint64_t *lost)
         }
     }
     dango_mofka_log_reader_fini(&reader);
+    expect_the_same_later(f, from, events);
     return events;
 }
 

@@ -337,6 +337,71 @@ static void damage_is_reported_and_can_be_skipped(void **state)
     dango_mofka_reader_fini(&reader);
 }
 
+static void what_is_left_to_the_receiver_is_not_compared(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        struct test_batch batch;
+        send(&batch, i, 1, 10 + i);
+        stored_run(&fixture);
+    }
+    flip(11);
+    flip(12);
+    struct mofka_limits left = everything;
+    struct mofka_reader reader;
+    struct mofka_slice slice;
+    uint64_t needed;
+    left.unchecked = true;
+    assert_int_equal(dango_mofka_reader_seek(&reader, fixture.partition, 2, NULL), 0);
+    assert_int_equal(dango_mofka_reader_next(&reader, &left, &slice, &needed, NULL), 1);
+    assert_int_equal(slice.first_id, 2);
+    assert_int_equal(slice.count, 2);
+    /* The receiver could not find out about parts, nor without the data. The end of the log is told of at once, too. */
+    left.events = 1;
+    assert_int_equal(dango_mofka_reader_next(&reader, &left, &slice, &needed, NULL), DANGO_ERR_CORRUPT);
+    assert_int_equal(dango_mofka_reader_skip(&reader), 2);
+    expect_end(&reader);
+    dango_mofka_reader_fini(&reader);
+    left.events = UINT32_MAX;
+    left.with_data = false;
+    assert_int_equal(dango_mofka_reader_seek(&reader, fixture.partition, 2, NULL), 0);
+    assert_int_equal(dango_mofka_reader_next(&reader, &left, &slice, &needed, NULL), DANGO_ERR_CORRUPT);
+    assert_int_equal(dango_mofka_reader_skip(&reader), 4);
+    struct test_batch batch;
+    send(&batch, 3, 1, 13);
+    stored_run(&fixture);
+    expect_batch(&reader, 6, 13);
+    dango_mofka_reader_fini(&reader);
+}
+
+static void frames_are_not_cut_if_so_wanted(void **state)
+{
+    (void)state;
+    struct test_batch batches[2];
+    send(&batches[0], 0, 1, 10);
+    send(&batches[1], 1, 1, 11);
+    stored_run(&fixture);
+    struct mofka_limits uncut = everything;
+    struct mofka_reader reader;
+    struct mofka_slice slice;
+    uint64_t needed;
+    assert_int_equal(dango_mofka_reader_seek(&reader, fixture.partition, 0, NULL), 0);
+    assert_int_equal(dango_mofka_reader_next(&reader, &uncut, &slice, &needed, NULL), 1);
+    assert_int_equal(slice.count, 2);
+    uncut.uncut = slice.size;
+    uncut.events = 1;
+    assert_int_equal(dango_mofka_reader_next(&reader, &uncut, &slice, &needed, NULL), 0);
+    assert_int_equal(needed, 0);
+    uncut.uncut--; /* it is larger than that: nothing else would ever take it */
+    assert_int_equal(dango_mofka_reader_next(&reader, &uncut, &slice, &needed, NULL), 1);
+    assert_int_equal(slice.count, 1);
+    uncut.uncut = UINT64_MAX; /* the rest of one that has been cut */
+    assert_int_equal(dango_mofka_reader_next(&reader, &uncut, &slice, &needed, NULL), 1);
+    assert_int_equal(slice.first_id, 3);
+    expect_end(&reader);
+    dango_mofka_reader_fini(&reader);
+}
+
 static void a_batch_larger_than_every_buffer_has_one_of_its_own(void **state)
 {
     (void)state;
@@ -388,6 +453,8 @@ int main(void)
         STORED_TEST(readers_pass_from_chunk_to_chunk_and_hold_what_they_read),
         STORED_TEST(parts_of_batches_can_be_read),
         STORED_TEST(damage_is_reported_and_can_be_skipped),
+        STORED_TEST(what_is_left_to_the_receiver_is_not_compared),
+        STORED_TEST(frames_are_not_cut_if_so_wanted),
         STORED_TEST(a_batch_larger_than_every_buffer_has_one_of_its_own),
         STORED_TEST(a_batch_that_never_came_leaves_nothing),
     };

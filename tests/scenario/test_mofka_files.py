@@ -172,6 +172,17 @@ def test_a_killed_server_has_lost_nothing_that_it_acknowledged(servers, workdir)
     assert acknowledged <= position <= end == sum(count for _, count in there)
 
 
+def damaged(output):
+    """The stretch of events that is told of, in pieces that follow one another: first one, and the one behind the last."""
+    pieces = [(int(first), int(last) + 1) for first, last in re.findall(DAMAGED, output)]
+    assert pieces and all(end == first for (_, end), (first, _) in zip(pieces, pieces[1:])), output
+    return pieces[0][0], pieces[-1][1]
+
+
+def first_id(chunk):
+    return int.from_bytes(chunk.read_bytes()[32:40], "little")
+
+
 def test_damage_is_reported_and_the_rest_delivered(servers, workdir):
     service = servers.bedrock(FIRST_CONFIGURATION)
     create("hurt", "--topic.config.partition.path", "files", "--topic.config.partition.max_chunk_size", 20_000)
@@ -187,8 +198,8 @@ def test_damage_is_reported_and_the_rest_delivered(servers, workdir):
     create("hurt", "--topic.config.partition.path", "files", "--topic.config.uuid", uuid)
     for data in ("all", "none"):
         output = consume("hurt", data, 990, data).stdout
-        found = re.search(DAMAGED, output)
-        assert found and int(found[2]) - int(found[1]) == 9 and int(found[1]) % 10 == 0, output
+        first, end = damaged(output)
+        assert end - first == 10 and first % 10 == 0, output
         assert "got 990\n" in output
 
 
@@ -206,12 +217,13 @@ def test_a_file_that_becomes_shorter_does_not_end_the_server(servers, workdir, b
     chunk = workdir / "files" / f"hurt-{uuid}" / "chunk-000001.log"
     os.truncate(chunk, chunk.stat().st_size // 2)
 
-    told = re.search(DAMAGED, run(peer("list", "hurt", "finds"), check=False).stdout)
-    lost = int(told[2]) + 1 - int(told[1])
-    assert 0 < lost < 6 * batch and lost % batch == 0 and int(told[1]) % batch == 0, told
+    first = damaged(run(peer("list", "hurt", "finds"), check=False).stdout)[0]
+    end = first_id(chunk.with_name("chunk-000002.log"))
+    lost = end - first
+    assert 0 < lost < 6 * batch and lost % batch == 0 and first % batch == 0, (first, end)
     for data in ("all", "none"):
         output = consume("hurt", data, count - lost, data).stdout
-        assert re.search(DAMAGED, output)[0] == told[0] and f"got {count - lost}\n" in output
+        assert damaged(output) == (first, end) and f"got {count - lost}\n" in output
     assert "got 10\n" in consume("whole", "reader", 10, "all").stdout
     run(peer("produce", "hurt", batch, batch, data, count))
     assert f"got {count + batch - lost}\n" in consume("hurt", "later", count + batch - lost).stdout

@@ -29,8 +29,25 @@ static int take_frame(const struct diaspora_fetch *fetch, size_t offset, size_t 
     *extent = sizeof *frame + (frame->flags & MOFKA_FRAME_PART ? content : mofka_frame_align(content));
     if (*extent > size - offset)
         return bad(err, "a frame that is cut off");
-    bool signed_content = frame->flags & MOFKA_FRAME_CONTENT_CRC && (with_data || frame->data_size == 0);
-    return signed_content ? dango_mofka_frame_check_content(frame, bytes + sizeof *frame, err) : 0;
+    return 0;
+}
+
+/* Whether the content came whole and is not what was stored: the server leaves it to us to find out. */
+static bool is_damaged(const struct mofka_frame *frame, const unsigned char *content, bool with_data)
+{
+    bool whole = !(frame->flags & MOFKA_FRAME_PART) && (with_data || frame->data_size == 0);
+    return whole && dango_mofka_frame_check_content(frame, content, NULL) < 0;
+}
+
+/* Damage that is told of together is one run. There is room for one more. */
+static void add_damaged(struct diaspora_fetch *fetch, const struct mofka_frame *frame)
+{
+    struct diaspora_run *last = fetch->run_count > 0 ? &fetch->runs[fetch->run_count - 1] : NULL;
+    if (last && last->damaged)
+        last->count += frame->count;
+    else
+        fetch->runs[fetch->run_count++] =
+            (struct diaspora_run){.first_id = frame->first_id, .count = frame->count, .damaged = true};
 }
 
 int dango_mofka_frames_to_runs(struct diaspora_fetch *fetch, size_t size, bool with_data, const uint8_t uuid[16],
@@ -50,6 +67,11 @@ int dango_mofka_frames_to_runs(struct diaspora_fetch *fetch, size_t size, bool w
         if (fetch->run_count == fetch->runs_capacity || events > fetch->max_events)
             return bad(err, "more events than were asked for");
         size_t records = offset + sizeof frame;
+        id += frame.count;
+        if (is_damaged(&frame, fetch->buffer.base + records, with_data)) {
+            add_damaged(fetch, &frame);
+            continue;
+        }
         code = dango_diaspora_records_check(fetch->buffer.base + records, (size_t)frame.records_size, frame.count,
                                             frame.data_size, err);
         if (code != 0)
@@ -63,7 +85,6 @@ int dango_mofka_frames_to_runs(struct diaspora_fetch *fetch, size_t size, bool w
             .data_size = frame.data_size,
             .with_data = with_data,
         };
-        id += frame.count;
     }
     *next_id = id;
     return 0;

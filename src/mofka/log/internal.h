@@ -4,6 +4,7 @@
 #ifndef DANGO_MOFKA_LOG_INTERNAL_H
 #define DANGO_MOFKA_LOG_INTERNAL_H
 
+#include "mofka/log/checked.h"
 #include "mofka/log/log.h"
 #include "mofka/log/producers.h"
 
@@ -19,8 +20,9 @@ struct mofka_log {
     int lock_fd;      /* of partition.json, locked */
     uint64_t next_id; /* the appender's */
     struct mofka_producers *producers;
-    pthread_mutex_t state_lock; /* guards the next four; a leaf, never held during I/O */
-    bool failed;                /* no more writing, because of `failure` */
+    struct mofka_checked checked; /* of frames that readers have come to */
+    pthread_mutex_t state_lock;   /* guards the next four; a leaf, never held during I/O */
+    bool failed;                  /* no more writing, because of `failure` */
     struct dango_error failure;
     struct mofka_chunk *syncing; /* a sync of it up to sync_end has been begun; NULL: none */
     size_t sync_end;

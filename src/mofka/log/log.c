@@ -41,6 +41,7 @@ void dango_mofka_log_close(struct mofka_log *log)
         close(log->directory);
     pthread_mutex_destroy(&log->lock);
     pthread_mutex_destroy(&log->state_lock);
+    dango_mofka_checked_fini(&log->checked);
     free(log->path);
     free(log);
 }

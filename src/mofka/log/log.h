@@ -133,6 +133,7 @@ uint64_t dango_mofka_log_first_end(struct mofka_log *log);
 struct mofka_log_reader {
     struct mofka_log *log;
     struct mofka_chunk *chunk; /* pinned; NULL: none */
+    bool headers_only;         /* set by its user after init: contents are compared by log_check, or by somebody else */
     struct mofka_scan scan;
     unsigned faults; /* of the chunk when the last frame was verified */
 };
@@ -145,7 +146,7 @@ void dango_mofka_log_reader_fini(struct mofka_log_reader *reader);
 int dango_mofka_log_seek(struct mofka_log_reader *reader, uint64_t id, struct dango_error *err);
 
 /*
- * The next item: 1 and a frame (whole, content verified; valid while the reader stays in this chunk, or somebody holds the
+ * The next item: 1 and a frame (whole, content verified unless headers_only; valid while the reader stays in this chunk, or somebody holds the
  * chunk's region) or a stretch of
  * damage (item->frame NULL, item->lost events from item->first_id; or, with item->removed, of events that have been removed
  * before the reader came to them); 0 when there is nothing more yet.
@@ -154,5 +155,12 @@ int dango_mofka_log_next(struct mofka_log_reader *reader, struct mofka_scan_item
 /* Whether the frame that dango_mofka_log_next gave last is still what it was, as far as anybody knows: its header is. If not,
  * something of the chunk could not be read since. */
 bool dango_mofka_log_reader_intact(struct mofka_log_reader *reader, const struct mofka_frame *frame);
+
+/*
+ * For readers with headers_only: whether the content of the frame that next returned last is what was written, by comparing
+ * it with its checksum, unless that was done within the last second (checked.h). Without `compare`: only whether it can be
+ * read. The reader stands behind the frame in any case.
+ */
+bool dango_mofka_log_check(struct mofka_log_reader *reader, const struct mofka_scan_item *item, bool compare);
 
 #endif

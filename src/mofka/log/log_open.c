@@ -157,6 +157,7 @@ static struct mofka_log *log_new(const struct mofka_log_settings *settings, stru
     log->path = path;
     pthread_mutex_init(&log->lock, NULL);
     pthread_mutex_init(&log->state_lock, NULL);
+    dango_mofka_checked_init(&log->checked);
     list_init(&log->idle);
     if (dango_mofka_producers_create(&log->producers, err) == 0)
         return log;

@@ -6,6 +6,7 @@
  */
 #include "mofka/log/internal.h"
 
+#include "util/clock.h"
 #include "util/log.h"
 
 #include <assert.h>
@@ -120,7 +121,7 @@ static int enter(struct mofka_log_reader *reader, struct mofka_chunk *chunk, int
                                        .offset = sizeof(struct mofka_chunk_header),
                                        .next_id = chunk->first_id,
                                        .partition = log->uuid,
-                                       .contents = true};
+                                       .contents = !reader->headers_only};
     return 0;
 }
 
@@ -210,6 +211,18 @@ int dango_mofka_log_seek(struct mofka_log_reader *reader, uint64_t id, struct da
         walk_to(scan, id);
     } while (!was_readable(reader));
     return 0;
+}
+
+bool dango_mofka_log_check(struct mofka_log_reader *reader, const struct mofka_scan_item *item, bool compare)
+{
+    const struct mofka_frame *frame = item->frame;
+    assert(reader->headers_only && frame && reader->scan.offset == item->offset + item->size);
+    /* Also for what was good a moment ago: a page that is missing makes it damaged. */
+    dango_bus_guard_touch((const unsigned char *)frame, item->size);
+    bool good = !compare || dango_mofka_checked_content(&reader->log->checked, reader->chunk->number, item->offset,
+                                                        frame, dango_clock_ns());
+    (void)was_readable(reader);
+    return good && dango_bus_guard_whole(&reader->chunk->guard, frame, item->size);
 }
 
 int dango_mofka_log_next(struct mofka_log_reader *reader, struct mofka_scan_item *item, struct dango_error *err)

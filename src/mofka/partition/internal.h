@@ -30,6 +30,9 @@ struct mofka_storage_ops {
     int (*seek)(struct mofka_reader *reader, uint64_t id, struct dango_error *err);
     /* The frame with events that the reader stands in or before: 1; 0 at the end; negative: damage. */
     int (*frame)(struct mofka_reader *reader, const struct mofka_frame **frame, struct dango_error *err);
+    /* Compares the content of that frame with its checksum, unless that was done a moment ago (without `compare`: only reads
+     * it): 1, or what `frame` finds in its place when it is not what was written. NULL: there is nothing to compare. */
+    int (*check)(struct mofka_reader *reader, const struct mofka_frame **frame, bool compare, struct dango_error *err);
     /* For readers that may wait: makes `frame` find what is there. Without a lock; may be NULL. */
     int (*load)(struct mofka_reader *reader, struct dango_error *err);
     /* Steps over that frame; its memory stays held until the next call of `frame`. */

@@ -204,7 +204,7 @@ struct mofka_reader {
     uint64_t data_done;          /* bytes of their data */
     struct mofka_segment *segment;
     struct mofka_log_reader log;
-    const struct mofka_frame *frame; /* in a log: the verified frame that the reader stands in, or NULL */
+    const struct mofka_frame *frame; /* in a log: the frame that the reader stands in, or NULL; its header is checked */
     uint64_t lost;                   /* in a log: that many events from next_id on are damaged … */
     bool removed;                    /* … or no longer kept */
 };
@@ -228,6 +228,10 @@ struct mofka_limits {
     uint64_t size;   /* bytes, header and padding included */
     uint32_t events; /* ≥ 1 */
     bool with_data;
+    /* The slice's user compares frames that are whole and have all their data with their checksums by itself. */
+    bool unchecked;
+    /* Frames up to this size are delivered whole or not at all: what is checked once is not checked for each part. */
+    uint64_t uncut;
 };
 
 /* One event's data. */
@@ -250,8 +254,9 @@ void dango_mofka_reader_fini(struct mofka_reader *reader);
 
 /*
  * The next events, as many as the limits allow, and steps over them. 1 and a slice; 0 when there is none: *needed is
- * then 0 at the end, else the bytes that the next event alone takes. Negative: the stored bytes are damaged, or
- * (DANGO_ERR_NOT_FOUND, and `removed` is set) were removed by retention, and stay in the way until they are skipped.
+ * then 0 at the end, and before a frame that is not to be cut, else the bytes that the next event alone takes. Negative: the
+ * stored bytes are damaged, or (DANGO_ERR_NOT_FOUND, and `removed` is set) were removed by retention, and stay in the way
+ * until they are skipped.
  */
 int dango_mofka_reader_next(struct mofka_reader *reader, const struct mofka_limits *limits, struct mofka_slice *slice,
                             uint64_t *needed, struct dango_error *err);

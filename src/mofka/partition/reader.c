@@ -3,6 +3,10 @@
  *
  * Readers walk from frame to frame of their storage. A frame that is taken whole is never looked into; its records are
  * walked only where a limit or a start lies inside.
+ *
+ * The header of a frame is checked when the reader comes to it. The content is compared with its checksum before anything
+ * in it is looked at or delivered, unless whoever gets it does that: a frame that travels whole is compared once, at its
+ * destination, where damage on the way is found as well; here it is only made sure that it can be read.
  */
 #include "mofka/partition/internal.h"
 
@@ -33,6 +37,15 @@ static int current_frame(struct mofka_reader *reader, const struct mofka_frame *
             return code;
     }
     return reader->partition->ops->frame(reader, frame, err);
+}
+
+/* The same before its content is looked at, or (without `compare`) delivered. */
+static int checked_frame(struct mofka_reader *reader, const struct mofka_frame **frame, bool compare,
+                         struct dango_error *err)
+{
+    const struct mofka_storage_ops *ops = reader->partition->ops;
+    int found = current_frame(reader, frame, err);
+    return found > 0 && ops->check ? ops->check(reader, frame, compare, err) : found;
 }
 
 static void next_frame(struct mofka_reader *reader, const struct mofka_frame *frame)
@@ -125,6 +138,17 @@ static int walk(struct mofka_reader *reader, uint64_t id, size_t frames, struct 
     return 0;
 }
 
+/* Moves a reader that stands in a frame, or in damage, or at the end, with `id` to that event. */
+static int move_inside(struct mofka_reader *reader, uint64_t id, struct dango_error *err)
+{
+    const struct mofka_frame *frame;
+    if (reader->next_id == id)
+        return 0;
+    if (checked_frame(reader, &frame, true, NULL) > 0)
+        return skip_records(reader, frame, id, err);
+    return reader->lost > 0 && walk_damage(reader, id) ? 0 : damaged(reader, err);
+}
+
 /* Moves a reader that was set up before to `id`. */
 static int move(struct mofka_reader *reader, uint64_t id, struct dango_error *err)
 {
@@ -140,10 +164,7 @@ static int move(struct mofka_reader *reader, uint64_t id, struct dango_error *er
         if (found == 0)
             return dango_error_set(err, DANGO_ERR_CORRUPT, "event %" PRIu64 " is not where it should be", id);
     }
-    if (found < 0)
-        return found;
-    const struct mofka_frame *frame;
-    return current_frame(reader, &frame, NULL) > 0 ? skip_records(reader, frame, id, err) : 0;
+    return found < 0 ? found : move_inside(reader, id, err);
 }
 
 int dango_mofka_reader_seek(struct mofka_reader *reader, struct mofka_partition *partition, uint64_t id,
@@ -166,10 +187,9 @@ int dango_mofka_reader_locate(struct mofka_reader *reader, uint64_t id, struct m
         return code;
     const struct mofka_frame *frame;
     struct diaspora_record record;
-    code = current_frame(reader, &frame, err);
-    if (code < 0)
-        return code;
-    assert(code > 0);
+    code = checked_frame(reader, &frame, true, err);
+    if (code <= 0)
+        return code < 0 ? code : damaged(reader, err);
     if (peek_record(reader, frame, &record) == 0 || record.data_size > frame->data_size - reader->data_done)
         return damaged(reader, err);
     place->region = reader->region;
@@ -183,6 +203,28 @@ int dango_mofka_reader_locate(struct mofka_reader *reader, uint64_t id, struct m
 static uint64_t slice_extent(const struct mofka_slice *slice)
 {
     return mofka_frame_extent(slice->records_size, slice->with_data ? slice->data_size : 0);
+}
+
+/* Whether the reader stands at the beginning of the frame, and all of it is within the limits. */
+static bool fits_whole(const struct mofka_reader *reader, const struct mofka_frame *frame,
+                       const struct mofka_limits *limits)
+{
+    uint64_t size = mofka_frame_extent(frame->records_size, limits->with_data ? frame->data_size : 0);
+    return reader->record == 0 && frame->count <= limits->events && size <= limits->size;
+}
+
+/* Whether the frame is not to be cut, and would have to be. */
+static bool is_to_wait(const struct mofka_reader *reader, const struct mofka_frame *frame,
+                       const struct mofka_limits *limits)
+{
+    return reader->record == 0 && mofka_frame_size(frame) <= limits->uncut && !fits_whole(reader, frame, limits);
+}
+
+/* Whether the receiver gets all that the checksum covers, and compares it. */
+static bool is_left_to_receiver(const struct mofka_reader *reader, const struct mofka_frame *frame,
+                                const struct mofka_limits *limits)
+{
+    return limits->unchecked && (limits->with_data || frame->data_size == 0) && fits_whole(reader, frame, limits);
 }
 
 /* All that is left of the frame. */
@@ -231,6 +273,11 @@ int dango_mofka_reader_next(struct mofka_reader *reader, const struct mofka_limi
     *needed = 0;
     const struct mofka_frame *frame;
     int code = current_frame(reader, &frame, err);
+    if (code <= 0)
+        return code;
+    if (is_to_wait(reader, frame, limits))
+        return 0;
+    code = checked_frame(reader, &frame, !is_left_to_receiver(reader, frame, limits), err);
     if (code <= 0)
         return code;
     *slice = (struct mofka_slice){

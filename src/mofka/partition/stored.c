@@ -17,9 +17,9 @@
  * one behind all that stand before it, so what is on the list stays there: only a failed write takes batches away, and if
  * it takes away ids before a promised one, the log refuses everything from then on.
  *
- * The reading half is a mofka_log_reader, which verifies each frame once when it comes to it, and again when the medium has
- * failed under the chunk since. What lies behind next_id is
- * not shown, even if the log shows it already (a full chunk becomes visible as a whole, before its group is complete).
+ * The reading half is a mofka_log_reader, which checks the header of each frame when it comes to it, and again when the
+ * medium has failed under the chunk since; the content when it is asked to. What lies behind next_id is not shown, even if
+ * the log shows it already (a full chunk becomes visible as a whole, before its group is complete).
  */
 #include "mofka/partition/buffers.h"
 #include "mofka/partition/internal.h"
@@ -466,6 +466,7 @@ static int seek(struct mofka_reader *reader, uint64_t id, struct dango_error *er
     struct mofka_log_reader log = reader->log;
     if (!log.log)
         dango_mofka_log_reader_init(&log, stored(partition)->log);
+    log.headers_only = true;
     int code = dango_mofka_log_seek(&log, id, err);
     *reader = (struct mofka_reader){.partition = partition, .log = log, .next_id = log.scan.next_id};
     if (code == 0 && id < log.scan.next_id) { /* before the first one that is kept */
@@ -522,13 +523,18 @@ static int next_item(struct mofka_reader *reader, struct dango_error *err)
     return 1;
 }
 
+/* The frame that the reader stands in has to be looked at again. */
+static void go_back(struct mofka_reader *reader)
+{
+    reader->log.scan.offset = reader->offset;
+    reader->log.scan.next_id = reader->next_id - reader->record;
+    reader->frame = NULL;
+}
+
 static int current_frame(struct mofka_reader *reader, const struct mofka_frame **frame, struct dango_error *err)
 {
-    if (reader->frame && !dango_mofka_log_reader_intact(&reader->log, reader->frame)) {
-        reader->log.scan.offset = reader->offset;
-        reader->log.scan.next_id = reader->next_id - reader->record;
-        reader->frame = NULL;
-    }
+    if (reader->frame && !dango_mofka_log_reader_intact(&reader->log, reader->frame))
+        go_back(reader);
     int found = next_item(reader, err);
     if (found <= 0)
         return found;
@@ -539,6 +545,25 @@ static int current_frame(struct mofka_reader *reader, const struct mofka_frame *
         return 0;
     *frame = reader->frame;
     return 1;
+}
+
+static int check(struct mofka_reader *reader, const struct mofka_frame **frame, bool compare, struct dango_error *err)
+{
+    struct mofka_log_reader *log = &reader->log;
+    struct mofka_scan_item item = {.offset = reader->offset,
+                                   .size = (size_t)mofka_frame_size(reader->frame),
+                                   .frame = reader->frame,
+                                   .first_id = reader->frame->first_id};
+    if (dango_mofka_log_check(log, &item, compare))
+        return 1;
+    /* Looks for the end of the damage: what follows may be damaged, too. */
+    go_back(reader);
+    log->headers_only = false;
+    log->scan.contents = true;
+    int found = current_frame(reader, frame, err);
+    log->headers_only = true;
+    log->scan.contents = false;
+    return found;
 }
 
 static void step(struct mofka_reader *reader, const struct mofka_frame *frame)
@@ -575,6 +600,7 @@ static const struct mofka_storage_ops stored_ops = {
     .start_writer = start_writer,
     .seek = seek,
     .frame = current_frame,
+    .check = check,
     .step = step,
     .fini = fini,
 };

@@ -56,8 +56,10 @@ static void add_slice(struct mofka_request *request, const struct mofka_slice *s
 static int collect(struct mofka_request *request, bool with_data, uint64_t *needed)
 {
     struct mofka_session *session = request->session;
-    struct mofka_limits limits = {
-        .size = request->fetch.room, .events = request->fetch.head.extra, .with_data = with_data};
+    struct mofka_limits limits = {.size = request->fetch.room,
+                                  .events = request->fetch.head.extra,
+                                  .with_data = with_data,
+                                  .unchecked = true}; /* clients compare (mofka/client/frames.c) */
     uint32_t frames = 0;
     int found = 1;
     mofka_request_drop_pieces(request);

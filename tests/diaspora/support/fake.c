@@ -415,6 +415,14 @@ static void lose_batch(struct source *s, struct diaspora_fetch *fetch)
     advance(s, b->count, b->records_size, b->data_size);
 }
 
+/* Puts the batch that cannot be read into the fetch. */
+static void add_damaged_run(struct source *s, struct diaspora_fetch *fetch)
+{
+    const struct stored_batch *b = &s->partition->batches[s->batch];
+    fetch->runs[fetch->run_count++] = (struct diaspora_run){.first_id = s->next, .count = b->count, .damaged = true};
+    advance(s, b->count, b->records_size, b->data_size);
+}
+
 static void fill(struct source *s, struct diaspora_fetch *fetch)
 {
     size_t used = 0;
@@ -422,12 +430,17 @@ static void fill(struct source *s, struct diaspora_fetch *fetch)
     fetch->run_count = 0;
     fetch->needed = 0;
     fetch->end_of_stream = false;
-    if (stands_before_damage(s)) {
+    if (stands_before_damage(s) && !fake.settings.lost_is_run) {
         lose_batch(s, fetch);
         return;
     }
-    while (s->next < s->partition->events && !stands_before_damage(s) && fetch->run_count < fetch->runs_capacity &&
-           events < fetch->max_events) {
+    while (s->next < s->partition->events && fetch->run_count < fetch->runs_capacity && events < fetch->max_events) {
+        if (stands_before_damage(s)) {
+            if (!fake.settings.lost_is_run)
+                break;
+            add_damaged_run(s, fetch);
+            continue;
+        }
         if (!add_run(s, fetch, &used, &events))
             break;
     }

@@ -20,6 +20,7 @@ struct fake_settings {
     bool unsettled;        /* … which is answered by a failure */
     bool hold_reads;       /* the same for reads */
     bool damage_records;   /* the last record of an answer to a fetch does not end in a NUL */
+    bool lost_is_run;      /* that batch stands as a damaged run between others */
     bool lost_is_removed;  /* that batch is not damaged, but no longer kept */
     unsigned batch_lost;   /* the n-th batch of a partition (from 1) cannot be read by consumers; 0: none */
     int failure_code;      /* of batches and reads that fail; 0: IO and CORRUPT */
