@@ -27,7 +27,7 @@
 #define EVENTS_PER_FETCH     4096u
 #define EVENTS_PER_FETCH_MAX 65536u
 #define BUFFER_RECORDS       ((size_t)256 << 10)
-#define BUFFER_WITH_DATA     ((size_t)1 << 20)
+#define BUFFER_WITH_DATA     ((size_t)6 << 20) /* the largest batch of a producer fits, in whole huge pages */
 #define BUFFER_MIN           ((size_t)16 << 10)
 #define BUFFERS_MAX          ((size_t)64 << 20) /* of all feeds together, as long as BUFFER_MIN allows */
 #define CREDITS_MAX          64

@@ -10,6 +10,8 @@
 
 /* Segments that are described without an allocation. */
 #define SEGMENTS_ON_STACK 64
+/* From this size on buffers have huge pages: to make and clear one costs little more than that of a small one. */
+#define HUGE_PAGE ((size_t)2 << 20)
 
 static int flatten(struct mofka_memory *memory, struct dango_error *err)
 {
@@ -95,6 +97,8 @@ int mofka_buffer_allocate(void *driver, size_t size, struct diaspora_buffer *buf
         free(memory);
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "cannot map a buffer of %zu bytes", size);
     }
+    if (size >= HUGE_PAGE)
+        (void)madvise(base, size, MADV_HUGEPAGE); /* a hint; kernels without it do without */
     diaspora_segment segment = {base, size};
     int code = mofka_memory_register(self->engine, &segment, 1, HG_BULK_READWRITE, memory, err);
     if (code != 0) {

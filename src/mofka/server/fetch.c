@@ -51,6 +51,9 @@ static void add_slice(struct mofka_request *request, const struct mofka_slice *s
 
 /* Pieces that one more slice may take. */
 #define SLICE_PIECES 3
+/* With so many bytes an answer is worth its message; more would only fill caches, and memory that held events hold. The room
+ * may be larger: for a frame that is. */
+#define ENOUGH ((uint64_t)1 << 20)
 
 /* Fills a fetch. 1: there is something; 0: nothing, *needed says whether for lack of room; negative: damage. */
 static int collect(struct mofka_request *request, bool with_data, uint64_t *needed)
@@ -65,7 +68,7 @@ static int collect(struct mofka_request *request, bool with_data, uint64_t *need
     mofka_request_drop_pieces(request);
     request->header_count = 0;
     while (limits.events > 0 && frames < request->fetch.frames_max && request->header_count < 2 &&
-           request->piece_count + SLICE_PIECES <= MOFKA_PIECES_MAX) {
+           request->fetch.room - limits.size < ENOUGH && request->piece_count + SLICE_PIECES <= MOFKA_PIECES_MAX) {
         struct mofka_slice slice;
         found = dango_mofka_reader_next(&session->reader, &limits, &slice, needed, &request->err);
         if (found <= 0)
@@ -73,6 +76,7 @@ static int collect(struct mofka_request *request, bool with_data, uint64_t *need
         add_slice(request, &slice);
         limits.size -= slice.size;
         limits.events -= slice.count;
+        limits.uncut = with_data ? request->fetch.room : 0;
         frames++;
     }
     if (frames == 0)
