@@ -3,8 +3,9 @@
  * partitions in memory, or what --topic OPTIONS says. Starts its own bedrock in a temporary directory, or uses one that is
  * there (--group-file FILE).
  *
- * References, measured in turn in the same run: copying the same bytes within the process for rates, and a ping-pong
- * between two processes that sleep in a futex for the latency.
+ * References, measured in turn in the same run: copying the same bytes within the process for rates (for consuming out of
+ * memory that holds all of them, as in stored.c), and a ping-pong between two processes that sleep in a futex for the
+ * latency.
  */
 #include "bench/support/process.h"
 #include "bench/support/reference.h"
@@ -37,12 +38,15 @@ static void measure_consume(const struct bench_options *options, const char *wha
 {
     const char *reading = load.options;
     load.topic = bench_topic(topic_options);
-    load.count = bench_count(options, load.count);
+    load.count = bench_consume_count(options, load.count);
     load.options = "{\"batch_size\":1024}";
     bench_produce(&load);
     load.options = reading;
-    struct bench_pair pair = bench_run_paired(bench_consume, &load, bench_copy_events, &load, options->rounds);
-    bench_print_pair(options, what, &pair, bench_load_unit(&load), "copy", target);
+    struct bench_copy_out copy;
+    bench_copy_out_start(&copy, &load, NULL);
+    struct bench_pair pair = bench_run_paired(bench_consume, &load, bench_copy_out, &copy, options->rounds);
+    bench_print_pair(options, what, &pair, bench_load_unit(&load), "copy from memory", target);
+    bench_copy_out_end(&copy);
     diaspora_topic_close(load.topic);
 }
 

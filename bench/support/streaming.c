@@ -3,11 +3,14 @@
  */
 #include "bench/support/streaming.h"
 
+#include "bench/support/process.h"
 #include "util/clock.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 const char bench_metadata[] = "{\"shot\": 12345678, \"detector\": \"front\", \"energy_keV\": 12.3456789}";
@@ -114,4 +117,65 @@ double bench_copy_events(void *arg)
         __asm__ volatile("" ::"r"(buffer) : "memory");
     }
     return bench_load_rate(load, start);
+}
+
+/* Descriptor of a file without a name that holds that many bytes, all written. */
+static int make_file(const char *directory, size_t size)
+{
+    enum { PIECE = 1 << 20 };
+    static char piece[PIECE];
+    char path[4096];
+    snprintf(path, sizeof path, "%s/bench-copy-XXXXXX", directory);
+    int fd = mkstemp(path);
+    bench_require(fd >= 0, path);
+    unlink(path);
+    for (size_t done = 0; done < size;) {
+        ssize_t n = write(fd, piece, size - done < PIECE ? size - done : PIECE);
+        bench_require(n > 0, path);
+        done += (size_t)n;
+    }
+    return fd;
+}
+
+void bench_copy_out_start(struct bench_copy_out *copy, const struct bench_load *load, const char *directory)
+{
+    *copy = (struct bench_copy_out){.load = load, .size = (size_t)load->count * (BENCH_METADATA + load->data_size)};
+    int fd = directory ? make_file(directory, copy->size) : -1;
+    copy->bytes = mmap(NULL, copy->size, directory ? PROT_READ : PROT_READ | PROT_WRITE,
+                       directory ? MAP_SHARED | MAP_POPULATE : MAP_PRIVATE | MAP_ANONYMOUS, fd, 0);
+    bench_require(copy->bytes != MAP_FAILED, "mmap");
+    if (directory)
+        close(fd);
+    else
+        memset(copy->bytes, 1, copy->size);
+}
+
+void bench_copy_out_end(struct bench_copy_out *copy)
+{
+    munmap(copy->bytes, copy->size);
+}
+
+double bench_copy_out(void *arg)
+{
+    const struct bench_copy_out *copy = arg;
+    const size_t size = BENCH_METADATA + copy->load->data_size, reused = (size_t)8 << 20;
+    size_t room = copy->fresh ? copy->size : reused;
+    char *to =
+        mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | (copy->fresh ? 0 : MAP_POPULATE), -1, 0);
+    bench_require(to != MAP_FAILED, "mmap");
+    int64_t start = dango_clock_ns();
+    for (size_t done = 0, used = 0; done < copy->size; done += size, used += size) {
+        if (used + size > room)
+            used = 0;
+        memcpy(to + used, copy->bytes + done, size);
+        __asm__ volatile("" ::"r"(to) : "memory");
+    }
+    double rate = bench_load_rate(copy->load, start);
+    munmap(to, room);
+    return rate;
+}
+
+int bench_consume_count(const struct bench_options *options, int count)
+{
+    return options->quick ? count / 4 : count;
 }

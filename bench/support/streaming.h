@@ -7,6 +7,8 @@
 
 #include <diaspora/diaspora.h>
 
+#include "bench/support/report.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,5 +44,24 @@ double bench_produce(void *load);
 double bench_consume(void *load);
 /* Copies what the events consist of, one after the other, into a buffer that no cache holds. */
 double bench_copy_events(void *load);
+
+/*
+ * The reference for consuming: the same bytes, event after event, from where a partition has them into a buffer that is
+ * used again and again, as the consumer's are. So neither the source lies in a cache nor has the destination to be made,
+ * unless `fresh`.
+ */
+struct bench_copy_out {
+    const struct bench_load *load;
+    char *bytes;
+    size_t size;
+    int fresh; /* every byte goes where nothing was before: what is measured then is the kernel that clears pages */
+};
+/* Makes the bytes: in a file in that directory, mapped and in the page cache, or (NULL) in anonymous memory. */
+void bench_copy_out_start(struct bench_copy_out *copy, const struct bench_load *load, const char *directory);
+void bench_copy_out_end(struct bench_copy_out *copy);
+/* A measurement (bench_measure_fn) of a struct bench_copy_out. */
+double bench_copy_out(void *copy);
+/* How many events a consumer is measured with: not too few with --quick either, or opening it would be all that counts. */
+int bench_consume_count(const struct bench_options *options, int count);
 
 #endif
