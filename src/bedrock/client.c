@@ -130,9 +130,11 @@ static int transport_error(const struct bedrock_service *service, hg_return_t hr
     case HG_PERMISSION:
         return dango_error_set(err, DANGO_ERR_CANCELED, "%s: the daemon is shutting down", service->address);
     default:
-        return dango_error_set(err, DANGO_ERR_DISCONNECTED,
-                               "no reply from %s (%s): it has ended, or belongs to another user", service->address,
-                               HG_Error_to_string(hret));
+        return dango_error_set(err, DANGO_ERR_DISCONNECTED, "no reply from %s (%s): it has ended, or %s",
+                               service->address, HG_Error_to_string(hret),
+                               strncmp(service->address, "na+sm:", 6) == 0
+                                   ? "belongs to another user, or runs on another machine"
+                                   : "cannot be reached from here");
     }
 }
 

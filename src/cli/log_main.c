@@ -97,16 +97,16 @@ static const struct log_command *find_command(const char *word)
             return commands[i];
     }
     const char *best = dango_suggest(word, names, COMMAND_COUNT);
-    fprintf(stderr, "mofka-log: unknown command \"%s\"%s%s%s\n\n", word, best ? " (did you mean \"" : "",
-            best ? best : "", best ? "\"?)" : "");
+    fprintf(stderr, "mofka-log: unknown command \"%s\"%s%s%s\nTry \"mofka-log --help\".\n", word,
+            best ? " (did you mean \"" : "", best ? best : "", best ? "\"?)" : "");
     return NULL;
 }
 
 static int dispatch(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "mofka-log: which command?\n\n");
         usage(stderr);
+        fprintf(stderr, "\nmofka-log: which command?\n");
         return LOG_FAILED;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
@@ -118,8 +118,6 @@ static int dispatch(int argc, char **argv)
         return 0;
     }
     const struct log_command *command = find_command(argv[1]);
-    if (!command)
-        usage(stderr);
     return command ? run(command, argc - 2, argv + 2) : LOG_FAILED;
 }
 

@@ -215,7 +215,7 @@ static int dispatch(int argc, char **argv)
         fprintf(stderr, "\ndiaspora-ctl: which command?\n");
         return 1;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         usage(stdout);
         return 0;
     }

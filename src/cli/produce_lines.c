@@ -97,9 +97,10 @@ static void refuse(struct input *input, const char *text)
 static void refuse_json(struct input *input, const struct dango_error *err)
 {
     static const char first_line[] = "line 1, "; /* of the text that is our line */
-    char text[sizeof err->text + 2];
+    char text[sizeof err->text + 64];
     bool is_there = strncmp(err->text, first_line, sizeof first_line - 1) == 0;
-    snprintf(text, sizeof text, ": %s", err->text + (is_there ? sizeof first_line - 1 : 0));
+    snprintf(text, sizeof text, ": %s (--raw sends lines as plain text)",
+             err->text + (is_there ? sizeof first_line - 1 : 0));
     refuse(input, text);
 }
 

@@ -219,3 +219,7 @@ def test_command_lines_of_diaspora_ctl():
         (["topic", "list"], 'as in "--driver mofka --driver.group_file mofka.json", here or in DIASPORA_CTL_DRIVER_OPTIONS'),
     ]:
         assert refused("diaspora-ctl", *words).strip().endswith(problem)
+    assert run(["diaspora-ctl", "help"]).stdout == run(["diaspora-ctl", "--help"]).stdout
+    result = run(["mofka-log", "verfy", "."], check=False)
+    assert result.returncode == 2
+    assert result.stderr == 'mofka-log: unknown command "verfy" (did you mean "verify"?)\nTry "mofka-log --help".\n'
