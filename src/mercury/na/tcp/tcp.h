@@ -14,9 +14,10 @@
  * are read into one buffer per context and delivered from there. Payloads go directly from and into lent memory
  * (na_loan): the core says where, after it has checked the message in front of them.
  *
- * Sending. writev from the memory of the caller; what the kernel does not take is copied (the message) or stays lent (the
- * payload), and goes out when the socket is writable. While a thread has the context *corked*, its small messages are
- * collected and leave in one system call. Further messages wait in the backlog of conn.h, which is limited.
+ * Sending. From the memory of the caller in pieces, small messages from a copy; what the kernel does not take is copied (the
+ * message) or stays lent (the payload), and goes out when the socket is writable. While a thread has the context *corked*,
+ * its small messages are collected and leave in one system call, at the latest when it polls. Further messages wait in the
+ * backlog of conn.h, which is limited.
  *
  * Failure. An end of file or error of the socket closes the connection at once; a host that vanishes is noticed by
  * keep-alive or TCP_USER_TIMEOUT within TCP_DEAD_MS.
