@@ -26,9 +26,9 @@ double bench_socket_stream(void *copy);
 
 /* Going there and back between two processes: nanoseconds per round trip. */
 struct bench_ping {
-    int count;     /* round trips per measurement */
-    long pause_ns; /* before each trip, long enough for the other side to fall asleep, and not counted; the result is then
-                      the median of the trips, otherwise their mean */
+    int count; /* round trips per measurement */
+    long
+        pause_ns; /* before each, for the other side to fall asleep; the result is then their median, else their mean */
 };
 /* Both sides sleep in a futex: the floor of a round trip between processes that sleep. */
 double bench_futex_ping(void *ping);
