@@ -1,6 +1,6 @@
 /*
- * What the backends that run a protocol share: errors with text at the start, who writes the group file, calls to other
- * members, updates in order, and random numbers.
+ * What the backends that run a protocol share: errors with text at the start, background work, calls to other members,
+ * updates in order, and random numbers.
  */
 #ifndef FLOCK_BACKENDS_BACKEND_H
 #define FLOCK_BACKENDS_BACKEND_H
@@ -10,6 +10,8 @@
 #include "argobots/gate.h"
 #include "flock/provider/callbacks.h"
 #include "util/list.h"
+
+#include <margo-timer.h>
 
 /* ---- built-in backends ---- */
 
@@ -33,6 +35,15 @@ static inline const struct flk_resume *flk_backend_resumes(flock_backend_init_ar
 {
     return container_of(args, struct flk_backend_args, args)->resumes;
 }
+
+/* ---- background work (serve.c) ---- */
+
+/* Starts a ULT inside the gate, which is the body's to leave; false: not started, since the gate is closed. */
+bool flk_spawn(struct dango_gate *gate, ABT_pool pool, void (*body)(void *arg), void *arg);
+/* The rest of starting to serve: the RPC (0: could not be registered) finds the group, whose timer is created. What is there
+ * after a failure is the caller's to undo. */
+flock_return_t flk_serve(margo_instance_id mid, hg_id_t rpc, void *group, ABT_pool pool, void (*tick)(void *group),
+                         margo_timer_t *timer, struct dango_error *err);
 
 /* ---- calls (call.c) ---- */
 

@@ -155,8 +155,7 @@ static flock_return_t place_self(struct flock_provider *provider, flock_group_vi
 }
 
 static flock_return_t start_backend(struct flock_provider *provider, const struct dango_flock_settings *settings,
-                                    struct json_object *config, ABT_pool pool, flock_group_view_t *view,
-                                    struct dango_error *err)
+                                    struct json_object *config, flock_group_view_t *view, struct dango_error *err)
 {
     assert(provider->backend && provider->address && config);
     struct flk_resume from = {.same_view = false};
@@ -164,7 +163,7 @@ static flock_return_t start_backend(struct flock_provider *provider, const struc
                                         .member_changed = flk_watch_member,
                                         .args = {.mid = provider->mid,
                                                  .provider_id = provider->id,
-                                                 .pool = pool,
+                                                 .pool = provider->pool,
                                                  .config = config,
                                                  .self_addr_str = provider->address,
                                                  .member_update_callback = flk_on_member_update,
@@ -225,7 +224,7 @@ static flock_return_t start(struct flock_provider *provider, const struct dango_
     if (ret == FLOCK_SUCCESS && flock_group_view_member_count(view) == 0 && !args->initial_view)
         ret = flock_group_view_add_member(view, provider->address, provider->id) ? ret : FLOCK_ERR_ALLOCATION;
     if (ret == FLOCK_SUCCESS)
-        ret = start_backend(provider, settings, backend_config, args->pool, view, err);
+        ret = start_backend(provider, settings, backend_config, view, err);
     /* After the backend: the view that the RPC reads is there. */
     if (ret == FLOCK_SUCCESS)
         ret = register_rpc(provider, args->pool, err);

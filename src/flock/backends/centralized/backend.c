@@ -92,14 +92,13 @@ bool flk_cen_spawn(struct flk_cen_group *group, void (*body)(struct flk_cen_grou
 {
     assert(body);
     struct work *work = malloc(sizeof *work);
-    if (work && dango_gate_enter(&group->gate)) {
-        *work = (struct work){group, body, arg};
-        if (ABT_thread_create(group->pool, run_work, work, ABT_THREAD_ATTR_NULL, NULL) == ABT_SUCCESS)
-            return true;
-        dango_gate_leave(&group->gate);
-    }
-    free(work);
-    return false;
+    if (!work)
+        return false;
+    *work = (struct work){group, body, arg};
+    bool started = flk_spawn(&group->gate, group->pool, run_work, work);
+    if (!started)
+        free(work);
+    return started;
 }
 
 /* ---- the RPC ---- */
@@ -205,8 +204,6 @@ static flock_return_t init_state(struct flk_cen_group *group, flock_backend_init
     group->mid = args->mid;
     group->id = args->provider_id;
     group->pool = args->pool;
-    if (group->pool == ABT_POOL_NULL)
-        margo_get_handler_pool(args->mid, &group->pool);
     group->random = flk_random_seed(group);
     flk_events_init(&group->events, args);
     if (flock_group_view_member_count(&args->initial_view) == 0)
@@ -231,12 +228,7 @@ static flock_return_t start(struct flk_cen_group *group, struct dango_error *err
 {
     group->rpc = MARGO_REGISTER_PROVIDER(group->mid, FLK_RPC_CENTRALIZED, flk_cen_request_t, flk_cen_answer_t,
                                          handle_ult, group->id, group->pool);
-    if (!group->rpc || margo_register_data(group->mid, group->rpc, group, NULL) != HG_SUCCESS ||
-        margo_timer_create_with_pool(group->mid, tick, group, group->pool, &group->timer) != 0) {
-        dango_error_set(err, DANGO_ERR_INTERNAL, "cannot register the RPC");
-        return FLOCK_ERR_FROM_MERCURY;
-    }
-    return FLOCK_SUCCESS;
+    return flk_serve(group->mid, group->rpc, group, group->pool, tick, &group->timer, err);
 }
 
 static void stop(struct flk_cen_group *group)

@@ -159,12 +159,9 @@ static void send_message(void *arg, const char *address, uint16_t id, const flk_
     send->group = group;
     send->id = id;
     memcpy(send->address, address, size);
-    if (dango_gate_enter(&group->gate)) {
-        if (ABT_thread_create(group->pool, send_ult, send, ABT_THREAD_ATTR_NULL, NULL) == ABT_SUCCESS) {
-            group->sends++;
-            return;
-        }
-        dango_gate_leave(&group->gate);
+    if (flk_spawn(&group->gate, group->pool, send_ult, send)) {
+        group->sends++;
+        return;
     }
     flk_swim_message_clear(&send->message);
     free(send);
@@ -320,8 +317,6 @@ static flock_return_t init_state(struct group *group, flock_backend_init_args_t 
     group->mid = args->mid;
     group->id = args->provider_id;
     group->pool = args->pool;
-    if (group->pool == ABT_POOL_NULL)
-        margo_get_handler_pool(args->mid, &group->pool);
     flk_events_init(&group->events, args);
     flock_return_t ret = read_settings(group, args->config, err);
     if (ret != FLOCK_SUCCESS)
@@ -338,12 +333,7 @@ static flock_return_t init_state(struct group *group, flock_backend_init_args_t 
         flk_swim_learn_changes(group->swim, flk_backend_resumes(args)->file.change + 1);
     group->rpc = MARGO_REGISTER_PROVIDER(group->mid, FLK_RPC_SWIM, flk_swim_message_t, flk_swim_answer_t, message_ult,
                                          group->id, group->pool);
-    if (!group->rpc || margo_register_data(group->mid, group->rpc, group, NULL) != HG_SUCCESS ||
-        margo_timer_create_with_pool(group->mid, tick, group, group->pool, &group->timer) != 0) {
-        dango_error_set(err, DANGO_ERR_INTERNAL, "cannot register the RPC");
-        return FLOCK_ERR_FROM_MERCURY;
-    }
-    return FLOCK_SUCCESS;
+    return flk_serve(group->mid, group->rpc, group, group->pool, tick, &group->timer, err);
 }
 
 /* Until a member has answered. The machine asks again and again, so that there is always something to wait for. */
