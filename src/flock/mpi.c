@@ -167,6 +167,29 @@ int flk_mpi_allgather(const int *ranks, size_t count, const void *in, size_t siz
     return submit(&job);
 }
 
+/* All ranks of the launch, to be freed; NULL without memory. */
+static int *all_ranks(const struct dango_world *world)
+{
+    int *ranks = calloc((size_t)world->size, sizeof *ranks);
+    for (int i = 0; ranks && i < world->size; i++)
+        ranks[i] = i;
+    return ranks;
+}
+
+void dango_flock_mpi_meet(void)
+{
+    struct dango_world world;
+    struct dango_error err = {0};
+    if (!mpi.runs || mpi.problem.code != 0)
+        return;
+    dango_world_read(&world);
+    int *ranks = all_ranks(&world);
+    if (!ranks || flk_mpi_allgather(ranks, (size_t)world.size, NULL, 0, NULL, &err) != 0)
+        log_warning("flock", "the processes of this launch do not wait for each other: %s",
+                    ranks ? err.text : "out of memory");
+    free(ranks);
+}
+
 /* ---- texts ---- */
 
 static int gather_padded(const int *ranks, size_t count, const char *text, size_t slot, char *all,
@@ -211,13 +234,11 @@ struct json_object *dango_flock_mpi_addresses(const char *own, struct dango_erro
     struct dango_world world;
     size_t slot = 0;
     dango_world_read(&world);
-    int *ranks = calloc((size_t)world.size, sizeof *ranks);
+    int *ranks = all_ranks(&world);
     if (!ranks) {
         dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
         return NULL;
     }
-    for (int i = 0; i < world.size; i++)
-        ranks[i] = i;
     char *all = world.size > 1 ? flk_mpi_gather_text(ranks, (size_t)world.size, own, &slot, err) : strdup(own);
     free(ranks);
     if (!all)

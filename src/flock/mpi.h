@@ -7,6 +7,7 @@
  *
  *     dango_flock_mpi_enter();      every process of the launch; loads the plug-in, initialises MPI
  *     flk_mpi_allgather(…)          the listed processes
+ *     dango_flock_mpi_meet();       every process; waits until all have come so far
  *     dango_flock_mpi_leave();      every process; finalises MPI if `enter` initialised it
  *
  * MPI's rule is all or none: if one process of a launch initialises MPI, all must, also those that take no part in any
@@ -45,6 +46,8 @@ struct dango_mpi {
 /* Collective over the launch; does nothing without a launcher. Failures are kept and reported by the first exchange. */
 void dango_flock_mpi_enter(void);
 void dango_flock_mpi_leave(void);
+/* Waits until all processes of the launch have called it; does nothing if they do not use MPI. */
+void dango_flock_mpi_meet(void);
 /* The addresses of all processes of the launch, by rank, as an array of strings: collective over the launch, between enter
  * and leave. The own one alone without a launcher. A new reference; NULL with an error. */
 struct json_object *dango_flock_mpi_addresses(const char *own, struct dango_error *err);

@@ -63,6 +63,9 @@ static int thing_create(const struct bedrock_args *args, void **component, struc
         free(thing);
         return dango_error_set(err, DANGO_ERR_IO, "told to fail");
     }
+    const char *slow_ms = getenv("THING_SLOW_MS");
+    if (slow_ms)
+        margo_thread_sleep(bedrock_args_instance(args), atof(slow_ms));
     note("create", thing->name);
     *component = thing;
     return 0;

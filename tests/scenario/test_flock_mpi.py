@@ -57,6 +57,20 @@ def test_four_ranks_are_one_group(servers, workdir):
     assert job.wait() == 0, job.output()
 
 
+def test_the_group_file_appears_when_all_ranks_are_complete(servers, workdir):
+    late = {"__if__": "$MPI_COMM_WORLD.rank > 0", "name": "late", "type": "thing", "provider_id": 3}
+    config = document(group(), late)
+    config["libraries"].append(str(BUILD / "tests" / "libtest-bedrock-module.so"))
+    job = mpirun(servers, 4, config, env={"THING_SLOW_MS": "1000"})
+    wait_until(lambda: (workdir / "group.flock").exists(), "the group file")
+    found = json.loads(run(["bedrock-query", "na+sm", "-f", "group.flock"]).stdout)
+    counts = sorted(sum(p["name"] == "late" for p in server["providers"]) for server in found.values())
+    assert counts == [0, 1, 1, 1], found
+    wait_until_running(job, 4)
+    run(["bedrock-shutdown", "na+sm", "-f", "group.flock"])
+    assert job.wait() == 0, job.output()
+
+
 def test_providers_of_other_ranks(servers, workdir):
     """Each rank depends on a provider of another one, and none of them names MPI otherwise."""
     library = str(BUILD / "tests" / "libtest-bedrock-module.so")
