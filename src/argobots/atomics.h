@@ -39,17 +39,6 @@ static inline void abti_cpu_relax(void)
 #endif
 }
 
-/* A full barrier. ThreadSanitizer refuses fences; a read-modify-write does the same in practice. */
-static inline void abti_full_fence(void)
-{
-#if defined(__SANITIZE_THREAD__)
-    static atomic_uint everybody;
-    atomic_fetch_add(&everybody, 1);
-#else
-    atomic_thread_fence(memory_order_seq_cst);
-#endif
-}
-
 /* One round of waiting for somebody who is about to finish; `tries` starts at 0. */
 static inline void abti_backoff(unsigned *tries)
 {

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "argobots/queue.h"
+#include "util/fence.h"
 
 static atomic_int next_pool_id;
 
@@ -100,7 +101,7 @@ void abti_pool_add_sleeper(abti_pool *pool, struct abti_sleep_link *link, bool l
     link->queued = true;
     abti_store(&pool->queue.num_sleepers, abti_load(&pool->queue.num_sleepers) + 1);
     abti_bitlock_unlock(&pool->queue.lock, 0);
-    abti_full_fence(); /* announced, before the pool is looked at again */
+    dango_full_fence(); /* announced, before the pool is looked at again */
 }
 
 static void unlink_sleeper(struct abti_queue *queue, struct abti_sleep_link *link)
@@ -178,7 +179,7 @@ static void push_other_kind(abti_pool *pool, abti_thread *thread, ABT_pool_conte
 {
     atomic_fetch_add(&pool->num_pushing, 1);
     pool->ops->push(pool, thread, context);
-    abti_full_fence(); /* pushed, before the sleepers are looked at */
+    dango_full_fence(); /* pushed, before the sleepers are looked at */
     if (abti_load(&pool->queue.num_sleepers))
         wake_sleeper(pool);
     if (unblocked)

@@ -18,6 +18,7 @@
 
 #include "argobots/abti.h"
 #include "util/clock.h"
+#include "util/fence.h"
 
 #define POOR_NAP_NS           DANGO_NS_PER_MS
 #define MIN_NONNEGATIVE(a, b) ((a) >= 0 && (a) < (b) ? (a) : (b))
@@ -59,7 +60,7 @@ static int announce(abti_xstream *es, abti_sched *sched, enum abti_sleep_state s
     atomic_store(&es->sleeper.state, state);
     for (int i = 0; i < num_pools; i++) /* whoever only waits for pools is woken before a progress loop */
         abti_pool_add_sleeper(sched->pools[i], &sched->links[i], state == ABTI_ASLEEP_EPOLL);
-    abti_full_fence();
+    dango_full_fence();
     return num_pools;
 }
 

@@ -3,6 +3,8 @@
  */
 #include "mercury/na/wait.h"
 
+#include "util/fence.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stddef.h>
@@ -52,7 +54,7 @@ void na_wait_begin(struct na_wait *wait)
     wait->sleepers++;
     pthread_mutex_unlock(&wait->lock);
     /* The declaration must be visible before the caller looks for work. */
-    na_full_fence();
+    dango_full_fence();
 }
 
 void na_wait_end(struct na_wait *wait)
@@ -69,7 +71,7 @@ void na_wait_end(struct na_wait *wait)
 void na_wait_wake(struct na_wait *wait)
 {
     /* The work must be visible before we look whether anybody sleeps. */
-    na_full_fence();
+    dango_full_fence();
     uint32_t epoch = atomic_load_explicit(wait->epoch, memory_order_relaxed);
     if ((epoch & 1) && atomic_exchange_explicit(&wait->rung, epoch, memory_order_relaxed) != epoch)
         na_wait_ring(wait->event_fd);

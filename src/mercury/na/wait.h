@@ -18,18 +18,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Orders all earlier stores before all later loads. */
-static inline void na_full_fence(void)
-{
-#ifdef __SANITIZE_THREAD__
-    /* ThreadSanitizer knows no fences. It sees the atomic accesses on both sides, and this has the same effect. */
-    _Atomic int dummy = 0;
-    atomic_fetch_add(&dummy, 1);
-#else
-    atomic_thread_fence(memory_order_seq_cst);
-#endif
-}
-
 struct na_wait {
     int epoll_fd;
     int event_fd;               /* edge-triggered in epoll_fd: never read */

@@ -7,6 +7,7 @@
  */
 #include "mercury/na/sm/sm.h"
 
+#include "util/fence.h"
 #include "util/log.h"
 
 #include <assert.h>
@@ -451,7 +452,7 @@ static void wake_peer(struct sm_conn *conn)
 {
     assert(conn->peer_doorbell && conn->peer_event_fd >= 0);
     /* The message must be visible before we look whether the peer sleeps. */
-    na_full_fence();
+    dango_full_fence();
     uint32_t epoch = atomic_load_explicit((_Atomic uint32_t *)conn->peer_doorbell, memory_order_relaxed);
     if ((epoch & 1) && epoch != conn->rung) {
         conn->rung = epoch;

@@ -4,6 +4,7 @@
 #include "mercury/na/sm/sm_ring.h"
 
 #include "mercury/na/wait.h"
+#include "util/fence.h"
 
 #include <assert.h>
 #include <string.h>
@@ -81,7 +82,7 @@ static enum sm_ring_result ensure_room(struct sm_producer *producer, size_t size
         return SM_RING_OK;
     atomic_store_explicit(&producer->control->want_room, 1, memory_order_relaxed);
     /* The wish must be visible before we look for the last time; see sm_ring_publish. */
-    na_full_fence();
+    dango_full_fence();
     if (!refresh_head(producer))
         return SM_RING_CORRUPT;
     if (!has_room(producer, size))
@@ -191,7 +192,7 @@ bool sm_ring_publish(struct sm_consumer *consumer)
 {
     atomic_store_explicit(&consumer->control->head, consumer->head, memory_order_release);
     /* The room must be visible before we look whether anybody waits for it; see ensure_room. */
-    na_full_fence();
+    dango_full_fence();
     if (!atomic_load_explicit(&consumer->control->want_room, memory_order_relaxed))
         return false;
     return atomic_exchange_explicit(&consumer->control->want_room, 0, memory_order_relaxed) != 0;
