@@ -27,8 +27,8 @@ double bench_socket_stream(void *copy);
 /* Going there and back between two processes: nanoseconds per round trip. */
 struct bench_ping {
     int count; /* round trips per measurement */
-    long
-        pause_ns; /* before each, for the other side to fall asleep; the result is then their median, else their mean */
+    /* Before each trip, for the other side to fall asleep; the result is then the median of the trips, else their mean. */
+    long pause_ns;
 };
 /* Both sides sleep in a futex: the floor of a round trip between processes that sleep. */
 double bench_futex_ping(void *ping);
