@@ -118,6 +118,9 @@ bool flk_swim_stamp(void *context, struct flk_stamp *stamp);
 /* The file holds a later change, known to nobody in the group any more: the next one comes after it. */
 void flk_backend_pass(const flock_backend_impl *backend, void *context, uint64_t change);
 void flk_swim_pass(void *context, uint64_t change);
+/* Whether a member does not answer at present, although it is in the view. */
+bool flk_backend_suspects(const flock_backend_impl *backend, void *context, const char *address, uint16_t id);
+bool flk_swim_suspects(void *context, const char *address, uint16_t id);
 
 /* Publishes the own member under another address. Blocks on RPCs. */
 flock_return_t flk_backend_move(const flock_backend_impl *backend, void *context, const char *address);

@@ -125,6 +125,11 @@ void flk_backend_pass(const flock_backend_impl *backend, void *context, uint64_t
         flk_swim_pass(context, change);
 }
 
+bool flk_backend_suspects(const flock_backend_impl *backend, void *context, const char *address, uint16_t id)
+{
+    return backend == &flk_swim_backend && flk_swim_suspects(context, address, id);
+}
+
 flock_return_t flk_backend_move(const flock_backend_impl *backend, void *context, const char *address)
 {
     assert(backend && address);

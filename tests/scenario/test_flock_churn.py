@@ -23,6 +23,9 @@ SECONDS = float(os.environ.get("DANGO_CHURN_S", "600" if os.environ.get("DANGO_N
 SEED = int(os.environ.get("DANGO_CHURN_SEED", time.time_ns() % 1_000_000))
 # docs/flock.md: within 4.2 s of these protocol times a death is known to all 16; a busy machine takes longer.
 BOUND_S = 20 * SLOWNESS
+# Between two disturbances. Whoever starts finds the group through the members in the file: some of them must be alive still
+# when it has taken the group a second or two to find out that the writer hangs, and another member has written.
+PACE_S = 0.2
 QUIET_EVERY_S = 60
 
 
@@ -85,7 +88,7 @@ class Churn:
                 self.missing.pop(key, None)
                 continue
             began = max(self.missing.setdefault(key, now), self.since[daemon], self.since.get(witness, 0))
-            assert now - began < BOUND_S, f"{daemon.name} has been missing for {now - began:.1f} s at {witness} (seed {SEED})"
+            assert now - began < BOUND_S, f"{daemon.name} has been missing for {now - began:.1f} s at {witness}"
 
     def watch(self):
         self.note("the file", self.group.file_members())
@@ -100,6 +103,7 @@ class Churn:
 
 @both
 def test_views_agree_after_all_that(servers, discovery, kind):  # noqa: F811
+    print(f"seed {SEED}")
     churn = Churn(Group(servers, discovery, kind))
     churn.begin(MEMBERS)
     churn.settle()
@@ -110,5 +114,6 @@ def test_views_agree_after_all_that(servers, discovery, kind):  # noqa: F811
             churn.disturb()
             churn.go_on(time.monotonic())
             churn.watch()
+            time.sleep(PACE_S)
         churn.settle()
-    print(f"seed {SEED}: {len(servers.started)} daemons in all")
+    print(f"{len(servers.started)} daemons in all")

@@ -11,12 +11,13 @@
  * - a later state of our group: left alone. A higher term is later; in one term there is one primary, of two that both took
  *   it the smaller address counts, as among themselves; then the count of changes decides. Groups without terms (SWIM) have
  *   a count that is passed on with every message, so that a member that has heard of the others' changes counts beyond
- *   them. A writer that is no member any more cannot have told anybody: its file is replaced by one that counts on from it.
+ *   them. A writer that is no member any more, or silent, cannot tell anybody: its file is replaced by one that counts on from it.
  * - the file of another group: left alone, with a warning. It formed itself here when nobody of us answered.
  *
  * What could not be written is tried again every LOOK_MS: the writer has caught up by then, or is none any more. And every
- * LOOK_MS the writer looks whether the file is still the one that it wrote: whoever wrote last need not have known most, and
- * a file may be removed.
+ * LOOK_MS each member of a dynamic group looks whether it is the writer now, since the one before need not have written all
+ * that it was to write; and the writer looks whether the file is still its own: whoever wrote last need not have known most,
+ * and a file may be removed.
  *
  * **Which group.** The first writer draws a group id. Others take it over from the file: joiners and members that start again
  * from it when they start, members of a new group when they come to write. A file that names one of our members is ours
@@ -40,7 +41,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#define LOOK_MS       1000.0
+#define LOOK_MS       250.0
 #define LITTER_AGE_S  60 /* writing takes milliseconds, or as long as the medium needs to sync */
 #define LOCK_LIMIT_MS 1000.0
 #define LOCK_RETRY_MS 2.0
@@ -156,7 +157,9 @@ static bool is_known(const struct flock_provider *provider, const struct flk_sta
                      const flock_group_view_t *view)
 {
     bool mine = stamp->owner_id == provider->id && strcmp(stamp->owner, provider->address) == 0;
-    return stamp->term > 0 || (!mine && names(view, stamp->owner, stamp->owner_id));
+    return stamp->term > 0 ||
+           (!mine && names(view, stamp->owner, stamp->owner_id) &&
+            !flk_backend_suspects(provider->backend, provider->backend_context, stamp->owner, stamp->owner_id));
 }
 
 static void draw_id(struct flk_file *file)
@@ -256,6 +259,17 @@ static bool is_replaced(const struct flk_file *file)
            now.st_mtim.tv_sec != file->written.st_mtim.tv_sec || now.st_mtim.tv_nsec != file->written.st_mtim.tv_nsec;
 }
 
+/* Whether to write although our view has not changed: we have become the writer, or are it and the file is not ours. */
+static bool is_wanting(const struct flock_provider *provider)
+{
+    const struct flk_file *file = &provider->file;
+    /* What has a stamp needs no view to tell who writes. */
+    return file->stamped &&
+           flk_backend_writes_file(provider->backend, provider->backend_context, NULL, provider->address,
+                                   provider->id) &&
+           (!file->writer || is_replaced(file));
+}
+
 /* With the lock. Version and stamp are read before the view: a change in between makes the file newer than they say, never
  * older. */
 static int bring_up_to_date(struct flock_provider *provider, struct dango_error *err)
@@ -264,7 +278,7 @@ static int bring_up_to_date(struct flock_provider *provider, struct dango_error 
     struct flk_stamp stamp = {0};
     flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
     uint64_t version = __atomic_load_n(&provider->version, __ATOMIC_ACQUIRE);
-    if (!file->allowed || (file->version == version && !(file->writer && file->stamped && is_replaced(file))))
+    if (!file->allowed || (file->version == version && !is_wanting(provider)))
         return 0;
     file->stamped = flk_backend_stamp(provider->backend, provider->backend_context, &stamp);
     int status = 0;
@@ -314,7 +328,7 @@ int flk_file_update(struct flock_provider *provider, bool now_allowed, struct da
     lock(file);
     file->allowed |= now_allowed;
     int status = bring_up_to_date(provider, err);
-    if (status != 0 || (file->writer && file->stamped))
+    if (status != 0 || file->stamped)
         look_later(provider);
     if (file->allowed)
         flk_lock_release(&file->lock);

@@ -52,6 +52,11 @@ bool flk_cen_call(struct flk_cen_group *group, const char *address, uint16_t id,
     return ret == HG_SUCCESS;
 }
 
+bool flk_cen_is_primary_of(const flk_cen_answer_t *answer, const char *address, uint16_t id)
+{
+    return answer->status != CEN_FAILED && strcmp(answer->primary, address) == 0 && answer->primary_id == id;
+}
+
 void flk_cen_answer_free(flk_cen_answer_t *answer)
 {
     free(answer->primary);

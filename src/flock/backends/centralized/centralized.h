@@ -157,6 +157,8 @@ static inline void flk_cen_unlock(struct flk_cen_group *group)
 
 bool flk_cen_is_primary(const struct flk_cen_group *group);
 bool flk_cen_is_self(const struct flk_cen_group *group, const char *address, uint16_t id);
+/* Whether we know of no primary that would know us: we have not joined yet, or were removed. */
+bool flk_cen_is_out(const struct flk_cen_group *group);
 /* Rank of a primary against ours: negative if it is outdated, 0 if it is the same, positive if it counts more. */
 int flk_cen_rank(const struct flk_cen_group *group, uint64_t term, const char *primary, uint16_t primary_id);
 /* Whether a term and a version can be true. Much beyond ours there are none, only somebody who makes them up so that no
@@ -192,6 +194,8 @@ void flk_cen_request_init(struct flk_cen_group *group, flk_cen_request_t *reques
 bool flk_cen_call(struct flk_cen_group *group, const char *address, uint16_t id, flk_cen_request_t *request,
                   double timeout_ms, flk_cen_answer_t *answer);
 void flk_cen_answer_free(flk_cen_answer_t *answer);
+/* Whether this member is the primary, by what the answer says. */
+bool flk_cen_is_primary_of(const flk_cen_answer_t *answer, const char *address, uint16_t id);
 /* A copy of the members other than self (and than one more), in the order of the view. Takes the lock. */
 bool flk_cen_others(struct flk_cen_group *group, const char *except, uint16_t except_id, flock_group_view_t *others);
 /* Background work inside the gate; false if the group is closing. `arg` is the function's to free in either case. */

@@ -149,16 +149,17 @@ static void on_probe(struct flk_cen_group *group, flk_cen_answer_t *answer)
     flk_cen_answer_t theirs;
     flk_cen_request_init(group, &request, CEN_WHO);
     flk_cen_lock(group);
-    answer->reached = flk_cen_is_self(group, answer->primary, answer->primary_id);
+    answer->reached = flk_cen_is_primary(group);
     flk_cen_unlock(group);
     if (answer->reached)
         return;
     double limit_ms = group->settings.ping_timeout_ms > 1 ? group->settings.ping_timeout_ms : 1;
-    answer->reached = flk_cen_call(group, answer->primary, answer->primary_id, &request, limit_ms, &theirs);
-    if (answer->reached) {
+    if (flk_cen_call(group, answer->primary, answer->primary_id, &request, limit_ms, &theirs)) {
+        answer->reached = flk_cen_is_primary_of(&theirs, answer->primary, answer->primary_id);
         flk_cen_answer_free(&theirs);
-        return;
     }
+    if (answer->reached)
+        return;
     flk_cen_lock(group);
     if (strcmp(answer->primary, group->primary) == 0 && answer->primary_id == group->primary_id)
         group->heard_ns = 0;
@@ -209,47 +210,69 @@ static void tell(struct flk_cen_group *group, const flk_cen_request_t *request, 
                           request->from, request->from_id, NULL);
 }
 
-void flk_cen_handle(struct flk_cen_group *group, const flk_cen_request_t *request, flk_cen_answer_t *answer)
+/* What a primary says of itself or of the group, as opposed to what is asked of us. */
+static bool is_news(uint8_t type)
 {
-    assert(request->type < CEN_TYPES);
-    bool refresh = false, changed = false, took_over = false;
-    flk_cen_lock(group);
+    return type == CEN_PING || type == CEN_UPDATE || type == CEN_VIEW || type == CEN_HANDOVER;
+}
+
+/* What is to be done without the lock after a request. */
+struct follow_up {
+    bool refresh, changed, took_over;
+};
+
+static struct follow_up apply(struct flk_cen_group *group, const flk_cen_request_t *request, flk_cen_answer_t *answer)
+{
+    struct follow_up next = {0};
     switch (request->type) {
     case CEN_WHO:
     case CEN_PROBE:
         on_who(group, request, answer);
         break;
     case CEN_PING:
-        refresh = on_ping(group, request, answer);
+        next.refresh = on_ping(group, request, answer);
         break;
     case CEN_UPDATE:
-        refresh = on_update(group, request, answer);
+        next.refresh = on_update(group, request, answer);
         break;
     case CEN_VIEW:
-        refresh = on_view(group, request, answer, false);
+        next.refresh = on_view(group, request, answer, false);
         break;
     case CEN_HANDOVER:
         if (group->leaving)
             answer->status = CEN_FAILED;
         else
             on_view(group, request, answer, true);
-        took_over = answer->status == CEN_OK;
+        next.took_over = answer->status == CEN_OK;
         break;
     default:
-        changed = serve(group, request, answer);
+        next.changed = serve(group, request, answer);
     }
+    return next;
+}
+
+void flk_cen_handle(struct flk_cen_group *group, const flk_cen_request_t *request, flk_cen_answer_t *answer)
+{
+    assert(request->type < CEN_TYPES);
+    struct follow_up next = {0};
+    flk_cen_lock(group);
+    bool out = flk_cen_is_out(group) && !is_news(request->type);
+    if (out)
+        answer->status = CEN_FAILED; /* nobody shall follow us until we are in the group */
+    else
+        next = apply(group, request, answer);
     answer->term = group->term;
     answer->version = group->version;
     answer->primary = strdup(group->primary);
     answer->primary_id = group->primary_id;
     flk_cen_unlock(group);
-    if (request->type == CEN_PROBE && answer->primary)
+    if (request->type == CEN_PROBE && answer->primary && !out)
         on_probe(group, answer);
-    if (refresh)
+    if (next.refresh)
         flk_cen_refresh(group, request->from, request->from_id);
-    if (changed)
+    if (next.changed)
         tell(group, request, answer->version);
-    if (took_over)
+    if (next.took_over)
         flk_cen_broadcast_view(group, FLOCK_MEMBER_LEFT, request->from, request->from_id);
     flk_events_report(&group->events);
 }

@@ -138,10 +138,11 @@ static struct target *ask_all(struct flk_cen_group *group, double limit_ms)
     flk_cen_others(group, NULL, 0, &others);
     flk_cen_request_init(group, &request, CEN_WHO);
     flk_calls_start(&calls, group->mid, group->rpc, others.members.data, others.members.size, &request, limit_ms);
-    struct flk_call *call = flk_calls_next(&calls, &answer);
-    if (call) {
-        target = target_create(answer.primary, answer.primary_id);
+    for (struct flk_call *call; !target && (call = flk_calls_next(&calls, &answer));) {
+        if (answer.status != CEN_FAILED)
+            target = target_create(answer.primary, answer.primary_id);
         margo_free_output(call->handle, &answer);
+        answer = (flk_cen_answer_t){0};
     }
     flk_calls_end(&calls);
     flock_group_view_clear(&others);
@@ -306,18 +307,18 @@ static bool primary_answers(struct flk_cen_group *group, const struct target *pr
     flk_cen_request_init(group, &request, CEN_WHO);
     if (!flk_cen_call(group, primary->address, primary->id, &request, ping_limit_ms(group), &answer))
         return false;
-    bool other = answer.status == CEN_UNKNOWN || strcmp(answer.primary, primary->address) != 0 ||
-                 answer.primary_id != primary->id;
-    if (other && !learn(group, &answer))
+    bool out = answer.status == CEN_FAILED; /* alive, but no primary any more, and without a group */
+    bool other = answer.status == CEN_UNKNOWN || !flk_cen_is_primary_of(&answer, primary->address, primary->id);
+    if (!out && other && !learn(group, &answer))
         *better = target_create(answer.primary, answer.primary_id);
     flk_cen_answer_free(&answer);
-    return true;
+    return !out;
 }
 
 /*
  * What another secondary says of the primary that we have lost.
  *
- *  NONE       nothing that counts: it does not answer, or it follows an earlier primary that it has lost, too
+ *  NONE       nothing that counts: it does not answer, is in no group, or follows an earlier primary that it has lost, too
  *  REACHABLE  it reaches the primary
  *  LOST       it does not, either
  *  ELSEWHERE  there is another primary: a later one, or one that lives
@@ -327,7 +328,9 @@ enum opinion { OPINION_NONE, OPINION_REACHABLE, OPINION_LOST, OPINION_ELSEWHERE 
 static enum opinion opinion_in(struct flk_cen_group *group, flk_cen_answer_t *answer, const struct target *primary,
                                struct target **better)
 {
-    if (strcmp(answer->primary, primary->address) == 0 && answer->primary_id == primary->id)
+    if (answer->status == CEN_FAILED)
+        return OPINION_NONE;
+    if (flk_cen_is_primary_of(answer, primary->address, primary->id))
         return answer->reached ? OPINION_REACHABLE : OPINION_LOST;
     if (learn(group, answer))
         return OPINION_ELSEWHERE;
@@ -392,7 +395,8 @@ static bool has_quorum(struct flk_cen_group *group, const flock_group_view_t *ot
         flk_cen_answer_t answer = {0};
         flk_calls_start(&calls, group->mid, group->rpc, &others->members.data[i], others->members.size - i, &request,
                         ping_limit_ms(group));
-        for (struct flk_call *call; (call = flk_calls_next(&calls, &answer)); reached++) {
+        for (struct flk_call *call; (call = flk_calls_next(&calls, &answer));) {
+            reached += answer.status != CEN_FAILED;
             margo_free_output(call->handle, &answer);
             answer = (flk_cen_answer_t){0};
         }

@@ -19,7 +19,12 @@ bool flk_cen_is_self(const struct flk_cen_group *group, const char *address, uin
 
 bool flk_cen_is_primary(const struct flk_cen_group *group)
 {
-    return group->primary && flk_cen_is_self(group, group->primary, group->primary_id);
+    return group->primary && !group->is_dead && flk_cen_is_self(group, group->primary, group->primary_id);
+}
+
+bool flk_cen_is_out(const struct flk_cen_group *group)
+{
+    return group->is_dead || group->term == 0;
 }
 
 int flk_cen_rank(const struct flk_cen_group *group, uint64_t term, const char *primary, uint16_t primary_id)

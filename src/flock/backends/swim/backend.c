@@ -460,6 +460,15 @@ bool flk_swim_stamp(void *context, struct flk_stamp *stamp)
     return stamp->owner != NULL;
 }
 
+bool flk_swim_suspects(void *context, const char *address, uint16_t id)
+{
+    struct group *group = context;
+    lock(group);
+    bool suspected = flk_swim_is_suspected(group->swim, address, id);
+    unlock(group);
+    return suspected;
+}
+
 void flk_swim_pass(void *context, uint64_t change)
 {
     struct group *group = context;
