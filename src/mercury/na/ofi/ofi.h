@@ -19,7 +19,8 @@
  * sends a PING: nothing is expected in return (the peer may be busy or stopped for as long as it likes), but to a peer
  * that is gone it fails, or cannot be handed over. What cannot be handed over, PING or HELLO, is tried again every
  * RETRY_MS, and after KNOCK_MS, where the provider has sockets, we knock there (ofi_probe.c): a peer that refuses is gone,
- * else an open one that could not be sent to for UNSENDABLE_MS is. Who closes in an orderly way says BYE.
+ * else an open one that could not be sent to for UNSENDABLE_MS is. A HELLO without an answer is looked after in the same
+ * way, once a TICK: what it met may have been about to close. Who closes in an orderly way says BYE.
  *
  * Threads. Sending takes the connection's send lock, then tx_lock; the table of tokens has a lock of its own. Completions
  * and timers are handled by the progress loop.
@@ -159,7 +160,7 @@ struct ofi_conn {
     bool greeting_due;     /* HELLO or WELCOME could not be handed over yet */
     bool heard;            /* since the last tick */
     int64_t bye_ns;        /* when a BYE ahead of its turn came; 0: none */
-    int64_t unsendable_ns; /* since when HELLO or PING cannot be handed over; 0: they can */
+    int64_t unsendable_ns; /* since when HELLO or PING cannot be handed over, or HELLO has no answer; 0: all is well */
     int probe_fd;          /* a connection attempt to its listener; -1: none */
     int64_t deadline_ns;   /* until it is open */
 };

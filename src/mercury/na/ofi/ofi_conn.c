@@ -157,6 +157,19 @@ void ofi_conn_shutdown(struct na_conn *base)
     forget_token(conn);
 }
 
+/* Something could not be handed over or has no answer (`now_ns`), or all is well (0). True: nobody is there to receive it. */
+static bool nobody_there(struct ofi_conn *conn, int64_t now_ns)
+{
+    if (now_ns == 0) {
+        ofi_probe_end(conn);
+        conn->unsendable_ns = 0;
+        return false;
+    }
+    if (conn->unsendable_ns == 0)
+        conn->unsendable_ns = now_ns;
+    return now_ns - conn->unsendable_ns > OFI_KNOCK_MS * DANGO_NS_PER_MS && ofi_probe_refused(conn);
+}
+
 /* ---- hellos ---- */
 
 /* HELLO or WELCOME, whatever is due. */
@@ -222,6 +235,7 @@ static hg_return_t take_welcome(struct ofi_conn *conn, const struct ofi_hello *h
     conn->peer_token = le64toh(hello->token);
     conn->epoch = hello->epoch;
     conn->stage = OFI_STAGE_OPEN;
+    nobody_there(conn, 0);
     /* Proves that we are where we say; if it cannot be sent, the first message does. */
     (void)ofi_send(conn, OFI_PING, NULL, 0, NULL);
     na_conn_open(&conn->base);
@@ -382,19 +396,6 @@ void ofi_arrived(struct ofi_context *context, const void *bytes, size_t size)
 
 /* ---- time ---- */
 
-/* Something could not be handed over (`now_ns`), or has been (0). True: nobody is there to receive it. */
-static bool nobody_there(struct ofi_conn *conn, int64_t now_ns)
-{
-    if (now_ns == 0) {
-        ofi_probe_end(conn);
-        conn->unsendable_ns = 0;
-        return false;
-    }
-    if (conn->unsendable_ns == 0)
-        conn->unsendable_ns = now_ns;
-    return now_ns - conn->unsendable_ns > OFI_KNOCK_MS * DANGO_NS_PER_MS && ofi_probe_refused(conn);
-}
-
 /* Sends a ping if nothing else tells whether the peer is there. HG_SUCCESS: it may be. */
 static hg_return_t look_after(struct ofi_conn *conn, int64_t now_ns)
 {
@@ -415,13 +416,31 @@ static hg_return_t look_after(struct ofi_conn *conn, int64_t now_ns)
     return ret != HG_SUCCESS || gone ? HG_NODEV : HG_SUCCESS;
 }
 
-static hg_return_t look_after_greeting(struct ofi_conn *conn, int64_t now_ns)
+/* A HELLO that is out and not answered may have met an endpoint that was about to close. */
+static hg_return_t look_after_hello(struct ofi_conn *conn, int64_t now_ns, bool look)
 {
-    hg_return_t ret = conn->greeting_due ? greet(conn) : HG_SUCCESS;
+    hg_return_t ret = HG_SUCCESS;
 
-    if (ret == HG_SUCCESS && (nobody_there(conn, conn->greeting_due ? now_ns : 0) || now_ns > conn->deadline_ns))
-        ret = HG_HOSTUNREACH;
-    return ret;
+    if (look && atomic_load(&conn->peer_uses) == 1)
+        ret = ofi_send(conn, OFI_PING, NULL, 0, NULL);
+    bool gone = (look || conn->probe_fd >= 0) && nobody_there(conn, now_ns);
+    if (conn->probe_fd >= 0)
+        ofi_wake_in(context_of(conn), OFI_KNOCK_MS);
+    return gone || (ret != HG_SUCCESS && ret != HG_AGAIN) ? HG_HOSTUNREACH : HG_SUCCESS;
+}
+
+static hg_return_t look_after_greeting(struct ofi_conn *conn, int64_t now_ns, bool look)
+{
+    hg_return_t ret = HG_SUCCESS;
+
+    if (conn->greeting_due) {
+        ret = greet(conn);
+        if (ret == HG_SUCCESS && nobody_there(conn, conn->greeting_due ? now_ns : 0))
+            ret = HG_HOSTUNREACH;
+    } else if (!conn->base.incoming) {
+        ret = look_after_hello(conn, now_ns, look);
+    }
+    return ret == HG_SUCCESS && now_ns > conn->deadline_ns ? HG_HOSTUNREACH : ret;
 }
 
 static void tick_conn(struct ofi_conn *conn, int64_t now_ns, bool look)
@@ -431,7 +450,7 @@ static void tick_conn(struct ofi_conn *conn, int64_t now_ns, bool look)
     if (na_conn_is_closed(&conn->base))
         return;
     if (conn->stage != OFI_STAGE_OPEN)
-        ret = look_after_greeting(conn, now_ns);
+        ret = look_after_greeting(conn, now_ns, look);
     else if (look || conn->unsendable_ns)
         ret = look_after(conn, now_ns);
     if (ret != HG_SUCCESS && !na_conn_is_closed(&conn->base))
