@@ -43,6 +43,7 @@ static void check_refused(const char *protocol, const char *part)
 static void test_protocol_errors(void **state)
 {
     (void)state;
+    check_refused("ofi+shm", "no transport for protocol \"ofi+shm\": between processes of one node use na+sm");
     check_refused("ofi+verb", "no transport for protocol \"ofi+verb\" (built in: na+sm");
     check_refused("ucx+all", "na+sm");
     check_refused("", "built in");

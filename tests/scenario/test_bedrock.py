@@ -253,6 +253,7 @@ def test_margo_info_tells_what_starts():
     assert all(e.get("reason") and e["example_runtime_addr"] == "N/A" for e in entries if not e["result"])
     assert [e["index"] for e in entries] == list(range(21)) and entries[0]["addr"] == "ofi+tcp://"
     assert re.search(r"^tcp://\t-\ttcp\tYES\ttcp://\S+:\d+$", table, re.M)
+    assert re.search(r"^ofi\+shm://\tofi\tshm\tNO\tN/A\t.*use na\+sm$", table, re.M)
     assert re.search(r"^ucx\+rc://\tucx\trc\tNO\tN/A\tnot supported", table, re.M)
     assert table.index("YES") < table.index("NO\t") and "libdango" in table and "libc.so" not in table
     assert "libc.so" in run(["margo-info", "-l"]).stdout

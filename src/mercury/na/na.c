@@ -88,6 +88,10 @@ static int unknown_protocol(const char *text, size_t name_length, struct dango_e
     for (const struct na_transport *const *transport = na_transports(); *transport; transport++)
         names[count++] = (*transport)->protocol;
     snprintf(name, sizeof name, "%.*s", (int)(name_length < 63 ? name_length : 63), text);
+    /* libfabric's shm has no descriptor to sleep on, and na+sm is there for the same. */
+    if (strcmp(name, "ofi+shm") == 0 || strcmp(name, "shm") == 0)
+        return dango_error_set(err, DANGO_ERR_UNSUPPORTED,
+                               "no transport for protocol \"%s\": between processes of one node use na+sm", name);
     return dango_error_set(err, DANGO_ERR_UNSUPPORTED, "no transport for protocol \"%s\"%s" NOT_BUILT_IN, name,
                            dango_suggest_list("built in", name, names, count, list, sizeof list));
 }
