@@ -1,7 +1,7 @@
 /*
  * Bulk pulls between two processes, over na+sm or what DANGO_BENCH_PROTOCOL names, at the level of Mercury, beside a loop
  * of process_vm_readv over the same memory in the same run (the two alternate, block by block); over a network, beside a
- * stream over a loopback socket. With DANGO_SM_NO_DIRECT=1 pulls over na+sm go by messages. `--only TEXT`: what has the text
+ * stream over a loopback socket, over libfabric beside its fi_pingpong. With DANGO_SM_NO_DIRECT=1 pulls over na+sm go by messages. `--only TEXT`: what has the text
  * in its name.
  */
 #include "bench/support/process.h"
@@ -134,8 +134,11 @@ static void measure(const struct bench_options *options, struct client *client, 
         client->times *= SOCKET_BLOCKS;
         struct bench_copy copy = {.size = size, .count = (int)client->times};
         struct bench_peer peer = {client->pid, pulls, client};
-        struct bench_pair pair = bench_run_paired(bench_with_peer, &peer, bench_socket_stream, &copy, options->rounds);
-        bench_print_pair(options, what, &pair, "B/s", "socket stream", size == 1 << 20 ? ">= 0.85" : NULL);
+        bool fabric = bench_has_fabric_ping();
+        struct bench_pair pair = bench_run_paired(
+            bench_with_peer, &peer, fabric ? bench_fabric_copy : bench_socket_stream, &copy, options->rounds);
+        bench_print_pair(options, what, &pair, "B/s", fabric ? "fi_pingpong" : "socket stream",
+                         size == 1 << 20 && !fabric ? ">= 0.85" : NULL);
         return;
     }
     struct bench_pair pair = bench_run_paired(pulls, client, system_calls, client, options->rounds);

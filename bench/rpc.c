@@ -2,8 +2,8 @@
  * Null RPCs between two processes, over na+sm or what DANGO_BENCH_PROTOCOL names, at the level of Mercury: latency with
  * both sides polling, with both blocking in HG_Progress call after call, with a server that has been asleep for a while,
  * and the rate with several calls in flight. The references, in the same run: a ping-pong of two processes that wait in
- * the same way, after the same pause, over shared words and futexes or, over a network, a loopback socket; the server
- * stands still meanwhile. `--only TEXT`: what has the text in its name.
+ * the same way, after the same pause, over shared words and futexes or, over a network, a loopback socket; over libfabric
+ * its fi_pingpong, which spins; the server stands still meanwhile. `--only TEXT`: what has the text in its name.
  */
 #include "bench/support/process.h"
 #include "bench/support/reference.h"
@@ -116,14 +116,19 @@ static bool wanted(const char *what)
 static void measure_polling(const struct bench_options *options, struct client *client, pid_t server)
 {
     const char *what = "null RPC, polling", *name = bench_on_sockets() ? "spinning socket ping-pong" : "spin ping-pong";
+    bench_measure_fn reference = bench_on_sockets() ? bench_socket_spin_ping : bench_spin_ping;
     struct bench_ping ping = {.count = client->calls = bench_count(options, 20000)};
     struct bench_peer peer = {server, polling, client};
     if (!wanted(what))
         return;
-    struct bench_pair pair = bench_run_paired(
-        bench_with_peer, &peer, bench_on_sockets() ? bench_socket_spin_ping : bench_spin_ping, &ping, options->rounds);
+    if (bench_has_fabric_ping()) {
+        name = "fi_pingpong";
+        reference = bench_fabric_ping;
+    }
+    struct bench_pair pair = bench_run_paired(bench_with_peer, &peer, reference, &ping, options->rounds);
     kill(server, SIGCONT);
-    bench_print_pair(options, what, &pair, "ns", name, bench_on_sockets() ? "<= 1.1 x" : "<= 1500");
+    const char *target = bench_on_sockets() ? "<= 1.1 x" : "<= 1500";
+    bench_print_pair(options, what, &pair, "ns", name, bench_on_fabric() ? NULL : target);
 }
 
 /* Both sides blocking, without pauses: nanoseconds per call. */
@@ -253,6 +258,8 @@ int main(int argc, char **argv)
     struct bench_options options = bench_start(argc, argv, "rpc");
     struct client client = {0};
 
+    if (bench_on_fabric() && !bench_has_fabric_ping())
+        fprintf(stderr, "no fi_pingpong here (Debian: libfabric-bin): beside a socket ping-pong instead\n");
     shared = bench_shared(sizeof *shared);
     pid_t pid = bench_fork(rpc_server, NULL);
     while (!atomic_load(&shared->ready))

@@ -27,6 +27,11 @@ const char *bench_protocol(void)
     return protocol ? protocol : "na+sm";
 }
 
+bool bench_on_fabric(void)
+{
+    return strncmp(bench_protocol(), "ofi+", 4) == 0;
+}
+
 bool bench_on_sockets(void)
 {
     return strncmp(bench_protocol(), "na+sm", 5) != 0;

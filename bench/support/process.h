@@ -16,6 +16,7 @@ void bench_require(bool condition, const char *what);
 /* What endpoints are opened with: DANGO_BENCH_PROTOCOL, or na+sm. */
 const char *bench_protocol(void);
 bool bench_on_sockets(void);
+bool bench_on_fabric(void); /* over libfabric, on sockets, too */
 
 /* Anonymous zeroed memory, with all its pages, shared with children that are forked later. */
 void *bench_shared(size_t size);

@@ -9,6 +9,7 @@
 #ifndef DANGO_BENCH_SUPPORT_REFERENCE_H
 #define DANGO_BENCH_SUPPORT_REFERENCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Copying within the process: bytes per second. */
@@ -38,6 +39,12 @@ double bench_spin_ping(void *ping);
 double bench_socket_ping(void *ping);
 /* The same; both sides ask the socket again and again. */
 double bench_socket_spin_ping(void *ping);
+
+/* fi_pingpong over the provider of DANGO_BENCH_PROTOCOL, both sides spinning: 64 bytes there and back, and bytes per second
+ * of one transfer at a time. Only where there is one (Debian: libfabric-bin). */
+bool bench_has_fabric_ping(void);
+double bench_fabric_ping(void *ping);
+double bench_fabric_copy(void *copy);
 
 /* Appending to a file: nanoseconds per append. */
 struct bench_append {
