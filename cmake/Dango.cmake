@@ -11,10 +11,12 @@
 #                                                runs on na+sm, and as NAME-tcp … on what else is listed, on some only
 #                                                with DANGO_NIGHTLY=1
 #   dango_fuzz(NAME source… [USES component…])   a fuzz target with the driver of tests/support/fuzz.h, as a test labelled fuzz
-#   dango_scenario(NAME file.py [LABEL l] [TIMEOUT s] [SERIAL] [TRANSPORTS tcp] [NIGHTLY_TRANSPORTS tcp])
-#                                                a pytest file that starts real processes (tests/scenario/support.py); the
+#   dango_scenario(NAME file.py [LABEL l] [TIMEOUT s] [SERIAL] [TRANSPORTS tcp] [NIGHTLY_TRANSPORTS tcp]
+#                  [PARTLY ofi+tcp word…])       a pytest file that starts real processes (tests/scenario/support.py); the
 #                                                nightly ones are skipped unless DANGO_NIGHTLY is set when it runs; a
-#                                                file of which every case is skipped counts as skipped, not as passed
+#                                                file of which every case is skipped counts as skipped, not as passed.
+#                                                On the partly one, unless DANGO_NIGHTLY is set, only those tests run whose
+#                                                names have one of the words
 #   dango_bench(NAME source… [USES component…])  → bin/bench/NAME, not run by ctest
 #
 # USES of a component, test or benchmark names components above it; everything else given is a plain link library.
@@ -202,7 +204,7 @@ endfunction()
 
 # The time limits inside the scenarios grow with DANGO_TEST_SLOWNESS: sanitizers make everything slower.
 function(dango_scenario name file)
-    cmake_parse_arguments(A "SERIAL" "LABEL;TIMEOUT" "TRANSPORTS;NIGHTLY_TRANSPORTS" ${ARGN})
+    cmake_parse_arguments(A "SERIAL" "LABEL;TIMEOUT" "TRANSPORTS;NIGHTLY_TRANSPORTS;PARTLY" ${ARGN})
     if(NOT A_LABEL)
         set(A_LABEL scenario)
     endif()
@@ -222,10 +224,21 @@ function(dango_scenario name file)
     add_test(NAME ${name} COMMAND ${command})
     set_tests_properties(${name} PROPERTIES LABELS "${A_LABEL}" TIMEOUT ${A_TIMEOUT} RUN_SERIAL ${A_SERIAL}
         SKIP_RETURN_CODE 77 ENVIRONMENT "${environment}")
-    foreach(transport IN LISTS A_TRANSPORTS A_NIGHTLY_TRANSPORTS)
+    string(APPEND environment ";LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/support/lsan.supp:print_suppressions=0")
+    set(part "")
+    if(A_PARTLY)
+        list(POP_FRONT A_PARTLY part)
+        string(JOIN "," words ${A_PARTLY})
+    endif()
+    foreach(transport IN LISTS A_TRANSPORTS A_NIGHTLY_TRANSPORTS part)
+        if(transport MATCHES "^ofi" AND (NOT LIBFABRIC_FOUND OR DANGO_SANITIZE MATCHES thread))
+            continue()
+        endif()
         set(nightly "")
         if(transport IN_LIST A_NIGHTLY_TRANSPORTS)
             set(nightly ";DANGO_TEST_NIGHTLY=1")
+        elseif(transport STREQUAL "${part}")
+            set(nightly ";DANGO_TEST_PART=${words}")
         endif()
         add_test(NAME ${name}-${transport} COMMAND ${command})
         set_tests_properties(${name}-${transport} PROPERTIES LABELS "${A_LABEL}" TIMEOUT ${A_TIMEOUT}

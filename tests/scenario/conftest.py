@@ -24,11 +24,21 @@ def servers(workdir, request):
         print(started.report())
 
 
-def pytest_collection_modifyitems(items):
-    """What ctest registers as nightly (DANGO_TEST_NIGHTLY) runs only where DANGO_NIGHTLY is set."""
-    if os.environ.get("DANGO_TEST_NIGHTLY") and not os.environ.get("DANGO_NIGHTLY"):
+def pytest_collection_modifyitems(config, items):
+    """What ctest registers as nightly (DANGO_TEST_NIGHTLY) runs only where DANGO_NIGHTLY is set; of what it registers in
+    part (DANGO_TEST_PART: words, any of which a name has) the rest does."""
+    if os.environ.get("DANGO_NIGHTLY"):
+        return
+    if os.environ.get("DANGO_TEST_NIGHTLY"):
         for item in items:
             item.add_marker(pytest.mark.skip(reason="nightly only"))
+    if part := os.environ.get("DANGO_TEST_PART"):
+        words = part.split(",")
+        for word in words:
+            assert any(word in item.name for item in items), f"DANGO_TEST_PART: no test has {word!r} in its name"
+        rest = [item for item in items if not any(word in item.name for word in words)]
+        config.hook.pytest_deselected(items=rest)
+        items[:] = [item for item in items if item not in rest]
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -1,5 +1,5 @@
-"""The user guide's full configuration on four servers that mpirun starts over tcp: one topic with a partition on each,
-events through all of them, and everything killed while clients stream.
+"""The user guide's full configuration on four servers that mpirun starts over tcp (or what network DANGO_TEST_PROTOCOL
+names): one topic with a partition on each, events through all of them, and everything killed while clients stream.
 
 The configuration is used word for word, except that its directory is the test's own.
 """
@@ -15,7 +15,7 @@ import pytest
 
 from launchers import daemons, mpirun, needs_mpi, wait_until_running
 from mofka import FULL_CONFIGURATION, GROUP_FILE, count_of, peer, wait_for_count
-from support import BUILD, ROOT, SLOWNESS, run, wait_until
+from support import BUILD, PROTOCOL, ROOT, SLOWNESS, run, wait_until
 
 pytestmark = [
     *needs_mpi,
@@ -23,6 +23,7 @@ pytestmark = [
 ]
 
 CONTROL = {"DIASPORA_CTL_DRIVER_OPTIONS": f"--driver mofka --driver.group_file {GROUP_FILE}"}
+NETWORK = "tcp" if PROTOCOL == "na+sm" else PROTOCOL
 SERVERS = 4
 ROUNDS = 10 if os.environ.get("DANGO_NIGHTLY") else 2
 START_S = 60 * SLOWNESS
@@ -38,7 +39,7 @@ class Service:
         (workdir / "config.json").write_text(FULL_CONFIGURATION.replace("/tmp/mofka", f"{workdir}/mofka"))
 
     def start(self):
-        self.job = mpirun(self.servers, SERVERS, "tcp", "config.json")
+        self.job = mpirun(self.servers, SERVERS, NETWORK, "config.json")
         wait_until_running(self.job, SERVERS)
         return self
 
@@ -68,7 +69,7 @@ def create(service, *words):
 
 def query():
     """As in the user guide; {address: providers}."""
-    document = json.loads(run(["bedrock-query", "tcp", "-f", GROUP_FILE, "-p"]).stdout)
+    document = json.loads(run(["bedrock-query", NETWORK, "-f", GROUP_FILE, "-p"]).stdout)
     return {address: config["providers"] for address, config in document.items()}
 
 
@@ -87,7 +88,7 @@ def numbers(name):
 
 def test_four_servers_share_a_topic(service):
     assert len(set(service.members())) == SERVERS
-    assert all(address.startswith("tcp://") for address in service.members())
+    assert all(address.startswith(f"{NETWORK.split(':')[0]}://") for address in service.members())
     masters = [a for a, providers in query().items() if any(p["name"] == "master" for p in providers)]
     assert len(masters) == 1
     create(service, "--topic.dependencies.io_controller", "io_controller", "--topic.dependencies.pool", "__primary__")
@@ -98,7 +99,7 @@ def test_four_servers_share_a_topic(service):
     assert [partition["end"] for partition in listed] == [4000 // SERVERS] * SERVERS
     assert "got 4000\n" in run(peer("consume", "t", "reader", 4000, "all")).stdout
     assert sorted(numbers("another")) == list(range(4000))
-    run(["bedrock-shutdown", "tcp", "-f", GROUP_FILE])
+    run(["bedrock-shutdown", NETWORK, "-f", GROUP_FILE])
     assert service.job.wait() == 0, service.job.output()
 
 
