@@ -75,14 +75,15 @@ static void ask_helpers(struct flk_swim *swim, struct flk_swim_probe *probe, int
                                                         .target = probe->target});
 }
 
-/* With nobody but the target to hear from, silence says nothing of ourselves. */
+/* Whoever doubts itself is no accuser that counts. With nobody but the target to hear from, silence says nothing of
+ * ourselves. */
 static void give_up(struct flk_swim *swim, struct flk_swim_probe *probe, int64_t now)
 {
     struct flk_swim_member *target = probe->target;
     *probe = (struct flk_swim_probe){0};
     swim->stats.pings_failed++;
     if (target->state == SWIM_IS_ALIVE)
-        flk_swim_suspect(swim, now, target, target->incarnation, flk_swim_accuser(swim));
+        flk_swim_suspect(swim, now, target, target->incarnation, swim->doubt ? 0 : flk_swim_accuser(swim));
     else if (swim->doubt == 0)
         flk_swim_accuse(swim, target, flk_swim_accuser(swim));
     if (swim->doubt < SWIM_DOUBT_MAX && swim->live > 2)
