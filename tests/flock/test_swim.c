@@ -519,7 +519,7 @@ static void the_rules_of_events(void **state)
     assert_int_equal(member->state, SWIM_IS_GONE);
 }
 
-/* Of what our doubts of ourselves have added to the time; never below what is configured. Each accuser counts once, and those
+/* Of what the size of the group has added to the time; never below what is configured. Each accuser counts once, and those
  * that nobody knows not at all. */
 static void more_accusers_shorten_a_suspicion(void **state)
 {
@@ -533,7 +533,7 @@ static void more_accusers_shorten_a_suspicion(void **state)
     struct flk_swim *swim = sim.nodes[0].swim;
     const struct flk_swim_member *member = flk_swim_find(swim, sim.nodes[1].address, 1);
     int64_t began = sim.now;
-    swim->doubt = 1;
+    swim->live = 1024;
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         struct flk_swim_event *accusation = event(SWIM_SUSPECT, 3, sim.nodes[1].address);
         accusation->accuser = steps[i].accuser;
@@ -546,6 +546,7 @@ static void more_accusers_shorten_a_suspicion(void **state)
     assert_int_equal(member->accuser_count, 1);
     assert_int_equal(member->until, began + 2 * flk_swim_ns(sim.settings.suspicion_timeout_ms));
     assert_int_equal(swim->stats.suspicions, 2);
+    swim->live = 2;
 }
 
 /* In a view whose changes others have counted we count on from there; what nobody can have counted is not believed. */

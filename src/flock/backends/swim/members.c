@@ -173,11 +173,17 @@ void flk_swim_members_free(struct flk_swim *swim)
 
 /* ---- changes ---- */
 
-/* Large groups hear of a refutation later; an accuser that hears nothing from anybody doubts itself. */
-static int64_t suspicion_ns(const struct flk_swim *swim)
+/* Large groups hear of a refutation later. */
+static double size_scale(const struct flk_swim *swim)
 {
     double scale = log2((double)swim->live) / 5;
-    return flk_swim_ns(swim->settings.suspicion_timeout_ms * (scale > 1 ? scale : 1)) * (1 + swim->doubt);
+    return scale > 1 ? scale : 1;
+}
+
+/* An accuser that hears nothing from anybody doubts itself. */
+static int64_t suspicion_ns(const struct flk_swim *swim)
+{
+    return flk_swim_ns(swim->settings.suspicion_timeout_ms * size_scale(swim)) * (1 + swim->doubt);
 }
 
 uint64_t flk_swim_accuser(const struct flk_swim *swim)
@@ -201,9 +207,9 @@ void flk_swim_suspect(struct flk_swim *swim, int64_t now, struct flk_swim_member
 }
 
 /*
- * That one member hears nothing from another may be due to either; that several do, hardly to themselves. What was added to the
- * configured time, for a large group or for doubts of ourselves, shrinks with the logarithm of their number, since the first
- * ones say most (as in Lifeguard, Dadgar et al. 2018). The configured time is for the suspect to refute, and stays.
+ * That one member hears nothing from another may be due to either; that several do, hardly to themselves. What the size of
+ * the group has added to the time shrinks with the logarithm of their number, since the first ones say most (as in Lifeguard,
+ * Dadgar et al. 2018). What doubts of ourselves have added stays: members that are starved together accuse each other.
  */
 void flk_swim_accuse(struct flk_swim *swim, struct flk_swim_member *member, uint64_t accuser)
 {
@@ -215,7 +221,7 @@ void flk_swim_accuse(struct flk_swim *swim, struct flk_swim_member *member, uint
         return;
     member->accusers[member->accuser_count++] = accuser;
     double part = log2(member->accuser_count) / log2(SWIM_ACCUSERS_MAX);
-    int64_t floor_ns = flk_swim_ns(swim->settings.suspicion_timeout_ms);
+    int64_t floor_ns = (int64_t)((double)member->patience / size_scale(swim));
     member->until = member->since + member->patience - (int64_t)((double)(member->patience - floor_ns) * part);
     flk_swim_tell(member, SWIM_SUSPECT);
 }

@@ -6,7 +6,7 @@
  * **A round** (probe.c). Every `protocol_period_ms` the next member of a shuffled order is pinged. Without an answer after
  * `ping_timeout_ms`, `ping_req_members` others are asked to ping it; without an answer after another
  * `ping_req_timeout_ms`, it is *suspected*; a suspect that does not refute within `suspicion_timeout_ms` is declared dead.
- * That time is longer in large groups and for accusers that hear from nobody, until others find the same for themselves.
+ * That time is longer in large groups, until others find the same for themselves, and for accusers that hear from nobody.
  * The order is shuffled again after each cycle, new members are inserted at random: everybody is pinged within 2n - 1
  * rounds. A round that ends without any answer makes the accuser doubt itself, and its next suspicions last longer.
  *
