@@ -3,7 +3,7 @@
  *
  * Signals are taken by a thread that sleeps in sigwait: the first one asks for an orderly stop, a second one ends the
  * process the hard way. Exit status: 0 after an orderly stop; 1 when the start failed, with one line on standard error
- * that says why, or for a wrong command line.
+ * that says why, or for a wrong command line; 255 for options that contradict each other, or a file that cannot be read.
  */
 #include "bedrock/programs/cli.h"
 #include "bedrock/reference_pages.h"
@@ -147,7 +147,7 @@ static void check_options(void)
     else if (is_toml)
         problem = "TOML is not built in; write the configuration as JSON";
     if (problem)
-        cli_usage_error(&program, "%s", problem);
+        cli_impossible(&program, "%s", problem);
 }
 
 static int write_output(struct bedrock_server *server, struct dango_error *err)
@@ -163,21 +163,17 @@ static int write_output(struct bedrock_server *server, struct dango_error *err)
     return status;
 }
 
-static int start(struct bedrock_server *server, const char *address, struct dango_error *err)
+static int start(struct bedrock_server *server, const char *address, const char *text, size_t length,
+                 struct dango_error *err)
 {
-    size_t length;
-    char *text = read_config(&length, err);
-    if (!text)
-        return err->code;
     int status = bedrock_server_start(server, address, text, length, err);
-    free(text);
     if (status < 0)
         return dango_error_prefix(err, "%s", from_stdin ? "<stdin>" : config_file ? config_file : "configuration");
     log_info("bedrock", "Bedrock daemon now running at %s", bedrock_server_address(server));
     return write_output(server, err);
 }
 
-static int run(const char *address)
+static int run(const char *address, const char *text, size_t length)
 {
     struct dango_error err = {0};
     struct bedrock_server *server = bedrock_server_create();
@@ -188,7 +184,7 @@ static int run(const char *address)
     set_server(server);
     int status = server_name && bedrock_server_set_name(server, server_name, &err) < 0
                      ? dango_error_prefix(&err, "--name")
-                     : start(server, address, &err);
+                     : start(server, address, text, length, &err);
     if (status == 0)
         bedrock_server_wait(server);
     set_server(NULL);
@@ -197,6 +193,20 @@ static int run(const char *address)
         return 0;
     fprintf(stderr, "bedrock: %s\n", err.text); /* the last line is the one that people read */
     return 1;
+}
+
+static int read_and_run(const char *address)
+{
+    struct dango_error err = {0};
+    size_t length;
+    char *text = read_config(&length, &err);
+    if (!text) {
+        fprintf(stderr, "bedrock: %s\n", err.text);
+        return CLI_IMPOSSIBLE;
+    }
+    int status = run(address, text, length);
+    free(text);
+    return status;
 }
 
 static int document(void)
@@ -214,5 +224,5 @@ int main(int argc, char **argv)
     check_options();
     cli_set_log_level(&program, log_level, "info");
     dango_log_show_time(true);
-    return pages_directory ? document() : run(address);
+    return pages_directory ? document() : read_and_run(address);
 }

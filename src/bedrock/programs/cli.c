@@ -48,17 +48,31 @@ static _Noreturn void print_help(const struct cli_program *program)
     exit(0);
 }
 
+static void print_problem(const struct cli_program *program, const char *format, va_list args)
+{
+    fprintf(stderr, "%s: ", program->name);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    print_usage(program, stderr);
+    fprintf(stderr, "Try %s --help\n", program->name);
+}
+
 _Noreturn void cli_usage_error(const struct cli_program *program, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "%s: ", program->name);
-    vfprintf(stderr, format, args);
+    print_problem(program, format, args);
     va_end(args);
-    fputc('\n', stderr);
-    print_usage(program, stderr);
-    fprintf(stderr, "Try %s --help\n", program->name);
     exit(1);
+}
+
+_Noreturn void cli_impossible(const struct cli_program *program, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_problem(program, format, args);
+    va_end(args);
+    exit(CLI_IMPOSSIBLE);
 }
 
 static _Noreturn void unknown_option(const struct cli_program *program, const char *word)

@@ -2,9 +2,9 @@
  * Command lines of the Bedrock programs: a table of options, from which come parsing, messages and the help text.
  *
  * Options and positional arguments may come in any order; `--` ends the options. An unknown option, one given twice, a
- * missing value or one argument too many is a usage error: message and usage on standard error, exit status 1, as for
- * everything else that fails. --help and --version print to standard output and exit with 0. So cli_parse returns only
- * when there is work to do.
+ * missing value or one argument too many is a usage error: message and usage on standard error, exit status 1. --help and
+ * --version print to standard output and exit with 0. So cli_parse returns only when there is work to do. What the options
+ * ask for together may still be impossible: exit status 255, as in the programs of the same names that users come from.
  */
 #ifndef DANGO_BEDROCK_PROGRAMS_CLI_H
 #define DANGO_BEDROCK_PROGRAMS_CLI_H
@@ -50,6 +50,11 @@ const char *cli_parse(const struct cli_program *program, int argc, char **argv);
 
 /* Message and usage on standard error; exit status 1. */
 _Noreturn void cli_usage_error(const struct cli_program *program, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* The same for options that cannot be done together, or files that they name and nobody can read. */
+#define CLI_IMPOSSIBLE 255
+_Noreturn void cli_impossible(const struct cli_program *program, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* Sets the level of Dango's and Margo's messages; NULL: `by_default`, unless DANGO_LOG says something. */

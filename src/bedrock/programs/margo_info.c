@@ -8,7 +8,7 @@
  * then which libraries for communication are loaded (with -l: all libraries). With a specifier, only that one. --json
  * prints the table as an array of objects, and nothing else.
  *
- * Exit status: 0; 1 when the one specifier that was asked for does not start, or for a wrong command line.
+ * Exit status: 0; 255 when the one specifier that was asked for does not start; 1 for a wrong command line.
  */
 #include "bedrock/output.h"
 #include "bedrock/programs/cli.h"
@@ -248,5 +248,5 @@ int main(int argc, char **argv)
         print_table(list, results, count);
     if (!as_json && (!asked || all_libraries))
         print_notes();
-    return asked && !results[0].works ? 1 : 0;
+    return asked && !results[0].works ? CLI_IMPOSSIBLE : 0;
 }

@@ -1,9 +1,9 @@
 /*
  * bedrock-query: prints the effective configurations of daemons, or what an expression over them gives, as one JSON
- * object by address. All daemons are asked at the same time; what the living answer is printed also if others fail, which
- * are named on standard error.
+ * object by address. All daemons are asked at the same time. If some fail they are named on standard error, and nothing is
+ * printed, since a script would take it for all there is, unless --keep-going asks for what the living answer.
  *
- * Exit status: 0; 1 when something failed, be it one daemon of many, or the command line.
+ * Exit status: 0; 255 when something failed, be it one daemon of many; 1 for a wrong command line.
  */
 #include "bedrock/output.h"
 #include "bedrock/programs/targets.h"
@@ -17,7 +17,7 @@
 
 static struct cli_list addresses;
 static const char *group_file, *provider_id, *script_file, *expression, *log_level, *timeout;
-static bool pretty;
+static bool pretty, keep_going;
 
 static const struct cli_option options[] = {
     {'a', "addresses", "ADDRESS", "address of a daemon; may be repeated", .list = &addresses},
@@ -27,6 +27,7 @@ static const struct cli_option options[] = {
     {'e', "expression", "EXPR", "evaluate EXPR in each daemon, e.g. '$__config__.providers[0].name'",
      .value = &expression},
     {'p', "pretty", NULL, "several lines, indented by 4 spaces", .flag = &pretty},
+    {'k', "keep-going", NULL, "print what some daemons answer although others fail", .flag = &keep_going},
     {'T', "timeout", "SECONDS", "how long a daemon may take to answer (default 30)", .value = &timeout},
     {'v', "verbose", "LEVEL", "level of log messages (default warning)", .value = &log_level},
     CLI_END,
@@ -97,11 +98,11 @@ static int query(const char *protocol, struct dango_error *err)
     else
         bedrock_group_get_config(targets.group, &result, NULL);
     targets_close(&targets);
-    if (targets.failed < targets.count)
+    if (targets.failed == 0 || (keep_going && targets.failed < targets.count))
         status = print(result, err);
     free(result);
     free(script);
-    return status < 0 ? status : targets_result(&targets);
+    return status < 0 ? status : targets_result(&targets, keep_going ? NULL : "--keep-going");
 }
 
 int main(int argc, char **argv)
@@ -109,12 +110,12 @@ int main(int argc, char **argv)
     struct dango_error err = {0};
     const char *protocol = cli_parse(&program, argc, argv);
     if (addresses.count == 0 && !group_file)
-        cli_usage_error(&program, "error: no address or flock file specified");
+        cli_impossible(&program, "error: no address or flock file specified");
     if (script_file && expression)
-        cli_usage_error(&program, "--jx9-file and --expression exclude each other");
+        cli_impossible(&program, "--jx9-file and --expression exclude each other");
     cli_set_log_level(&program, log_level, "warning");
     int status = query(protocol, &err);
     if (status < 0)
         fprintf(stderr, "bedrock-query: %s\n", err.text);
-    return status == 0 ? 0 : 1;
+    return status == 0 ? 0 : CLI_IMPOSSIBLE;
 }

@@ -3,7 +3,8 @@
  * others cannot. One that hangs has not been reached: what was asked of it is forgotten when we give up, so that it goes on
  * running if it wakes up.
  *
- * Exit status: 0 when all have accepted; 1 when one has not, or when something else failed.
+ * Exit status: 0 when all have accepted; 1 when one has not; 255 when nobody could be asked, since there is no target or the
+ * group file cannot be read.
  */
 #include "bedrock/programs/targets.h"
 
@@ -35,13 +36,13 @@ int main(int argc, char **argv)
     struct targets targets;
     const char *protocol = cli_parse(&program, argc, argv);
     if (addresses.count == 0 && !group_file)
-        cli_usage_error(&program, "error: no address or flock file specified");
+        cli_impossible(&program, "error: no address or flock file specified");
     cli_set_log_level(&program, log_level, "warning");
     if (targets_open(&targets, &program, protocol, &addresses, group_file, 0, timeout, &err) < 0) {
         fprintf(stderr, "bedrock-shutdown: %s\n", err.text);
-        return 1;
+        return CLI_IMPOSSIBLE;
     }
     bedrock_group_shutdown(targets.group, NULL);
     targets_close(&targets);
-    return targets_result(&targets);
+    return targets_result(&targets, NULL);
 }

@@ -104,7 +104,7 @@ int targets_open(struct targets *targets, const struct cli_program *program, con
     return status;
 }
 
-int targets_result(const struct targets *targets)
+int targets_result(const struct targets *targets, const char *option)
 {
     if (targets->failed == 0)
         return 0;
@@ -126,6 +126,8 @@ int targets_result(const struct targets *targets)
                 "; %zu without an answer, but running: try again with a longer --timeout, or end what hangs on its "
                 "machine (kill -9)",
                 targets->hung);
+    if (option && targets->failed < targets->count)
+        fprintf(stderr, "; %s shows what the others say", option);
     fputc('\n', stderr);
     return 1;
 }

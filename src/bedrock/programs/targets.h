@@ -1,8 +1,8 @@
 /*
  * The daemons that bedrock-query and bedrock-shutdown talk to: addresses from the command line and from a group file.
  *
- * Both do what they can: each target that fails is named on standard error, in a line of its own, and the others are
- * served. targets_result says at the end how many failed, and what to do about them.
+ * Both go on as far as they can: each target that fails is named on standard error, in a line of its own, and the others
+ * are asked. targets_result says at the end how many failed, and what to do about them.
  */
 #ifndef DANGO_BEDROCK_PROGRAMS_TARGETS_H
 #define DANGO_BEDROCK_PROGRAMS_TARGETS_H
@@ -29,8 +29,9 @@ int targets_open(struct targets *targets, const struct cli_program *program, con
                  const struct cli_list *given, const char *file, uint16_t provider_id, const char *timeout,
                  struct dango_error *err);
 
-/* After the one operation on the group: the exit status, 1 after a summary on standard error if any target failed. */
-int targets_result(const struct targets *targets);
+/* After the one operation on the group: the exit status, 1 after a summary on standard error if any target failed. `option`
+ * shows what the others say; NULL: that has been shown. */
+int targets_result(const struct targets *targets, const char *option);
 void targets_close(struct targets *targets);
 
 #endif
