@@ -244,8 +244,10 @@ static void clients_subscribe(void **state)
     wait_for(counts.members[FLOCK_MEMBER_JOINED] == 1 && counts.last_id == 5, 3000);
     end_member(5);
     wait_for(counts.members[FLOCK_MEMBER_LEFT] == 1, 3000);
+    wait_for(all_see("1,2,3,4"), 3000); /* the client turns to another member, whatever that knows */
     end_member(2);
     wait_for(counts.members[FLOCK_MEMBER_LEFT] == 2 && counts.last_id == 2, 3000);
+    wait_for(all_see("1,3,4"), 3000);
     assert_ok(flock_swim_set_crash_mode(providers[4], true));
     end_member(4);
     wait_for(counts.members[FLOCK_MEMBER_DIED] == 1 && counts.last_id == 4, 5000);

@@ -194,11 +194,11 @@ flock_return_t flk_cen_join(struct flk_cen_group *group, int64_t deadline_ns, st
     return join(group, current_primary(group), deadline_ns, err);
 }
 
-/* We have been taken for dead. The callbacks are told, and we come back as a new member. */
+/* We have been taken for dead, and did not leave. The callbacks are told, and we come back as a new member. */
 static void note_death(struct flk_cen_group *group)
 {
     flk_cen_lock(group);
-    bool first = !group->is_dead;
+    bool first = !group->is_dead && !group->leaving;
     group->is_dead = true;
     flk_cen_unlock(group);
     if (!first)
