@@ -368,7 +368,7 @@ static enum opinion ask_opinions(struct flk_cen_group *group, flock_member_t *me
     struct flk_call *call = NULL;
     flk_cen_request_init(group, &request, CEN_PROBE);
     flk_calls_start(&calls, group->mid, group->rpc, members, count, &request, probe_limit_ms(group));
-    size_t first = calls.count;
+    size_t first;
     do {
         call = flk_calls_next(&calls, &answer);
         if (call) {
