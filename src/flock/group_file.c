@@ -182,7 +182,7 @@ static void read_stamp(struct json_object *json, struct flk_stamp *stamp)
     const char *owner = dango_json_get_string(version, "address");
     uint64_t owner_id = 0;
     memset(stamp, 0, sizeof *stamp);
-    if (!group_id || strlen(group_id) >= sizeof stamp->group_id || !owner ||
+    if (!group_id || !*group_id || strlen(group_id) >= sizeof stamp->group_id || !owner ||
         !read_number(version, "term", FLK_STAMP_MAX, &stamp->term) ||
         !read_number(version, "change", FLK_STAMP_MAX, &stamp->change) ||
         !read_number(version, "provider_id", UINT16_MAX, &owner_id))

@@ -3,7 +3,7 @@
  * metadata (string key, string value). The digest is not sent: it follows from the content.
  *
  * Nothing that arrives is trusted: counts are compared with the bytes that remain before anything is allocated, strings
- * must be there, and items must come in the order of a view, without duplicates, so that decoding takes linear time. The
+ * must be there, addresses must not be empty, and items must come in the order of a view, without duplicates, so that decoding takes linear time. The
  * destination must be an initialised view; on any error it is empty.
  */
 #include "flock/internal.h"
@@ -62,7 +62,7 @@ static hg_return_t decode_member(hg_proc_t proc, flock_group_view_t *view)
 {
     flock_member_t member = {0};
     hg_return_t ret = hg_proc_flock_member_t(proc, &member);
-    if (ret == HG_SUCCESS && (!member.address || !member_is_next(view, &member)))
+    if (ret == HG_SUCCESS && (!member.address || !*member.address || !member_is_next(view, &member)))
         ret = HG_PROTOCOL_ERROR;
     if (ret == HG_SUCCESS && !flock_group_view_add_member(view, member.address, member.provider_id))
         ret = HG_NOMEM;

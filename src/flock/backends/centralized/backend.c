@@ -112,13 +112,18 @@ static void answer(struct flk_cen_group *group, hg_handle_t handle)
 {
     flk_cen_request_t request = {0};
     flk_cen_answer_t out = {.status = CEN_FAILED};
-    if (margo_get_input(handle, &request) == HG_SUCCESS) {
+    struct flk_cen_follow_up next = {0};
+    bool valid = margo_get_input(handle, &request) == HG_SUCCESS;
+    if (valid) {
         out.status = CEN_OK;
-        flk_cen_handle(group, &request, &out);
-        margo_free_input(handle, &request);
+        next = flk_cen_handle(group, &request, &out);
     }
     margo_respond(handle, &out);
     flk_cen_answer_free(&out);
+    if (valid) {
+        flk_cen_follow(group, &request, &next);
+        margo_free_input(handle, &request);
+    }
 }
 
 static void handle_ult(hg_handle_t handle)

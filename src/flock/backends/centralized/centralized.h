@@ -181,8 +181,16 @@ int64_t flk_cen_next_ping_ns(struct flk_cen_group *group, int64_t from_ns);
 
 /* ---- handlers.c ---- */
 
+/* What is to be done after the answer has left: callbacks and the group file may take their time. */
+struct flk_cen_follow_up {
+    bool refresh, changed, took_over;
+    uint64_t version;
+};
 /* The answer to a request; its strings are copies. */
-void flk_cen_handle(struct flk_cen_group *group, const flk_cen_request_t *request, flk_cen_answer_t *answer);
+struct flk_cen_follow_up flk_cen_handle(struct flk_cen_group *group, const flk_cen_request_t *request,
+                                        flk_cen_answer_t *answer);
+void flk_cen_follow(struct flk_cen_group *group, const flk_cen_request_t *request,
+                    const struct flk_cen_follow_up *next);
 /* Sets a value as the primary, or has the primary set it. */
 flock_return_t flk_cen_metadata(struct flk_cen_group *group, const char *key, const char *value);
 

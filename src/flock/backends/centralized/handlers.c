@@ -216,14 +216,10 @@ static bool is_news(uint8_t type)
     return type == CEN_PING || type == CEN_UPDATE || type == CEN_VIEW || type == CEN_HANDOVER;
 }
 
-/* What is to be done without the lock after a request. */
-struct follow_up {
-    bool refresh, changed, took_over;
-};
-
-static struct follow_up apply(struct flk_cen_group *group, const flk_cen_request_t *request, flk_cen_answer_t *answer)
+static struct flk_cen_follow_up apply(struct flk_cen_group *group, const flk_cen_request_t *request,
+                                      flk_cen_answer_t *answer)
 {
-    struct follow_up next = {0};
+    struct flk_cen_follow_up next = {0};
     switch (request->type) {
     case CEN_WHO:
     case CEN_PROBE:
@@ -251,10 +247,11 @@ static struct follow_up apply(struct flk_cen_group *group, const flk_cen_request
     return next;
 }
 
-void flk_cen_handle(struct flk_cen_group *group, const flk_cen_request_t *request, flk_cen_answer_t *answer)
+struct flk_cen_follow_up flk_cen_handle(struct flk_cen_group *group, const flk_cen_request_t *request,
+                                        flk_cen_answer_t *answer)
 {
     assert(request->type < CEN_TYPES);
-    struct follow_up next = {0};
+    struct flk_cen_follow_up next = {0};
     flk_cen_lock(group);
     bool out = flk_cen_is_out(group) && !is_news(request->type);
     if (out)
@@ -268,11 +265,17 @@ void flk_cen_handle(struct flk_cen_group *group, const flk_cen_request_t *reques
     flk_cen_unlock(group);
     if (request->type == CEN_PROBE && answer->primary && !out)
         on_probe(group, answer);
-    if (next.refresh)
+    next.version = answer->version;
+    return next;
+}
+
+void flk_cen_follow(struct flk_cen_group *group, const flk_cen_request_t *request, const struct flk_cen_follow_up *next)
+{
+    if (next->refresh)
         flk_cen_refresh(group, request->from, request->from_id);
-    if (next.changed)
-        tell(group, request, answer->version);
-    if (next.took_over)
+    if (next->changed)
+        tell(group, request, next->version);
+    if (next->took_over)
         flk_cen_broadcast_view(group, FLOCK_MEMBER_LEFT, request->from, request->from_id);
     flk_events_report(&group->events);
 }
@@ -295,7 +298,8 @@ flock_return_t flk_cen_metadata(struct flk_cen_group *group, const char *key, co
     flk_cen_unlock(group);
     flock_return_t ret = FLOCK_ERR_FROM_MERCURY;
     if (here) {
-        flk_cen_handle(group, &request, &answer);
+        struct flk_cen_follow_up next = flk_cen_handle(group, &request, &answer);
+        flk_cen_follow(group, &request, &next);
         ret = answer.status == CEN_OK ? FLOCK_SUCCESS : FLOCK_ERR_OTHER;
         flk_cen_answer_free(&answer);
     } else if (primary && flk_cen_call(group, primary, primary_id, &request, CEN_CALL_MS, &answer)) {

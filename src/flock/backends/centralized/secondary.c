@@ -180,12 +180,14 @@ static flock_return_t join(struct flk_cen_group *group, struct target *target, i
     free(target);
     if (status == CEN_OK)
         return FLOCK_SUCCESS;
+    target = current_primary(group);
+    const char *primary = target ? target->address : "unknown";
     if (answered || status == CEN_REDIRECT)
-        dango_error_set(err, DANGO_ERR_AGAIN, "members of the group answer, but its primary does not (%s)",
-                        group->primary);
+        dango_error_set(err, DANGO_ERR_AGAIN, "members of the group answer, but its primary does not (%s)", primary);
     else
         dango_error_set(err, DANGO_ERR_DISCONNECTED, "no member of the group answers: it has probably ended (%s)",
-                        group->primary);
+                        primary);
+    free(target);
     return FLOCK_ERR_FROM_MERCURY;
 }
 

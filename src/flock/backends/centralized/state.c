@@ -153,6 +153,8 @@ bool flk_cen_move(struct flk_cen_group *group, const char *from, const char *to,
 
 bool flk_cen_set_metadata(struct flk_cen_group *group, const char *key, const char *value)
 {
+    if (strncmp(key, "__", 2) == 0)
+        return false; /* each member's own */
     const char *old = flock_group_view_find_metadata(&group->view, key);
     if (old ? value && strcmp(old, value) == 0 : !value)
         return false;
@@ -222,7 +224,8 @@ void flk_cen_adopt(struct flk_cen_group *group, uint64_t term, uint64_t version,
     if (move)
         flk_events_moved(&group->events, move->value, move->name, move->id);
     note_metadata(group, &group->view, view);
-    char *config = strdup(flock_group_view_find_metadata(&group->view, "__config__"));
+    const char *own = flock_group_view_find_metadata(&group->view, "__config__");
+    char *config = own ? strdup(own) : NULL;
     flock_group_view_clear(&group->view);
     FLOCK_GROUP_VIEW_MOVE(view, &group->view);
     if (config)

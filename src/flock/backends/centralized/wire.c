@@ -11,10 +11,16 @@ static bool is_update(uint8_t update)
     return update <= FLOCK_MEMBER_MOVED || update == CEN_NO_UPDATE || update == CEN_METADATA_SET;
 }
 
+static bool is_filled(const char *text)
+{
+    return text && *text;
+}
+
+/* An empty address would go into the views and files of all, where nobody reads it. */
 static bool is_complete(const flk_cen_request_t *request)
 {
-    bool has_name = request->name != NULL && (request->update != FLOCK_MEMBER_MOVED || request->value);
-    return request->type < CEN_TYPES && request->from && is_update(request->update) &&
+    bool has_name = is_filled(request->name) && (request->update != FLOCK_MEMBER_MOVED || is_filled(request->value));
+    return request->type < CEN_TYPES && is_filled(request->from) && is_update(request->update) &&
            (has_name || request->update == CEN_NO_UPDATE);
 }
 

@@ -17,7 +17,7 @@
 /* Addresses are kept, and go to everybody. */
 static bool is_address(const char *text)
 {
-    return text && strlen(text) <= SWIM_ADDRESS_BYTES_MAX;
+    return text && *text && strlen(text) <= SWIM_ADDRESS_BYTES_MAX;
 }
 
 static hg_return_t proc_event(hg_proc_t proc, struct flk_swim_event *event)
