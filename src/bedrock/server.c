@@ -2,7 +2,7 @@
  * The daemon as a whole: from the text of a configuration to running providers and back.
  *
  *     document → config (checked) → libraries → config checked against the modules → engines → management RPCs
- *     → providers created in order → modules attached → all processes of an MPI launch have come so far → providers ready
+ *     → providers created in order → modules attached → providers ready
  *
  * Each stage is undone by bedrock_server_destroy if it was reached, in reverse. All checks that need no network come
  * before the engines; references to pools are checked for all providers before the first one is created.
@@ -181,9 +181,6 @@ static int start_providers(struct bedrock_server *server, struct dango_error *er
     }
     if (status == 0)
         status = bdk_host_attach(server->host, server->registry, err);
-    /* One of them writes the group file: whoever sees that finds all processes of the launch complete. */
-    if (status == 0)
-        dango_flock_mpi_meet();
     return status < 0 ? status : bdk_manager_ready(&server->manager, err);
 }
 

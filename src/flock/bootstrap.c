@@ -9,6 +9,7 @@
  * group together, the lock would make them wait for each other: there they agree on whether joining has worked.
  */
 #include "flock/internal.h"
+#include "flock/mpi.h"
 #include "flock/provider/provider.h"
 #include "mercury/dango_hg.h"
 
@@ -224,6 +225,7 @@ struct attempt {
     const char *path;
     ABT_pool pool;
     struct flk_lock lock; /* of the file */
+    bool together;        /* it has worked by a method that others of the launch take part in */
 };
 
 static bool has_method(const struct attempt *attempt, size_t from, const char *name)
@@ -326,6 +328,7 @@ static int try_all(struct attempt *attempt, flock_provider_t *provider, struct d
             return err->code;
         int status = method->build == bootstrap_join ? try_join(attempt, method, i, provider, err)
                                                      : try_method(attempt, method, provider, err);
+        attempt->together = method->build == flk_bootstrap_mpi && flk_mpi_is_collective(&attempt->bootstrap);
         if (status == 0 || !method_at(attempt->list, i + 1))
             return status;
         log_warning("flock", "bootstrap method \"%s\" failed, trying the next: %s", method->name, err->text);
@@ -360,6 +363,13 @@ int dango_flock_bootstrap(margo_instance_id mid, uint16_t provider_id, struct js
     status = attempt.bootstrap.ranks ? try_all(&attempt, provider, err) : err->code;
     if (status == 0)
         flk_provider_keep_lock(*provider, &attempt.lock);
+    /* Others of the launch, who wait for the lock or the file, may be needed before we are complete. */
+    if (status == 0 && !attempt.together && flk_mpi_runs())
+        status = dango_flock_publish(*provider, err);
+    if (status == 0 && attempt.together) {
+        flk_provider_keep_ranks(*provider, attempt.bootstrap.ranks, attempt.bootstrap.rank_count);
+        attempt.bootstrap.ranks = NULL;
+    }
     flk_lock_release(&attempt.lock);
     free(attempt.bootstrap.ranks);
     return status;

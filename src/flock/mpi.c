@@ -153,6 +153,11 @@ void dango_flock_mpi_leave(void)
     mpi.left = true;
 }
 
+bool flk_mpi_runs(void)
+{
+    return mpi.runs;
+}
+
 int flk_mpi_allgather(const int *ranks, size_t count, const void *in, size_t size, void *out, struct dango_error *err)
 {
     assert(ranks && count > 0 && count <= INT_MAX && (size == 0 || (in && out)));
@@ -165,29 +170,6 @@ int flk_mpi_allgather(const int *ranks, size_t count, const void *in, size_t siz
     struct job job = {
         .kind = JOB_ALLGATHER, .ranks = ranks, .count = count, .in = in, .size = size, .out = out, .err = err};
     return submit(&job);
-}
-
-/* All ranks of the launch, to be freed; NULL without memory. */
-static int *all_ranks(const struct dango_world *world)
-{
-    int *ranks = calloc((size_t)world->size, sizeof *ranks);
-    for (int i = 0; ranks && i < world->size; i++)
-        ranks[i] = i;
-    return ranks;
-}
-
-void dango_flock_mpi_meet(void)
-{
-    struct dango_world world;
-    struct dango_error err = {0};
-    if (!mpi.runs || mpi.problem.code != 0)
-        return;
-    dango_world_read(&world);
-    int *ranks = all_ranks(&world);
-    if (!ranks || flk_mpi_allgather(ranks, (size_t)world.size, NULL, 0, NULL, &err) != 0)
-        log_warning("flock", "the processes of this launch do not wait for each other: %s",
-                    ranks ? err.text : "out of memory");
-    free(ranks);
 }
 
 /* ---- texts ---- */
@@ -227,6 +209,15 @@ char *flk_mpi_gather_text(const int *ranks, size_t count, const char *text, size
         return all;
     free(all);
     return NULL;
+}
+
+/* All ranks of the launch, to be freed; NULL without memory. */
+static int *all_ranks(const struct dango_world *world)
+{
+    int *ranks = calloc((size_t)world->size, sizeof *ranks);
+    for (int i = 0; ranks && i < world->size; i++)
+        ranks[i] = i;
+    return ranks;
 }
 
 struct json_object *dango_flock_mpi_addresses(const char *own, struct dango_error *err)

@@ -7,7 +7,6 @@
  *
  *     dango_flock_mpi_enter();      every process of the launch; loads the plug-in, initialises MPI
  *     flk_mpi_allgather(…)          the listed processes
- *     dango_flock_mpi_meet();       every process; waits until all have come so far
  *     dango_flock_mpi_leave();      every process; finalises MPI if `enter` initialised it
  *
  * MPI's rule is all or none: if one process of a launch initialises MPI, all must, also those that take no part in any
@@ -46,14 +45,14 @@ struct dango_mpi {
 /* Collective over the launch; does nothing without a launcher. Failures are kept and reported by the first exchange. */
 void dango_flock_mpi_enter(void);
 void dango_flock_mpi_leave(void);
-/* Waits until all processes of the launch have called it; does nothing if they do not use MPI. */
-void dango_flock_mpi_meet(void);
 /* The addresses of all processes of the launch, by rank, as an array of strings: collective over the launch, between enter
  * and leave. The own one alone without a launcher. A new reference; NULL with an error. */
 struct json_object *dango_flock_mpi_addresses(const char *own, struct dango_error *err);
 
 /* ---- for the bootstrap ---- */
 
+/* Whether this process is between enter and leave of a launch with MPI: others may wait for it at any moment. */
+bool flk_mpi_runs(void);
 /* See struct dango_mpi. Fails if MPI is not there, not initialised (any more), or disagrees with the launcher. */
 int flk_mpi_allgather(const int *ranks, size_t count, const void *in, size_t size, void *out, struct dango_error *err);
 /* The same for texts of different lengths: `count` slots of *slot bytes, each with a text that ends with a NUL. To be

@@ -57,6 +57,21 @@ def test_four_ranks_are_one_group(servers, workdir):
     assert job.wait() == 0, job.output()
 
 
+def test_a_group_that_one_rank_forms_beside_that_of_all(servers, workdir):
+    """Whoever comes first forms it, the other waits for its file; and both are needed for the group of all."""
+    other = group(["join", "self"], kind="centralized", provider_id=2, file="other.flock")
+    other["name"] = "other"
+    for providers in ([group(), other], [other, group()]):
+        job = mpirun(servers, 2, document(*providers))
+        wait_until_running(job, 2)
+        wait_until(lambda: len(members(workdir, "other.flock")) == 2, "2 members in the other file")
+        assert len(members(workdir)) == 2
+        run(["bedrock-shutdown", "na+sm", "-f", "group.flock"])
+        assert job.wait() == 0, job.output()
+        (workdir / "group.flock").unlink()
+        (workdir / "other.flock").unlink()
+
+
 def test_the_group_file_appears_when_all_ranks_are_complete(servers, workdir):
     late = {"__if__": "$MPI_COMM_WORLD.rank > 0", "name": "late", "type": "thing", "provider_id": 3}
     config = document(group(), late)

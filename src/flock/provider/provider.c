@@ -115,6 +115,7 @@ static void release(struct flock_provider *provider)
     flock_group_view_clear(&provider->left);
     flock_group_view_clear(&provider->moved);
     free(provider->address);
+    free(provider->ranks);
 }
 
 static flock_return_t start_gateway(struct flock_provider *provider, struct json_object *config, ABT_pool pool,

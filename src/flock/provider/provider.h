@@ -53,6 +53,8 @@ struct flock_provider {
     flock_group_view_t left;  /* members that have left lately, */
     flock_group_view_t moved; /* or have moved, with both addresses, */
     bool left_in_time;        /* noted by the backend as they leave, and not by us later */
+    int *ranks;               /* to wait for before the group file is written for the first time; NULL: nobody */
+    size_t rank_count;
     size_t watchers;
     bool closing;
     struct flk_file file;
@@ -72,6 +74,9 @@ int flk_select_backend(struct json_object *json, const char *path, flock_backend
 
 /* ---- publish.c ---- */
 
+/* The first dango_flock_publish waits until all these ranks of the launch have called theirs: whoever sees the file finds all
+ * of them complete. Takes the list over. */
+void flk_provider_keep_ranks(struct flock_provider *provider, int *ranks, size_t count);
 /* A copy of the view as it is now, to be cleared; false when there is none. */
 bool flk_provider_snapshot(struct flock_provider *provider, flock_group_view_t *view);
 /* ---- watch.c ---- */

@@ -3,6 +3,7 @@
  * up to date (file.c). Updates that a backend reports during its own initialisation are kept until the provider is
  * complete.
  */
+#include "flock/mpi.h"
 #include "flock/provider/provider.h"
 
 #include "util/list.h"
@@ -45,9 +46,26 @@ bool flk_provider_snapshot(struct flock_provider *provider, flock_group_view_t *
     return true;
 }
 
+void flk_provider_keep_ranks(struct flock_provider *provider, int *ranks, size_t count)
+{
+    assert(ranks && !provider->ranks);
+    provider->ranks = ranks;
+    provider->rank_count = count;
+}
+
+static void wait_for_ranks(struct flock_provider *provider)
+{
+    struct dango_error err = {0};
+    if (provider->ranks && flk_mpi_allgather(provider->ranks, provider->rank_count, NULL, 0, NULL, &err) != 0)
+        log_warning("flock", "the processes of this launch do not wait for each other: %s", err.text);
+    free(provider->ranks);
+    provider->ranks = NULL;
+}
+
 int dango_flock_publish(flock_provider_t provider, struct dango_error *err)
 {
     assert(provider);
+    wait_for_ranks(provider);
     return flk_file_update(provider, true, err);
 }
 
