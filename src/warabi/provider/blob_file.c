@@ -140,13 +140,15 @@ struct window {
 };
 
 /* The bytes of the record before `offset`: 1; 0 at the end of the file. What has not been read yet is read in pieces of
- * `piece` bytes. */
+ * `piece` bytes; where one cannot be read, the record alone, since what else is in the piece may be the content of a region. */
 static int look(const struct wb_file *file, struct window *window, uint64_t offset, size_t piece,
                 struct raw_record *raw, struct dango_error *err)
 {
     uint64_t start = offset - WB_RECORD_SIZE;
     if (start < window->start || start - window->start + WB_RECORD_SIZE > window->size) {
         ssize_t n = abt_io_pread_all(file->io, file->fd, window->bytes, piece, (off_t)start);
+        if (n < 0 && piece > WB_RECORD_SIZE)
+            n = abt_io_pread_all(file->io, file->fd, window->bytes, WB_RECORD_SIZE, (off_t)start);
         if (n < 0)
             return dango_error_set_errno(err, (int)-n, "%s: cannot read at %" PRIu64, file->path, start);
         window->start = start;
@@ -164,9 +166,9 @@ static int find_record(const struct wb_file *file, struct window *window, uint64
 {
     struct raw_record raw;
     struct wb_record record;
-    int status;
+    int status = 0;
     *found = 0;
-    while ((status = look(file, window, offset, WALK_BYTES, &raw, err)) > 0 && *found == 0) {
+    while (*found == 0 && (status = look(file, window, offset, WALK_BYTES, &raw, err)) > 0) {
         if (decode(file, &raw, offset, &record))
             *found = offset;
         offset += file->step;
