@@ -88,6 +88,8 @@ static void pass_on(int number, siginfo_t *info, void *context)
         previous.sa_sigaction(number, info, context);
     } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
         previous.sa_handler(number);
+    } else if (info->si_code == BUS_MCEERR_AO || (info->si_code <= 0 && previous.sa_handler == SIG_IGN)) {
+        /* A page went bad that nobody has touched yet, or a signal that is ignored: nothing has happened. */
     } else {
         sigaction(SIGBUS, &previous, NULL);
         if (info->si_code <= 0) /* it was sent: it does not happen again by itself */

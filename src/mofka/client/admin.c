@@ -2,7 +2,8 @@
  * What operators do to partitions, over the network: see the last members of struct diaspora_driver_ops.
  *
  * A topic knows where its partitions were when it was opened. When nobody is there any more, the master database is asked
- * where the partition is now, and the command is given once more: all of them can be repeated.
+ * where the partition is now, and the command is given once more: all of them can be repeated. What was removed by a
+ * command whose answer was lost is not there any more, which is what was asked for.
  */
 #include "mofka/client/driver.h"
 
@@ -13,6 +14,8 @@
 /* Asks the server that has the partition; err is not NULL. */
 typedef int question(const struct mofka_target *target, const uint8_t uuid[16], void *arg, struct dango_error *err);
 
+static question set_position;
+
 static int ask_elsewhere(struct mofka_topic *topic, const struct mofka_topic_partition *where, question *ask, void *arg,
                          struct dango_error *err)
 {
@@ -22,6 +25,8 @@ static int ask_elsewhere(struct mofka_topic *topic, const struct mofka_topic_par
         return dango_error_set(err, first.code, "%s", first.text); /* says more */
     int code = ask(&target, where->uuid, arg, err);
     mofka_target_fini(&target);
+    if (code == DANGO_ERR_NOT_FOUND && ask == set_position && ((const struct diaspora_position_change *)arg)->remove)
+        code = 0;
     return code;
 }
 

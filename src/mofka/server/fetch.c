@@ -129,13 +129,22 @@ static int fill(struct mofka_request *request)
     return found < 0 ? step_over_gap(request) : found;
 }
 
-static void answer_inside(struct mofka_request *request)
+/* The pieces are copied first: only then is it known whether all of them could be read. */
+static int answer_inside(struct mofka_request *request)
 {
-    diaspora_segment parts[MOFKA_PIECES_MAX + 1] = {{&request->fetch_answer, sizeof request->fetch_answer}};
+    unsigned char inside[MOFKA_INLINE_MAX];
+    size_t size = 0;
+    for (size_t i = 0; i < request->piece_count; i++) {
+        assert(request->pieces[i].size <= sizeof inside - size);
+        memcpy(inside + size, request->pieces[i].base, request->pieces[i].size);
+        size += request->pieces[i].size;
+    }
+    if (!mofka_pieces_whole(request->pieces, request->piece_count, &request->err))
+        return request->err.code;
+    diaspora_segment parts[] = {{&request->fetch_answer, sizeof request->fetch_answer}, {inside, size}};
     request->fetch_answer.flags |= MOFKA_FRAMES_INSIDE;
-    for (size_t i = 0; i < request->piece_count; i++)
-        parts[i + 1] = (diaspora_segment){(void *)(uintptr_t)request->pieces[i].base, request->pieces[i].size};
-    mofka_request_answer(request, parts, request->piece_count + 1);
+    mofka_request_answer(request, parts, 2);
+    return 0;
 }
 
 static int transfer(struct mofka_request *request)
@@ -177,14 +186,9 @@ static void answer_by_transfer(void *arg)
 /* Sends what was collected. Under the session's lock. */
 static void deliver(struct mofka_request *request)
 {
-    if (request->fetch_answer.size <= MOFKA_INLINE_MAX) {
-        if (mofka_pieces_readable(request->pieces, request->piece_count, &request->err)) {
-            answer_inside(request);
-        } else {
-            request->session->failed = true;
-            mofka_request_fail(request, &request->err);
-        }
-    } else if (mofka_request_continue(request, answer_by_transfer) != 0) {
+    int code = request->fetch_answer.size <= MOFKA_INLINE_MAX ? answer_inside(request)
+                                                              : mofka_request_continue(request, answer_by_transfer);
+    if (code != 0) {
         request->session->failed = true;
         mofka_request_fail(request, &request->err);
     }

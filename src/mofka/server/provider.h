@@ -265,7 +265,5 @@ int mofka_push(struct mofka_request *request, hg_bulk_t to, uint64_t offset, con
 /* Whether all that was copied or sent from the pieces was there; otherwise the medium has failed after they were verified, and
  * the error lets the client ask again. */
 bool mofka_pieces_whole(const struct mofka_piece *pieces, size_t count, struct dango_error *err);
-/* The same before they are copied. */
-bool mofka_pieces_readable(const struct mofka_piece *pieces, size_t count, struct dango_error *err);
 
 #endif

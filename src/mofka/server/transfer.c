@@ -80,14 +80,6 @@ bool mofka_pieces_whole(const struct mofka_piece *pieces, size_t count, struct d
     return true;
 }
 
-bool mofka_pieces_readable(const struct mofka_piece *pieces, size_t count, struct dango_error *err)
-{
-    for (size_t i = 0; i < count; i++)
-        if (pieces[i].region && pieces[i].region->guard)
-            dango_bus_guard_touch(pieces[i].base, pieces[i].size);
-    return mofka_pieces_whole(pieces, count, err);
-}
-
 int mofka_push(struct mofka_request *request, hg_bulk_t to, uint64_t offset, const struct mofka_piece *pieces,
                size_t count, struct dango_error *err)
 {
