@@ -96,6 +96,7 @@ static void ping_member(struct flk_cen_group *group, void *arg)
         flk_cen_answer_free(&answer);
     }
     notice_free(notice);
+    flk_events_report(&group->events);
 }
 
 /* One that was declared dead: if it lives, it hears of us, or we hear of a primary that counts more. With the lock. */
@@ -175,7 +176,6 @@ static void notify_all(struct flk_cen_group *group, const flk_cen_request_t *cha
     for (uint64_t i = 0; i < group->view.members.size; i++)
         notify(group, change, &group->view.members.data[i]);
     flk_cen_unlock(group);
-    flk_events_report(&group->events);
 }
 
 /* The strings are only read: each notice has copies. */

@@ -196,7 +196,14 @@ flock_return_t flk_cen_join(struct flk_cen_group *group, int64_t deadline_ns, st
     return join(group, current_primary(group), deadline_ns, err);
 }
 
-/* We have been taken for dead, and did not leave. The callbacks are told, and we come back as a new member. */
+static void report_task(struct flk_cen_group *group, void *arg)
+{
+    (void)arg;
+    flk_events_report(&group->events);
+}
+
+/* We have been taken for dead, and did not leave. The callbacks are told, and we come back as a new member, without waiting
+ * for them: one may wait for the end of this task, to change the address. */
 static void note_death(struct flk_cen_group *group)
 {
     flk_cen_lock(group);
@@ -208,7 +215,7 @@ static void note_death(struct flk_cen_group *group)
     log_warning("flock", "this member (%s, provider %u) was declared dead by its group%s", group->self, group->id,
                 group->settings.rejoin ? "; it joins again" : "");
     flk_events_member(&group->events, FLOCK_MEMBER_DIED, group->self, group->id);
-    flk_events_report(&group->events);
+    flk_cen_spawn(group, report_task, NULL); /* if it is not started, all is reported at the end of the task */
 }
 
 /* Until it has worked, or the end. The first attempt is made at `primary`. */
@@ -268,23 +275,23 @@ static bool learn(struct flk_cen_group *group, flk_cen_answer_t *answer)
     return newer;
 }
 
+/* Callbacks run when the task is over: one may wait for that, to change the address. */
 static void refresh_task(struct flk_cen_group *group, void *arg)
 {
     struct target *target = arg;
-    bool again;
-    do {
-        flk_cen_lock(group);
-        group->fetch_again = false;
-        flk_cen_unlock(group);
-        if (fetch(group, target->address, target->id, false))
-            rejoin(group, target);
-        flk_cen_lock(group);
-        again = group->fetch_again && !group->leaving && strcmp(group->primary, target->address) == 0;
-        flk_cen_unlock(group);
-        flk_events_report(&group->events);
-    } while (again);
-    free(target);
+    flk_cen_lock(group);
+    group->fetch_again = false;
+    flk_cen_unlock(group);
+    if (fetch(group, target->address, target->id, false))
+        rejoin(group, target);
+    flk_cen_lock(group);
+    bool again = group->fetch_again && !group->leaving && strcmp(group->primary, target->address) == 0;
+    flk_cen_unlock(group);
     end_task(group);
+    if (again)
+        flk_cen_refresh(group, target->address, target->id);
+    free(target);
+    flk_events_report(&group->events);
 }
 
 void flk_cen_refresh(struct flk_cen_group *group, const char *primary, uint16_t primary_id)
