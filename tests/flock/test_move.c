@@ -4,6 +4,7 @@
  */
 #include "tests/flock/groups.h"
 
+#include "flock/backends/centralized/centralized.h"
 #include "flock/internal.h"
 
 #include <unistd.h>
@@ -13,6 +14,11 @@
 #define SWIM                                                                                                           \
     "\"swim\",\"config\":{\"protocol_period_ms\":60,\"ping_timeout_ms\":40,\"ping_req_timeout_ms\":60,"                \
     "\"suspicion_timeout_ms\":300}"
+
+/* One whose primary is none of ours, and is not replaced. */
+#define ALONE                                                                                                          \
+    "{\"gateway\":{\"type\":\"moving\"},\"group\":{\"type\":\"centralized\",\"config\":{"                              \
+    "\"ping_interval_ms\":60000,\"failover\":false}}}"
 
 static char directory[] = "/tmp/flock-move-XXXXXX";
 static char path[64], centralized[512], swim[512], elsewhere[256];
@@ -193,10 +199,194 @@ static void what_cannot_move(void **state)
     end_group();
     /* The primary is gone, and has not been replaced yet. */
     moved_id = 0;
-    assert_ok(register_member(2, "{\"gateway\":{\"type\":\"moving\"},\"group\":{\"type\":\"centralized\"}}", 1, 2));
+    assert_ok(register_member(2, ALONE, 1, 2));
     moved_id = 2;
     assert_ret(flock_provider_update_address(providers[2]), FLOCK_ERR_FROM_MERCURY);
     assert_true(sees(2, "1,2"));
+}
+
+static int say(uint16_t to, flk_cen_request_t *request)
+{
+    flk_cen_answer_t answer = {0};
+    struct flk_call call;
+    hg_id_t rpc = MARGO_REGISTER(mid, FLK_RPC_CENTRALIZED, flk_cen_request_t, flk_cen_answer_t, NULL);
+    assert_int_equal(flk_call_start(&call, mid, rpc, address, to, request, 2000), HG_SUCCESS);
+    assert_int_equal(flk_call_wait(&call, &answer), HG_SUCCESS);
+    int status = answer.status;
+    margo_free_output(call.handle, &answer);
+    flk_call_end(&call);
+    margo_deregister(mid, rpc);
+    return status;
+}
+
+/* The primary has done it, but the mover does not know. */
+static void an_answer_that_was_lost(void **state)
+{
+    (void)state;
+    moved_id = 0;
+    start_group(3, centralized);
+    flk_cen_request_t request = {.type = CEN_MOVE,
+                                 .from = address,
+                                 .from_id = 2,
+                                 .update = FLOCK_MEMBER_MOVED,
+                                 .name = elsewhere,
+                                 .value = address,
+                                 .id = 2};
+    moved_id = 2;
+    assert_int_equal(say(1, &request), CEN_OK);
+    assert_ok(flock_provider_update_address(providers[2]));
+    wait_for(all_see_it_elsewhere(3), 3000);
+    stays(all_see_it_elsewhere(3), 500);
+}
+
+static void move_when_dead(void *arg, flock_update_t update, const char *member, uint16_t id)
+{
+    (void)member;
+    if (update != FLOCK_MEMBER_DIED || id != 3)
+        return;
+    moved_id = 3;
+    *(flock_return_t *)arg = flock_provider_update_address(providers[3]);
+}
+
+/* One that hears in a callback that it was removed moves there and then: the group takes it in again meanwhile. */
+static void a_callback_that_moves(void **state)
+{
+    (void)state;
+    flk_cen_request_t leave = {.type = CEN_LEAVE, .from = address, .from_id = 3, .update = CEN_NO_UPDATE};
+    static flock_return_t ret; /* lives as long as the provider */
+    ret = FLOCK_ERR_OTHER;
+    moved_id = 0;
+    start_group(3, centralized);
+    assert_ok(flock_provider_add_update_callbacks(providers[3], move_when_dead, NULL, &ret));
+    assert_int_equal(say(1, &leave), CEN_OK);
+    wait_for(ret == FLOCK_SUCCESS, 5000);
+    wait_for(all_see_it_elsewhere(3), 3000);
+}
+
+/* ---- a primary that answers as it is told ---- */
+
+#define LOST    (-1) /* comes too late */
+#define OTHER   9    /* another one */
+#define SCRIPT  4
+#define TERM    1 /* of the group */
+#define VERSION 1
+
+static struct {
+    int status[SCRIPT]; /* of the answers to CEN_MOVE, one after the other */
+    uint64_t term;      /* of these answers */
+    uint16_t asked[SCRIPT];
+    size_t count;
+    uint16_t fetched; /* from whom; 0: not */
+} script;
+
+static void script_ult(hg_handle_t handle)
+{
+    flk_cen_request_t request;
+    flk_cen_answer_t answer = {.status = CEN_FAILED, .term = TERM, .version = VERSION, .primary = address};
+    uint16_t id = margo_get_info(handle)->id & 0xffff;
+    assert_int_equal(margo_get_input(handle, &request), HG_SUCCESS);
+    answer.primary_id = id;
+    if (request.type == CEN_FETCH)
+        script.fetched = id;
+    if (request.type == CEN_MOVE && script.count < SCRIPT) {
+        script.asked[script.count] = id;
+        int status = script.status[script.count++];
+        if (status == LOST)
+            margo_thread_sleep(mid, CEN_CALL_MS + 100);
+        answer.status = status == LOST ? CEN_OK : (uint8_t)status;
+        answer.term = script.term;
+        answer.version = VERSION + 1;
+        if (status == CEN_REDIRECT)
+            answer.primary_id = OTHER;
+    }
+    margo_free_input(handle, &request);
+    margo_respond(handle, &answer);
+    margo_destroy(handle);
+}
+static DEFINE_MARGO_RPC_HANDLER(script_ult)
+
+    struct scripted {
+    int status[SCRIPT];
+    uint64_t term;
+    flock_return_t ret;
+    size_t count;            /* of requests */
+    uint16_t asked, fetched; /* who was asked last, and for the view */
+};
+
+static void play(const struct scripted *step)
+{
+    memset(&script, 0, sizeof script);
+    memcpy(script.status, step->status, sizeof script.status);
+    script.term = step->term;
+    moved_id = 0;
+    assert_ok(register_member(2, ALONE, 1, 2));
+    moved_id = 2;
+    assert_ret(flock_provider_update_address(providers[2]), step->ret);
+    assert_int_equal(script.count, step->count);
+    assert_int_equal(script.asked[script.count - 1], step->asked);
+    if (step->fetched)
+        wait_for(script.fetched == step->fetched, 3000);
+    char *text = flock_provider_get_statistics(providers[2]);
+    assert_contains(text, step->ret == FLOCK_SUCCESS ? elsewhere : address);
+    free(text);
+    end_member(2);
+    assert_int_equal(script.fetched, step->fetched);
+}
+
+static void what_a_primary_may_answer(void **state)
+{
+    (void)state;
+    static const struct scripted steps[] = {
+        {{CEN_OK}, TERM, FLOCK_SUCCESS, 1, 1, 0},
+        {{CEN_OK}, TERM + 1, FLOCK_SUCCESS, 1, 1, 1}, /* with a view that we do not know */
+        {{LOST, CEN_FAILED, CEN_OK}, TERM, FLOCK_SUCCESS, 3, 1, 0},
+        {{CEN_REDIRECT, CEN_OK}, TERM + 1, FLOCK_SUCCESS, 2, OTHER, OTHER},
+        {{CEN_OK, CEN_OK}, TERM - 1, FLOCK_ERR_FROM_MERCURY, SCRIPT, 1, 0}, /* of one that has been replaced */
+        {{CEN_TAKEN}, TERM, FLOCK_ERR_INVALID_ARGS, 1, 1, 0},
+        {{CEN_UNKNOWN}, TERM, FLOCK_ERR_FROM_MERCURY, 1, 1, 0},
+    };
+    static const uint16_t ids[] = {1, OTHER};
+    hg_id_t rpcs[2];
+    for (size_t i = 0; i < 2; i++)
+        rpcs[i] = MARGO_REGISTER_PROVIDER(mid, FLK_RPC_CENTRALIZED, flk_cen_request_t, flk_cen_answer_t, script_ult,
+                                          ids[i], ABT_POOL_NULL);
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
+        play(&steps[i]);
+    for (size_t i = 0; i < 2; i++)
+        margo_deregister(mid, rpcs[i]);
+}
+
+/* ---- the state of a group ---- */
+
+static void ignore_member(void *arg, flock_update_t update, const char *member, uint16_t id)
+{
+    (void)arg;
+    (void)update;
+    (void)member;
+    (void)id;
+}
+
+/* A primary does not look for a lost one at an address at which another member is by now. */
+static void a_lost_address_that_is_used_again(void **state)
+{
+    (void)state;
+    struct flk_cen_group *group = calloc(1, sizeof *group);
+    group->self = (char[]){"a"};
+    struct flk_backend_args args = {
+        .args = {.member_update_callback = ignore_member, .metadata_update_callback = count_metadata},
+        .member_changed = ignore_member};
+    flk_events_init(&group->events, &args.args);
+    assert_true(flk_cen_add(group, "b", 2));
+    assert_true(flk_cen_remove(group, FLOCK_MEMBER_DIED, "b", 2));
+    assert_int_equal(group->lost.members.size, 1);
+    assert_true(flk_cen_add(group, "c", 2));
+    assert_int_equal(group->lost.members.size, 1);
+    assert_true(flk_cen_move(group, "c", "b", 2));
+    assert_int_equal(group->lost.members.size, 0);
+    flk_events_discard(&group->events);
+    flock_group_view_clear(&group->view);
+    flock_group_view_clear(&group->lost);
+    free(group);
 }
 
 static int end(void **state)
@@ -236,6 +426,10 @@ int main(void)
         cmocka_unit_test_teardown(a_swim_member_moves, end),
         cmocka_unit_test_teardown(the_writer_of_the_file_moves, end),
         cmocka_unit_test_teardown(what_cannot_move, end),
+        cmocka_unit_test_teardown(an_answer_that_was_lost, end),
+        cmocka_unit_test_teardown(a_callback_that_moves, end),
+        cmocka_unit_test_teardown(what_a_primary_may_answer, end),
+        cmocka_unit_test(a_lost_address_that_is_used_again),
     };
     return cmocka_run_group_tests(tests, init, fini);
 }

@@ -114,12 +114,20 @@ static bool on_leave(struct flk_cen_group *group, const flk_cen_request_t *reque
     return flk_cen_remove(group, FLOCK_MEMBER_LEFT, request->from, request->from_id);
 }
 
+/* One whose answer was lost asks again: then it has moved already. */
 static bool on_move(struct flk_cen_group *group, const flk_cen_request_t *request, flk_cen_answer_t *answer)
 {
-    bool moved =
-        request->update == FLOCK_MEMBER_MOVED && flk_cen_move(group, request->from, request->name, request->from_id);
-    if (!moved)
+    if (request->update != FLOCK_MEMBER_MOVED) {
         answer->status = CEN_FAILED;
+        return false;
+    }
+    bool here = flock_group_view_find_member(&group->view, request->from, request->from_id);
+    bool there = flock_group_view_find_member(&group->view, request->name, request->from_id);
+    bool moved = here && !there && flk_cen_move(group, request->from, request->name, request->from_id);
+    if (here && !moved)
+        answer->status = there ? CEN_TAKEN : CEN_FAILED;
+    else if (!here && !there)
+        answer->status = CEN_UNKNOWN;
     return moved;
 }
 

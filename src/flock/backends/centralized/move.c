@@ -13,6 +13,8 @@
 
 #define TASK_RETRY_MS 5.0
 #define TASK_LIMIT_MS 10000.0
+#define ASK_RETRY_MS  50.0
+#define ASK_LIMIT_MS  3000.0
 
 /* The turn of the background work of a secondary. */
 static bool take_turn(struct flk_cen_group *group)
@@ -36,51 +38,75 @@ static void set_self(struct flk_cen_group *group, flock_member_t *address)
     group->self = address->address;
 }
 
-/* True: the primary has us at the new address. *complete: and there was no other change meanwhile. */
-static flock_return_t ask_primary(struct flk_cen_group *group, const char *address, uint64_t *version)
+/* No answer, and one of a primary that has been replaced, is CEN_FAILED. */
+static void ask(struct flk_cen_group *group, const char *primary, uint16_t primary_id, const char *address,
+                flk_cen_answer_t *answer)
 {
     flk_cen_request_t request;
-    flk_cen_answer_t answer;
     flk_cen_request_init(group, &request, CEN_MOVE);
     request.update = FLOCK_MEMBER_MOVED;
     request.name = (char *)(uintptr_t)address; /* only read */
     request.value = request.from;
     request.id = group->id;
+    bool counts = flk_cen_call(group, primary, primary_id, &request, CEN_CALL_MS, answer);
     flk_cen_lock(group);
-    char *primary = strdup(group->primary);
-    uint16_t primary_id = group->primary_id;
+    counts = counts && flk_cen_rank(group, answer->term, answer->primary, answer->primary_id) >= 0;
     flk_cen_unlock(group);
-    bool answered = primary && flk_cen_call(group, primary, primary_id, &request, CEN_CALL_MS, &answer);
-    free(primary);
-    if (!answered)
-        return FLOCK_ERR_FROM_MERCURY;
-    flock_return_t ret = answer.status == CEN_OK ? FLOCK_SUCCESS : FLOCK_ERR_INVALID_ARGS;
-    *version = answer.version;
-    flk_cen_answer_free(&answer);
-    return ret;
+    if (!counts)
+        answer->status = CEN_FAILED;
 }
 
-static flock_return_t move_secondary(struct flk_cen_group *group, flock_member_t *address)
+/* The primary that the last answer names, or else ours; to be freed. NULL: that is us by now. */
+static char *whom_to_ask(struct flk_cen_group *group, const flk_cen_answer_t *last, uint16_t *id)
 {
-    uint64_t version;
-    flock_return_t ret = ask_primary(group, address->address, &version);
+    bool redirected = last->status == CEN_REDIRECT;
     flk_cen_lock(group);
-    if (ret == FLOCK_SUCCESS) {
-        flk_cen_move(group, group->self, address->address, group->id);
-        set_self(group, address);
-        if (version == group->version + 1)
-            group->version = version;
-        group->fetch_again |= version != group->version;
-    }
-    bool fetch = group->fetch_again;
-    char *primary = strdup(group->primary);
-    uint16_t primary_id = group->primary_id;
-    group->task = false;
+    char *primary = flk_cen_is_primary(group) ? NULL : strdup(redirected ? last->primary : group->primary);
+    *id = redirected ? last->primary_id : group->primary_id;
     flk_cen_unlock(group);
-    if (fetch && primary)
-        flk_cen_refresh(group, primary, primary_id);
-    free(primary);
-    return ret;
+    return primary;
+}
+
+static bool is_decision(const flk_cen_answer_t *answer)
+{
+    return answer->status == CEN_OK || answer->status == CEN_TAKEN || answer->status == CEN_UNKNOWN;
+}
+
+/*
+ * Asks until the matter is decided: a primary that has done what we ask, and whose answer was lost, knows us by an address
+ * that we do not know ourselves. Redirects are followed. The answer is to be freed; after the limit it decides nothing.
+ */
+static void ask_primary(struct flk_cen_group *group, const char *address, flk_cen_answer_t *answer)
+{
+    int64_t deadline_ns = dango_deadline_ns(ASK_LIMIT_MS);
+    *answer = (flk_cen_answer_t){.status = CEN_FAILED};
+    for (;;) {
+        uint16_t id;
+        char *primary = whom_to_ask(group, answer, &id);
+        flk_cen_answer_free(answer);
+        answer->status = CEN_FAILED;
+        if (!primary)
+            return;
+        ask(group, primary, id, address, answer);
+        free(primary);
+        if (is_decision(answer) || dango_clock_ns() >= deadline_ns)
+            return;
+        margo_thread_sleep(group->mid, ASK_RETRY_MS);
+    }
+}
+
+/*
+ * The primary has us at the new address. If that was its only change since our version, we are at its version, too. A view
+ * that was changed meanwhile may lack any other change.
+ */
+static void settle(struct flk_cen_group *group, flock_member_t *address, const flk_cen_answer_t *answer)
+{
+    bool same = flk_cen_rank(group, answer->term, answer->primary, answer->primary_id) == 0;
+    bool moved = flk_cen_move(group, group->self, address->address, group->id);
+    set_self(group, address);
+    if (moved && same && answer->version == group->version + 1)
+        group->version = answer->version;
+    group->fetch_again |= !same || answer->version != group->version;
 }
 
 static flock_return_t move_primary(struct flk_cen_group *group, flock_member_t *address)
@@ -100,6 +126,29 @@ static flock_return_t move_primary(struct flk_cen_group *group, flock_member_t *
     if (moved)
         flk_cen_broadcast_move(group, former, address->address);
     return moved ? FLOCK_SUCCESS : FLOCK_ERR_INVALID_ARGS;
+}
+
+static flock_return_t move_secondary(struct flk_cen_group *group, flock_member_t *address)
+{
+    flk_cen_answer_t answer;
+    ask_primary(group, address->address, &answer);
+    flk_cen_lock(group);
+    bool primary = flk_cen_is_primary(group), done = answer.status == CEN_OK;
+    if (!primary && done)
+        settle(group, address, &answer);
+    bool fetch = !primary && group->fetch_again;
+    char *from = strdup(done ? answer.primary : group->primary);
+    uint16_t from_id = done ? answer.primary_id : group->primary_id;
+    group->task = primary;
+    flk_cen_unlock(group);
+    if (fetch && from)
+        flk_cen_refresh(group, from, from_id);
+    free(from);
+    flock_return_t ret = done                         ? FLOCK_SUCCESS
+                         : answer.status == CEN_TAKEN ? FLOCK_ERR_INVALID_ARGS
+                                                      : FLOCK_ERR_FROM_MERCURY;
+    flk_cen_answer_free(&answer);
+    return primary ? move_primary(group, address) : ret;
 }
 
 flock_return_t flk_cen_move_self(void *context, const char *address)
