@@ -6,6 +6,7 @@
 
 #include "flock/backends/centralized/centralized.h"
 #include "flock/internal.h"
+#include "flock/provider/provider.h"
 
 #include <unistd.h>
 
@@ -366,6 +367,12 @@ static void ignore_member(void *arg, flock_update_t update, const char *member, 
     (void)id;
 }
 
+static void ignore_change(void *arg, flock_update_t update, const char *member, const char *former, uint16_t id)
+{
+    (void)former;
+    ignore_member(arg, update, member, id);
+}
+
 /* A primary does not look for a lost one at an address at which another member is by now. */
 static void a_lost_address_that_is_used_again(void **state)
 {
@@ -374,7 +381,7 @@ static void a_lost_address_that_is_used_again(void **state)
     group->self = (char[]){"a"};
     struct flk_backend_args args = {
         .args = {.member_update_callback = ignore_member, .metadata_update_callback = count_metadata},
-        .member_changed = ignore_member};
+        .member_changed = ignore_change};
     flk_events_init(&group->events, &args.args);
     assert_true(flk_cen_add(group, "b", 2));
     assert_true(flk_cen_remove(group, FLOCK_MEMBER_DIED, "b", 2));
@@ -387,6 +394,61 @@ static void a_lost_address_that_is_used_again(void **state)
     flock_group_view_clear(&group->view);
     flock_group_view_clear(&group->lost);
     free(group);
+}
+
+/* ---- what clients hear of members that are gone ---- */
+
+static void check_gone(struct flock_provider *provider, const char *expected_left, const char *expected_moved)
+{
+    flock_group_view_t views[2] = {FLOCK_GROUP_VIEW_INITIALIZER, FLOCK_GROUP_VIEW_INITIALIZER};
+    const char *const expected[2] = {expected_left, expected_moved};
+    flk_watch_gone(provider, &views[0], &views[1]);
+    for (size_t i = 0; i < 2; i++) {
+        char found[256] = "";
+        for (uint64_t k = 0; k < views[i].members.size; k++)
+            strcat(found, views[i].members.data[k].address);
+        assert_string_equal(found, expected[i]);
+        flock_group_view_clear(&views[i]);
+    }
+}
+
+/* Whoever is gone from where he moved to is gone from where he came from. */
+static void the_end_of_one_that_has_moved(void **state)
+{
+    (void)state;
+    struct flock_provider *provider = calloc(1, sizeof *provider);
+    flk_watch_member(provider, FLOCK_MEMBER_MOVED, "b", "a", 1);
+    flk_watch_member(provider, FLOCK_MEMBER_MOVED, "y", "x", 1); /* a provider of the same id */
+    check_gone(provider, "", "abxy");
+    flk_watch_member(provider, FLOCK_MEMBER_DIED, "b", NULL, 1);
+    check_gone(provider, "", "xy");
+    flk_watch_member(provider, FLOCK_MEMBER_MOVED, "z", "y", 1);
+    flk_watch_member(provider, FLOCK_MEMBER_LEFT, "z", NULL, 2); /* another one */
+    check_gone(provider, "z", "xyz");
+    flk_watch_member(provider, FLOCK_MEMBER_LEFT, "z", NULL, 1);
+    check_gone(provider, "xyzz", "");
+    flk_watch_member(provider, FLOCK_MEMBER_JOINED, "z", NULL, 1);
+    check_gone(provider, "xyz", "");
+    flk_watch_member(provider, FLOCK_MEMBER_MOVED, "x", "z", 1);
+    flk_watch_member(provider, FLOCK_MEMBER_MOVED, "z", "x", 1); /* and back */
+    check_gone(provider, "yz", "xz");
+    flk_watch_forget(provider);
+    free(provider);
+}
+
+static void the_oldest_entry_is_forgotten(void **state)
+{
+    (void)state;
+    struct flock_provider *provider = calloc(1, sizeof *provider);
+    flk_watch_member(provider, FLOCK_MEMBER_MOVED, "z", "y", 1);
+    flk_watch_member(provider, FLOCK_MEMBER_MOVED, "b", "a", 1);
+    for (uint16_t id = 2; id < FLK_GONE_MAX; id++)
+        flk_watch_member(provider, FLOCK_MEMBER_LEFT, "", NULL, id);
+    check_gone(provider, "", "abyz");
+    flk_watch_member(provider, FLOCK_MEMBER_LEFT, "", NULL, 1);
+    check_gone(provider, "", "ab");
+    flk_watch_forget(provider);
+    free(provider);
 }
 
 static int end(void **state)
@@ -430,6 +492,8 @@ int main(void)
         cmocka_unit_test_teardown(a_callback_that_moves, end),
         cmocka_unit_test_teardown(what_a_primary_may_answer, end),
         cmocka_unit_test(a_lost_address_that_is_used_again),
+        cmocka_unit_test(the_end_of_one_that_has_moved),
+        cmocka_unit_test(the_oldest_entry_is_forgotten),
     };
     return cmocka_run_group_tests(tests, init, fini);
 }

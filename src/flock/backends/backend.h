@@ -15,14 +15,17 @@
 
 /* ---- built-in backends ---- */
 
+/* `former`: of one that has moved; otherwise NULL. */
+typedef void (*flk_member_changed_fn)(void *context, flock_update_t kind, const char *address, const char *former,
+                                      uint16_t provider_id);
+
 /* What init_group of a built-in backend is called with: the public arguments, where to say what is wrong, what is called
- * at the moment at which a member comes or goes (or moves: once for each address), with the lock of the view (the public
- * callback comes later), and what the group's file says if the group starts again from it, or another member has written
+ * at the moment at which a member comes, goes or moves, with the lock of the view (the public callback comes later), and what the group's file says if the group starts again from it, or another member has written
  * it already. */
 struct flk_backend_args {
     flock_backend_init_args_t args;
     struct dango_error *err;
-    flock_membership_update_fn member_changed;
+    flk_member_changed_fn member_changed;
     const struct flk_resume *resumes; /* NULL: a new group, or a joiner */
 };
 
@@ -91,7 +94,8 @@ struct flk_events {
     ABT_mutex_memory mutex; /* guards the two below */
     struct list_node waiting;
     bool reporting;
-    flock_membership_update_fn member_changed, member_update;
+    flk_member_changed_fn member_changed;
+    flock_membership_update_fn member_update;
     flock_metadata_update_fn metadata_update;
     void *context;
 };

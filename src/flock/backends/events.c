@@ -64,16 +64,21 @@ static void add(struct flk_events *events, const struct flk_update *update)
     unlock(events);
 }
 
+static void note(struct flk_events *events, flock_update_t kind, const char *address, const char *former,
+                 uint16_t provider_id)
+{
+    events->member_changed(events->context, kind, address, former, provider_id);
+    add(events, &(struct flk_update){.kind = kind, .name = address, .provider_id = provider_id});
+}
+
 void flk_events_member(struct flk_events *events, flock_update_t kind, const char *address, uint16_t provider_id)
 {
-    events->member_changed(events->context, kind, address, provider_id);
-    add(events, &(struct flk_update){.kind = kind, .name = address, .provider_id = provider_id});
+    note(events, kind, address, NULL, provider_id);
 }
 
 void flk_events_moved(struct flk_events *events, const char *from, const char *to, uint16_t provider_id)
 {
-    events->member_changed(events->context, FLOCK_MEMBER_MOVED, from, provider_id);
-    flk_events_member(events, FLOCK_MEMBER_MOVED, to, provider_id);
+    note(events, FLOCK_MEMBER_MOVED, to, from, provider_id);
 }
 
 void flk_events_metadata(struct flk_events *events, const char *key, const char *value)

@@ -43,7 +43,8 @@ struct answer {
     flock_group_view_t view, left, moved;
 };
 
-/* A member that has moved is reported with its new address; with the old one it is only missing. */
+/* A member that has moved is reported with its new address; with the old one it is only missing. If it is gone from the new
+ * one, too, the answer does not say any more that it has moved. */
 static void report_members(struct flock_group_handle *handle, struct answer *now)
 {
     for (uint64_t i = 0; i < handle->seen.members.size; i++) {

@@ -112,8 +112,7 @@ static void release(struct flock_provider *provider)
     flk_updates_drop(provider);
     flk_callbacks_fini(&provider->callbacks);
     flk_file_free(&provider->file);
-    flock_group_view_clear(&provider->left);
-    flock_group_view_clear(&provider->moved);
+    flk_watch_forget(provider);
     free(provider->address);
     free(provider->ranks);
 }

@@ -34,6 +34,14 @@ struct flk_file {
     margo_timer_t timer;                  /* created when it is needed */
 };
 
+/* A member that has left an address lately (watch.c). */
+struct flk_gone {
+    flock_update_t kind; /* LEFT or MOVED */
+    uint16_t provider_id;
+    char *address, *former; /* where it was last; where it had come from, or NULL */
+};
+#define FLK_GONE_MAX 32
+
 struct flock_provider {
     margo_instance_id mid;
     ABT_pool pool; /* for background work */
@@ -47,13 +55,13 @@ struct flock_provider {
     void *backend_context;
     struct flk_callbacks callbacks;
     uint64_t first_version;
-    uint64_t version;         /* atomic, written under `watch`; of the view, see internal.h */
-    ABT_mutex_memory watch;   /* guards the six below */
-    ABT_cond_memory changed;  /* signalled when the version goes up */
-    flock_group_view_t left;  /* members that have left lately, */
-    flock_group_view_t moved; /* or have moved, with both addresses, */
-    bool left_in_time;        /* noted by the backend as they leave, and not by us later */
-    int *ranks;               /* to wait for before the group file is written for the first time; NULL: nobody */
+    uint64_t version;                   /* atomic, written under `watch`; of the view, see internal.h */
+    ABT_mutex_memory watch;             /* guards the six below */
+    ABT_cond_memory changed;            /* signalled when the version goes up */
+    struct flk_gone gone[FLK_GONE_MAX]; /* the oldest first */
+    size_t gone_count;
+    bool left_in_time; /* noted by the backend as they leave, and not by us later */
+    int *ranks;        /* to wait for before the group file is written for the first time; NULL: nobody */
     size_t rank_count;
     size_t watchers;
     bool closing;
@@ -81,16 +89,20 @@ void flk_provider_keep_ranks(struct flock_provider *provider, int *ranks, size_t
 bool flk_provider_snapshot(struct flock_provider *provider, flock_group_view_t *view);
 /* ---- watch.c ---- */
 
-/* A member comes or goes; called by a backend with the lock of its view. The context is the provider. */
-void flk_watch_member(void *context, flock_update_t kind, const char *address, uint16_t provider_id);
+/* A member comes, goes, or moves from `former` (otherwise NULL); called by a backend with the lock of its view. The context is
+ * the provider. */
+void flk_watch_member(void *context, flock_update_t kind, const char *address, const char *former,
+                      uint16_t provider_id);
 /* The view has changed by this update. */
 void flk_watch_changed(struct flock_provider *provider, const struct flk_update *update);
 /* Waits until the version is another one, for at most `wait_ms`. Returns at once when too many wait. */
 void flk_watch(struct flock_provider *provider, uint64_t version, uint32_t wait_ms);
-/* Members that have left or moved lately, to be cleared. */
+/* Members that have left or moved lately, the latter with both addresses, to be cleared. */
 void flk_watch_gone(struct flock_provider *provider, flock_group_view_t *left, flock_group_view_t *moved);
 /* Sends everybody away who waits. */
 void flk_watch_close(struct flock_provider *provider);
+/* Frees what is known of members that are gone. */
+void flk_watch_forget(struct flock_provider *provider);
 /* ---- statistics.c ---- */
 
 DECLARE_MARGO_RPC_HANDLER(flk_statistics_ult)

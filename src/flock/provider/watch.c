@@ -3,8 +3,11 @@
  * time, and only so many at once; those beyond are answered at once, as if nothing had changed.
  *
  * A client sees who is missing from the new view, but not why. The members that have left or moved lately are therefore
- * sent along; whoever is missing and not among them has died. Backends of ours note them together with the change of the view, under its
- * lock: an answer, which takes the view first, never has a view without a member and not yet the reason.
+ * sent along; whoever is missing and not among them has died. Backends of ours note them together with the change of the
+ * view, under its lock: an answer, which takes the view first, never has a view without a member and not yet the reason.
+ *
+ * Somebody who has moved and is gone since is gone from the former address, too: a client that knows only that one hears of
+ * the end there. The list has a limit; beyond it the oldest entry goes, a move with both addresses.
  */
 #include "flock/provider/provider.h"
 
@@ -13,7 +16,6 @@
 
 #define WATCHERS_MAX 256
 #define WAIT_MAX_MS  60000
-#define LEFT_MAX     32
 
 static void lock(struct flock_provider *provider)
 {
@@ -25,42 +27,80 @@ static void unlock(struct flock_provider *provider)
     ABT_mutex_unlock(ABT_MUTEX_MEMORY_GET_HANDLE(&provider->watch));
 }
 
-static void forget(flock_group_view_t *list, const char *address, uint16_t provider_id)
+static void drop(struct flock_provider *provider, size_t i)
 {
-    flock_member_t *known = flock_group_view_find_member(list, address, provider_id);
-    if (known)
-        flock_group_view_remove_member(list, known);
+    assert(i < provider->gone_count);
+    struct flk_gone *gone = &provider->gone[i];
+    free(gone->address);
+    free(gone->former);
+    memmove(gone, gone + 1, (--provider->gone_count - i) * sizeof *gone);
 }
 
-static void remember(flock_group_view_t *list, const char *address, uint16_t provider_id)
+/* A former address that is in use again is none any more. Returns from where the member came here, to be freed, or NULL. */
+static char *forget(struct flock_provider *provider, const char *address, uint16_t provider_id)
 {
-    if (flock_group_view_find_member(list, address, provider_id))
+    char *former = NULL;
+    for (size_t i = provider->gone_count; i-- > 0;) {
+        struct flk_gone *gone = &provider->gone[i];
+        if (gone->provider_id != provider_id)
+            continue;
+        if (gone->former && strcmp(gone->former, address) == 0) {
+            free(gone->former);
+            gone->former = NULL;
+        }
+        if (strcmp(gone->address, address) == 0) {
+            free(former);
+            former = gone->former;
+            gone->former = NULL;
+            drop(provider, i);
+        }
+    }
+    return former;
+}
+
+/* Takes over the strings. */
+static void remember(struct flock_provider *provider, struct flk_gone gone)
+{
+    assert(gone.address);
+    if (provider->gone_count == FLK_GONE_MAX)
+        drop(provider, 0);
+    provider->gone[provider->gone_count++] = gone;
+}
+
+/* Also at the addresses before this one. */
+static void note_end(struct flock_provider *provider, flock_update_t kind, const char *address, uint16_t provider_id)
+{
+    char *former, *at = strdup(address);
+    for (; at; at = former) {
+        former = forget(provider, at, provider_id);
+        if (kind == FLOCK_MEMBER_LEFT)
+            remember(provider, (struct flk_gone){kind, provider_id, at, NULL});
+        else
+            free(at);
+    }
+}
+
+/* With the lock. A member is on the list for what has happened to it last. */
+static void note(struct flock_provider *provider, flock_update_t kind, const char *address, const char *former,
+                 uint16_t provider_id)
+{
+    if (kind == FLOCK_MEMBER_LEFT || kind == FLOCK_MEMBER_DIED) {
+        note_end(provider, kind, address, provider_id);
         return;
-    if (list->members.size >= LEFT_MAX)
-        flock_group_view_remove_member(list, &list->members.data[0]);
-    flock_group_view_add_member(list, address, provider_id);
+    }
+    free(forget(provider, address, provider_id));
+    char *copy = kind == FLOCK_MEMBER_MOVED ? strdup(address) : NULL;
+    if (copy)
+        remember(provider, (struct flk_gone){kind, provider_id, copy, former ? strdup(former) : NULL});
 }
 
-/* With the lock. A member is on the list of what has happened to it last. */
-static void note(struct flock_provider *provider, flock_update_t kind, const char *address, uint16_t provider_id)
-{
-    if (kind != FLOCK_MEMBER_LEFT)
-        forget(&provider->left, address, provider_id);
-    if (kind != FLOCK_MEMBER_MOVED)
-        forget(&provider->moved, address, provider_id);
-    if (kind == FLOCK_MEMBER_LEFT)
-        remember(&provider->left, address, provider_id);
-    else if (kind == FLOCK_MEMBER_MOVED)
-        remember(&provider->moved, address, provider_id);
-}
-
-void flk_watch_member(void *context, flock_update_t kind, const char *address, uint16_t provider_id)
+void flk_watch_member(void *context, flock_update_t kind, const char *address, const char *former, uint16_t provider_id)
 {
     assert(context && address);
     struct flock_provider *provider = context;
     lock(provider);
     provider->left_in_time = true;
-    note(provider, kind, address, provider_id);
+    note(provider, kind, address, former, provider_id);
     unlock(provider);
 }
 
@@ -69,7 +109,7 @@ void flk_watch_changed(struct flock_provider *provider, const struct flk_update 
     assert(update->name);
     lock(provider);
     if (!update->is_metadata && !provider->left_in_time)
-        note(provider, update->kind, update->name, update->provider_id);
+        note(provider, update->kind, update->name, NULL, update->provider_id);
     __atomic_add_fetch(&provider->version, 1, __ATOMIC_RELEASE);
     ABT_cond_broadcast(ABT_COND_MEMORY_GET_HANDLE(&provider->changed));
     unlock(provider);
@@ -98,9 +138,20 @@ void flk_watch(struct flock_provider *provider, uint64_t version, uint32_t wait_
 void flk_watch_gone(struct flock_provider *provider, flock_group_view_t *left, flock_group_view_t *moved)
 {
     lock(provider);
-    flock_group_view_copy(&provider->left, left);
-    flock_group_view_copy(&provider->moved, moved);
+    for (size_t i = 0; i < provider->gone_count; i++) {
+        const struct flk_gone *gone = &provider->gone[i];
+        flock_group_view_t *list = gone->kind == FLOCK_MEMBER_MOVED ? moved : left;
+        flock_group_view_add_member(list, gone->address, gone->provider_id);
+        if (gone->former)
+            flock_group_view_add_member(list, gone->former, gone->provider_id);
+    }
     unlock(provider);
+}
+
+void flk_watch_forget(struct flock_provider *provider)
+{
+    while (provider->gone_count > 0)
+        drop(provider, provider->gone_count - 1);
 }
 
 void flk_watch_close(struct flock_provider *provider)
