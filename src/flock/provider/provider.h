@@ -54,6 +54,8 @@ struct flock_provider {
     flock_backend_impl *backend;
     void *backend_context;
     struct flk_callbacks callbacks;
+    int *ranks; /* to wait for before the group file is written for the first time; NULL: nobody */
+    size_t rank_count;
     uint64_t first_version;
     uint64_t version;                   /* atomic, written under `watch`; of the view, see internal.h */
     ABT_mutex_memory watch;             /* guards the six below */
@@ -61,8 +63,6 @@ struct flock_provider {
     struct flk_gone gone[FLK_GONE_MAX]; /* the oldest first */
     size_t gone_count;
     bool left_in_time; /* noted by the backend as they leave, and not by us later */
-    int *ranks;        /* to wait for before the group file is written for the first time; NULL: nobody */
-    size_t rank_count;
     size_t watchers;
     bool closing;
     struct flk_file file;
