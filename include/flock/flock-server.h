@@ -57,12 +57,13 @@ flock_return_t flock_provider_remove_update_callbacks(flock_provider_t provider,
 flock_return_t flock_provider_destroy(flock_provider_t provider);
 
 /*
- * Asks the gateway for the public address again, and, if it is another one, publishes this provider under it: the others, and
- * the callbacks here, hear of one MOVED with the new address. Blocks on an RPC to the primary (centralized), which
- * is repeated for a few seconds. One call at a time; update callbacks may make it, too. FLOCK_ERR_OP_UNSUPPORTED: the backend
- * cannot (static, or of the program's own); FLOCK_ERR_INVALID_ARGS: a member with that address exists;
- * FLOCK_ERR_FROM_MERCURY: the primary does not answer, or does not know this member any more; FLOCK_ERR_OTHER: the provider
- * leaves the group, or has been trying in vain for 10 s to join it again. After an error the old address stays.
+ * Asks the gateway for the public address again, and, if it is another one, publishes this provider under it: the
+ * others, and the callbacks here, hear of one MOVED with the new address. Blocks on an RPC to the primary
+ * (centralized), which is repeated for a few seconds. One call at a time; update callbacks may make it, too.
+ * FLOCK_ERR_OP_UNSUPPORTED: the backend cannot (static, or of the program's own); FLOCK_ERR_INVALID_ARGS: a member
+ * with that address exists; FLOCK_ERR_FROM_MERCURY: the primary does not answer, or does not know this member any
+ * more; FLOCK_ERR_OTHER: the provider leaves the group, or has been trying in vain for 10 s to join it again. After an
+ * error the old address stays.
  */
 flock_return_t flock_provider_update_address(flock_provider_t provider);
 

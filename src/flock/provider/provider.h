@@ -89,8 +89,8 @@ void flk_provider_keep_ranks(struct flock_provider *provider, int *ranks, size_t
 bool flk_provider_snapshot(struct flock_provider *provider, flock_group_view_t *view);
 /* ---- watch.c ---- */
 
-/* A member comes, goes, or moves from `former` (otherwise NULL); called by a backend with the lock of its view. The context is
- * the provider. */
+/* A member comes, goes, or moves from `former` (otherwise NULL); called by a backend with the lock of its view. The context
+ * is the provider. */
 void flk_watch_member(void *context, flock_update_t kind, const char *address, const char *former,
                       uint16_t provider_id);
 /* The view has changed by this update. */
