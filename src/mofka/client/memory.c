@@ -10,9 +10,10 @@
 
 /* Segments that are described without an allocation. */
 #define SEGMENTS_ON_STACK 64
-/* Behind so many bytes buffers have huge pages: to make and clear one costs little more than a small one. Small answers, of which
- * the application may hold thousands, take small pages. */
-#define HUGE_PAGE ((size_t)2 << 20)
+/* Buffers that hold one have huge pages: to make and clear one costs little more than a small one. Small answers, of which the
+ * application may hold thousands, take small pages: huge ones begin at multiples of their size behind so many bytes. */
+#define HUGE_PAGE    ((size_t)2 << 20)
+#define SMALL_ANSWER ((size_t)64 << 10)
 
 static int flatten(struct mofka_memory *memory, struct dango_error *err)
 {
@@ -99,7 +100,7 @@ int mofka_buffer_allocate(void *driver, size_t size, struct diaspora_buffer *buf
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "cannot map a buffer of %zu bytes", size);
     }
     if (size > HUGE_PAGE) /* a hint; kernels without it do without */
-        (void)madvise((char *)base + HUGE_PAGE, size - HUGE_PAGE, MADV_HUGEPAGE);
+        (void)madvise((char *)base + SMALL_ANSWER, size - SMALL_ANSWER, MADV_HUGEPAGE);
     diaspora_segment segment = {base, size};
     int code = mofka_memory_register(self->engine, &segment, 1, HG_BULK_READWRITE, memory, err);
     if (code != 0) {
