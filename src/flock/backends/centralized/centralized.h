@@ -8,10 +8,11 @@
  *
  * **The good case** (primary.c). The primary pings every secondary at intervals; after `ping_max_num_timeouts` failures in
  * a row the member is removed (DIED). A joiner or leaver calls the primary, which changes the view, answers, and tells the
- * others in the background; so does a member that gets another address (move.c). A secondary applies an update if it has the version before; otherwise it fetches the whole
- * view, and reports what is different. Pings carry the version, too: a lost update is noticed at the next ping.
+ * others in the background; so does a member that gets another address (move.c). A secondary applies an update if it has
+ * the version before; otherwise it fetches the whole view, and reports what is different (secondary.c). Pings carry the
+ * version, too: a lost update is noticed at the next ping.
  *
- * **Loss of the primary** (secondary.c). A primary that leaves hands over to the first secondary that answers. A secondary
+ * **Loss of the primary** (failover.c). A primary that leaves hands over to the first secondary that answers. A secondary
  * that has not heard from the primary for a while probes it; if that fails, it asks the other secondaries in the order of
  * the view: the first reachable one that cannot reach the primary either takes over with the next term. Two that take over
  * at the same time meet by their pings, and the lower rank gives up. A secondary that has been removed, or a primary that
@@ -227,14 +228,40 @@ void flk_cen_hand_over(struct flk_cen_group *group);
 
 /* ---- secondary.c ---- */
 
-/* Starts looking for the primary if it has been silent for too long; returns when to look again. */
-int64_t flk_cen_watch(struct flk_cen_group *group, int64_t now_ns);
+/* A member as an argument of background work, to be freed. */
+struct flk_cen_target {
+    uint16_t id;
+    char address[];
+};
+struct flk_cen_target *flk_cen_target_create(const char *address, uint16_t id);
+struct flk_cen_target *flk_cen_current_primary(struct flk_cen_group *group);
+/* The turn of the background work; false: there is some already, which is told to look again. */
+bool flk_cen_begin_task(struct flk_cen_group *group);
+void flk_cen_end_task(struct flk_cen_group *group);
 /* Fetches the view from a primary, in the background. */
 void flk_cen_refresh(struct flk_cen_group *group, const char *primary, uint16_t primary_id);
+/* Fetches it now. True: the primary says that we are no member. `over`: what we belonged to has no primary any more, so that
+ * its rank does not count against this one. */
+bool flk_cen_fetch(struct flk_cen_group *group, const char *address, uint16_t id, bool over);
 /* Joins through the members of the view, until the deadline. */
 flock_return_t flk_cen_join(struct flk_cen_group *group, int64_t deadline_ns, struct dango_error *err);
+/* Reports our own death, and joins until it has worked, or the end. The first attempt is made at `primary`. */
+void flk_cen_rejoin(struct flk_cen_group *group, const struct flk_cen_target *primary);
 /* Says good-bye to the primary. Blocks for a limited time. */
 void flk_cen_leave(struct flk_cen_group *group);
+
+/* ---- failover.c ---- */
+
+/* The limit of a ping, and of whatever asks whether a member is there. */
+static inline double flk_cen_ping_limit_ms(const struct flk_cen_group *group)
+{
+    return group->settings.ping_timeout_ms > 1 ? group->settings.ping_timeout_ms : 1;
+}
+
+/* How long secondaries need to replace a primary, also when they have to learn first which one. */
+int64_t flk_cen_replacement_ns(const struct flk_cen_group *group);
+/* Starts looking for the primary if it has been silent for too long; returns when to look again. */
+int64_t flk_cen_watch(struct flk_cen_group *group, int64_t now_ns);
 
 #define CEN_CALL_MS  1000.0
 #define CEN_LOST_MAX 64

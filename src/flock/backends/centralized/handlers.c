@@ -161,8 +161,7 @@ static void on_probe(struct flk_cen_group *group, flk_cen_answer_t *answer)
     flk_cen_unlock(group);
     if (answer->reached)
         return;
-    double limit_ms = group->settings.ping_timeout_ms > 1 ? group->settings.ping_timeout_ms : 1;
-    if (flk_cen_call(group, answer->primary, answer->primary_id, &request, limit_ms, &theirs)) {
+    if (flk_cen_call(group, answer->primary, answer->primary_id, &request, flk_cen_ping_limit_ms(group), &theirs)) {
         answer->reached = flk_cen_is_primary_of(&theirs, answer->primary, answer->primary_id);
         flk_cen_answer_free(&theirs);
     }

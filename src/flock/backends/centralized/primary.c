@@ -74,9 +74,9 @@ static void ping_member(struct flk_cen_group *group, void *arg)
     struct notice *notice = arg;
     flk_cen_answer_t answer;
     int64_t began_ns = dango_clock_ns();
-    double limit_ms = group->settings.ping_timeout_ms > 1 ? group->settings.ping_timeout_ms : 1;
     flk_cen_request_init(group, &notice->request, CEN_PING);
-    bool answered = flk_cen_call(group, notice->address, notice->id, &notice->request, limit_ms, &answer);
+    bool answered =
+        flk_cen_call(group, notice->address, notice->id, &notice->request, flk_cen_ping_limit_ms(group), &answer);
     flk_cen_lock(group);
     bool dead = count_ping(group, notice, answered, began_ns);
     uint64_t version = 0;
