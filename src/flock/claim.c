@@ -113,7 +113,7 @@ static void ask(margo_instance_id mid, const flock_member_t *members, size_t cou
     flk_get_view_in_t in = {0};
     flk_get_view_out_t out = {0};
     hg_id_t rpc = MARGO_REGISTER(mid, FLK_RPC_GET_VIEW, flk_get_view_in_t, flk_get_view_out_t, NULL);
-    flk_calls_start(&calls, mid, rpc, members, count, &in, ASK_LIMIT_MS);
+    flk_calls_start(&calls, mid, rpc, members, count, &in, NULL, ASK_LIMIT_MS);
     while ((!*owner || has_member(view, (*owner)->address)) && (call = flk_calls_next(&calls, &out))) {
         if (out.ret == FLOCK_SUCCESS)
             *owner = call->member;

@@ -12,6 +12,7 @@
 
 #define CENTRALIZED                                                                                                    \
     "\"centralized\",\"config\":{\"ping_timeout_ms\":400,\"ping_interval_ms\":50,\"ping_max_num_timeouts\":2}"
+#define UNHURRIED "\"centralized\",\"config\":{\"ping_interval_ms\":60000}"
 #define SWIM                                                                                                           \
     "\"swim\",\"config\":{\"protocol_period_ms\":60,\"ping_timeout_ms\":40,\"ping_req_timeout_ms\":60,"                \
     "\"suspicion_timeout_ms\":300}"
@@ -22,7 +23,7 @@
     "\"ping_interval_ms\":60000,\"failover\":false}}}"
 
 static char directory[] = "/tmp/flock-move-XXXXXX";
-static char path[64], centralized[512], swim[512], elsewhere[256];
+static char path[64], centralized[512], unhurried[512], swim[512], elsewhere[256];
 
 /* ---- a gateway of two addresses ---- */
 
@@ -206,6 +207,11 @@ static void what_cannot_move(void **state)
     assert_true(sees(2, "1,2"));
 }
 
+/* ---- a move whose end not everybody knows ---- */
+
+#define TERM    1 /* of the group */
+#define VERSION 1
+
 static int say(uint16_t to, flk_cen_request_t *request)
 {
     flk_cen_answer_t answer = {0};
@@ -225,7 +231,7 @@ static void an_answer_that_was_lost(void **state)
 {
     (void)state;
     moved_id = 0;
-    start_group(3, centralized);
+    start_group(3, unhurried);
     flk_cen_request_t request = {.type = CEN_MOVE,
                                  .from = address,
                                  .from_id = 2,
@@ -238,6 +244,63 @@ static void an_answer_that_was_lost(void **state)
     assert_ok(flock_provider_update_address(providers[2]));
     wait_for(all_see_it_elsewhere(3), 3000);
     stays(all_see_it_elsewhere(3), 500);
+}
+
+/* Whether a member has exactly these two in its view. */
+static bool has_both(uint16_t id, const char *first, uint16_t first_id, const char *second, uint16_t second_id)
+{
+    flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
+    bool both = flk_provider_snapshot(providers[id], &view) && view.members.size == 2 &&
+                flock_group_view_find_member(&view, first, first_id) &&
+                flock_group_view_find_member(&view, second, second_id);
+    flock_group_view_clear(&view);
+    return both;
+}
+
+/* What the primary of ids 1, which is lost now, has told member `to` last. */
+static void tell_move(uint16_t to, uint16_t id, const char *from, const char *there)
+{
+    flk_cen_request_t request = {.type = CEN_UPDATE,
+                                 .from = address,
+                                 .from_id = 1,
+                                 .term = TERM,
+                                 .version = VERSION + 1,
+                                 .update = FLOCK_MEMBER_MOVED,
+                                 .name = (char *)(uintptr_t)there,
+                                 .value = (char *)(uintptr_t)from,
+                                 .id = id};
+    assert_int_equal(say(to, &request), CEN_OK);
+}
+
+/* The primary has moved member 3, told member 2, and is lost: member 3 never heard of it. */
+static void a_primary_that_is_lost_after_a_move(void **state)
+{
+    (void)state;
+    moved_id = 0;
+    assert_ok(register_member(2, centralized, 1, 3));
+    assert_ok(register_member(3, centralized, 1, 3));
+    tell_move(2, 3, address, elsewhere);
+    wait_for(has_both(2, address, 2, address, 3) && has_both(3, address, 2, address, 3), 8000);
+    stays(has_both(2, address, 2, address, 3) && has_both(3, address, 2, address, 3), 500);
+}
+
+/* Each comes after the other by its own view, and would wait for it. */
+static void two_that_disagree_on_their_order(void **state)
+{
+    (void)state;
+    flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
+    struct flock_provider_args args = FLOCK_PROVIDER_ARGS_INIT;
+    moved_id = 2;
+    for (uint16_t id = 2; id <= 3; id++) {
+        flock_group_view_add_member(&view, address, 1);
+        flock_group_view_add_member(&view, elsewhere, 2);
+        flock_group_view_add_member(&view, address, 3);
+        args.initial_view = &view;
+        assert_ok(flock_provider_register(mid, id, centralized, &args, &providers[id]));
+    }
+    tell_move(3, 2, elsewhere, address);
+    wait_for(has_both(2, elsewhere, 2, address, 3) && has_both(3, elsewhere, 2, address, 3), 8000);
+    stays(has_both(2, elsewhere, 2, address, 3) && has_both(3, elsewhere, 2, address, 3), 500);
 }
 
 static void move_when_dead(void *arg, flock_update_t update, const char *member, uint16_t id)
@@ -266,11 +329,9 @@ static void a_callback_that_moves(void **state)
 
 /* ---- a primary that answers as it is told ---- */
 
-#define LOST    (-1) /* comes too late */
-#define OTHER   9    /* another one */
-#define SCRIPT  4
-#define TERM    1 /* of the group */
-#define VERSION 1
+#define LOST   (-1) /* comes too late */
+#define OTHER  9    /* another one */
+#define SCRIPT 4
 
 static struct {
     int status[SCRIPT]; /* of the answers to CEN_MOVE, one after the other */
@@ -278,6 +339,7 @@ static struct {
     uint16_t asked[SCRIPT];
     size_t count;
     uint16_t fetched; /* from whom; 0: not */
+    int pinged;       /* the answer of one that waits for ours to a ping at the address that it is to have */
 } script;
 
 static void script_ult(hg_handle_t handle)
@@ -292,6 +354,14 @@ static void script_ult(hg_handle_t handle)
     if (request.type == CEN_MOVE && script.count < SCRIPT) {
         script.asked[script.count] = id;
         int status = script.status[script.count++];
+        flk_cen_request_t ping = {.type = CEN_PING,
+                                  .from = address,
+                                  .from_id = 1,
+                                  .to = elsewhere,
+                                  .term = TERM,
+                                  .version = VERSION,
+                                  .update = CEN_NO_UPDATE};
+        script.pinged = say(moved_id, &ping);
         if (status == LOST)
             margo_thread_sleep(mid, CEN_CALL_MS + 100);
         answer.status = status == LOST ? CEN_OK : (uint8_t)status;
@@ -316,6 +386,13 @@ static DEFINE_MARGO_RPC_HANDLER(script_ult)
 
 static void play(const struct scripted *step)
 {
+    flk_cen_request_t ping = {.type = CEN_PING,
+                              .from = address,
+                              .from_id = 1,
+                              .to = elsewhere,
+                              .term = TERM,
+                              .version = VERSION,
+                              .update = CEN_NO_UPDATE};
     memset(&script, 0, sizeof script);
     memcpy(script.status, step->status, sizeof script.status);
     script.term = step->term;
@@ -325,6 +402,8 @@ static void play(const struct scripted *step)
     assert_ret(flock_provider_update_address(providers[2]), step->ret);
     assert_int_equal(script.count, step->count);
     assert_int_equal(script.asked[script.count - 1], step->asked);
+    assert_int_equal(script.pinged, CEN_OK);
+    assert_int_equal(say(2, &ping), step->ret == FLOCK_SUCCESS ? CEN_OK : CEN_STRANGER);
     if (step->fetched)
         wait_for(script.fetched == step->fetched, 3000);
     char *text = flock_provider_get_statistics(providers[2]);
@@ -355,6 +434,25 @@ static void what_a_primary_may_answer(void **state)
         play(&steps[i]);
     for (size_t i = 0; i < 2; i++)
         margo_deregister(mid, rpcs[i]);
+}
+
+/* The primary has moved member 3 and said so, but to nobody else, and is lost: it is not where member 2 has it. */
+static void a_primary_that_told_only_the_mover(void **state)
+{
+    (void)state;
+    memset(&script, 0, sizeof script);
+    script.term = TERM;
+    hg_id_t rpc = MARGO_REGISTER_PROVIDER(mid, FLK_RPC_CENTRALIZED, flk_cen_request_t, flk_cen_answer_t, script_ult, 1,
+                                          ABT_POOL_NULL);
+    moved_id = 0;
+    assert_ok(register_member(2, centralized, 1, 3));
+    assert_ok(register_member(3, centralized, 1, 3));
+    moved_id = 3;
+    assert_ok(flock_provider_update_address(providers[3]));
+    wait_for(has_both(2, address, 2, elsewhere, 3) && has_both(3, address, 2, elsewhere, 3), 8000);
+    stays(has_both(2, address, 2, elsewhere, 3) && has_both(3, address, 2, elsewhere, 3), 500);
+    end_group();
+    margo_deregister(mid, rpc);
 }
 
 /* ---- the state of a group ---- */
@@ -470,6 +568,7 @@ static int init(void **state)
     snprintf(path, sizeof path, "%s/group.json", directory);
     static const char config[] = "{\"file\":\"%s\",\"gateway\":{\"type\":\"moving\"},\"group\":{\"type\":%s}}";
     snprintf(centralized, sizeof centralized, config, path, CENTRALIZED);
+    snprintf(unhurried, sizeof unhurried, config, path, UNHURRIED);
     snprintf(swim, sizeof swim, config, path, SWIM);
     return flock_register_gateway(&gateway) == FLOCK_SUCCESS ? 0 : -1;
 }
@@ -490,6 +589,9 @@ int main(void)
         cmocka_unit_test_teardown(what_cannot_move, end),
         cmocka_unit_test_teardown(an_answer_that_was_lost, end),
         cmocka_unit_test_teardown(a_callback_that_moves, end),
+        cmocka_unit_test_teardown(a_primary_that_is_lost_after_a_move, end),
+        cmocka_unit_test_teardown(two_that_disagree_on_their_order, end),
+        cmocka_unit_test_teardown(a_primary_that_told_only_the_mover, end),
         cmocka_unit_test_teardown(what_a_primary_may_answer, end),
         cmocka_unit_test(a_lost_address_that_is_used_again),
         cmocka_unit_test(the_end_of_one_that_has_moved),

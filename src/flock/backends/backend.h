@@ -76,9 +76,9 @@ struct flk_calls {
 };
 
 /* Calls the first FLK_CALLS_MAX of `count` members, which must stay where they are until the end. Those that cannot be
- * reached are left out. */
+ * reached are left out. `to` (may be NULL) is a field of the input, to be set to the address of each. */
 void flk_calls_start(struct flk_calls *calls, margo_instance_id mid, hg_id_t rpc, const flock_member_t *members,
-                     size_t count, void *in, double timeout_ms);
+                     size_t count, void *in, char **to, double timeout_ms);
 /* Blocks until the next answer is there, and decodes it; to be freed by margo_free_output. NULL: there is none any more. */
 struct flk_call *flk_calls_next(struct flk_calls *calls, void *out);
 /* Gives up those that are not complete. */

@@ -46,12 +46,14 @@ void flk_call_end(struct flk_call *call)
 /* ---- many at once ---- */
 
 void flk_calls_start(struct flk_calls *calls, margo_instance_id mid, hg_id_t rpc, const flock_member_t *members,
-                     size_t count, void *in, double timeout_ms)
+                     size_t count, void *in, char **to, double timeout_ms)
 {
     assert(calls && (members || count == 0));
     calls->count = 0;
     for (size_t i = 0; i < count && i < FLK_CALLS_MAX; i++) {
         struct flk_call *call = &calls->list[calls->count];
+        if (to)
+            *to = members[i].address; /* the input is encoded when the call starts */
         if (flk_call_start(call, mid, rpc, members[i].address, members[i].provider_id, in, timeout_ms) != HG_SUCCESS)
             continue;
         call->member = &members[i];

@@ -34,6 +34,7 @@ bool flk_cen_call(struct flk_cen_group *group, const char *address, uint16_t id,
     struct flk_call call;
     flk_cen_answer_t out = {0};
     memset(answer, 0, sizeof *answer);
+    request->to = (char *)(uintptr_t)address; /* only read */
     if (flk_call_start(&call, group->mid, group->rpc, address, id, request, timeout_ms) != HG_SUCCESS)
         return false;
     hg_return_t ret = flk_call_wait(&call, &out);

@@ -77,6 +77,7 @@ enum flk_cen_status {
     CEN_OUTDATED, /* the sender is not the primary any more */
     CEN_UNKNOWN,  /* the sender is no member */
     CEN_TAKEN,    /* another member has the address that the sender wants */
+    CEN_STRANGER, /* at the address at which the sender looks for a member there is another one: us */
     CEN_FAILED
 };
 
@@ -87,6 +88,7 @@ typedef struct flk_cen_request {
     uint8_t type;
     char *from;
     uint16_t from_id;
+    char *to;               /* the address of the receiver, as the sender knows it; filled in by the call */
     uint64_t term, version; /* of the sender */
     uint8_t update;
     char *name, *value; /* address of a member (and its former one), or key and value (no value: removed) */
@@ -120,7 +122,8 @@ struct flk_cen_group {
     ABT_pool pool;
     hg_id_t rpc;
     char *self;                /* one of: */
-    flock_group_view_t selves; /* the addresses that this member has had */
+    flock_group_view_t selves; /* the addresses that this member has had, or has tried to have */
+    const char *moving;        /* the one that it is about to have: the primary may have put it there already */
     uint16_t id;
     struct flk_cen_settings settings;
     struct flk_events events;
@@ -173,6 +176,8 @@ bool flk_cen_add(struct flk_cen_group *group, const char *address, uint16_t id);
 bool flk_cen_remove(struct flk_cen_group *group, flock_update_t kind, const char *address, uint16_t id);
 /* False: it is no member, or another one has the address. */
 bool flk_cen_move(struct flk_cen_group *group, const char *from, const char *to, uint16_t id);
+/* Nobody has to look for it any more. */
+void flk_cen_forget_lost(struct flk_cen_group *group, const char *address, uint16_t id);
 bool flk_cen_set_metadata(struct flk_cen_group *group, const char *key, const char *value);
 /* Takes over a view from a primary of at least our rank, and notes the differences as events. `cause` (may be NULL) is the
  * update that made the view: of all that are gone, that member has left, died or moved as it says. */

@@ -16,6 +16,8 @@
  *   view is fetched from the one that it names. That it is in no group: as lost.
  * - Somebody knows a later primary: with the answer comes the view (learn), or the name of whom to fetch it from.
  * - Somebody follows an earlier primary than ours, and has lost it: what it says does not count. It hears of us.
+ * - Somebody is not the member that we take it for: it has tried to move, and the primary was lost before both of us knew how
+ *   that ended (move.c). It is not waited for. The new primary finds it out by its first ping (primary.c).
  * - A secondary hangs: all are asked at the same time, so that it costs one limit however many hang.
  * - The one that is to act dies: the others look again after the next period, and do not reach it then.
  * - Two act at the same time, since they cannot reach each other or disagree on the order: both have the same term. Their
@@ -93,7 +95,9 @@ static bool primary_answers(struct flk_cen_group *group, const struct flk_cen_ta
 /*
  * What another secondary says of the primary that we have lost.
  *
- *  NONE       nothing that counts: it does not answer, is in no group, or follows an earlier primary that it has lost, too
+ *  NONE       nothing that counts: it does not answer, is in no group, follows an earlier primary that it has lost, too, or
+ *             has lost this one but is not the member that we take it for: the two of us have it at different places in the
+ *             order, and each might wait for the other
  *  REACHABLE  it reaches the primary
  *  LOST       it does not, either
  *  ELSEWHERE  there is another primary: a later one, or one that lives
@@ -106,7 +110,7 @@ static enum opinion opinion_in(struct flk_cen_group *group, flk_cen_answer_t *an
     if (answer->status == CEN_FAILED)
         return OPINION_NONE;
     if (flk_cen_is_primary_of(answer, primary->address, primary->id))
-        return answer->reached ? OPINION_REACHABLE : OPINION_LOST;
+        return answer->reached ? OPINION_REACHABLE : answer->status == CEN_STRANGER ? OPINION_NONE : OPINION_LOST;
     if (learn(group, answer))
         return OPINION_ELSEWHERE;
     flk_cen_lock(group);
@@ -143,7 +147,7 @@ static enum opinion ask_opinions(struct flk_cen_group *group, flock_member_t *me
     flk_cen_answer_t answer = {0};
     struct flk_call *call = NULL;
     flk_cen_request_init(group, &request, CEN_PROBE);
-    flk_calls_start(&calls, group->mid, group->rpc, members, count, &request, probe_limit_ms(group));
+    flk_calls_start(&calls, group->mid, group->rpc, members, count, &request, &request.to, probe_limit_ms(group));
     size_t first;
     do {
         call = flk_calls_next(&calls, &answer);
@@ -170,7 +174,7 @@ static bool has_quorum(struct flk_cen_group *group, const flock_group_view_t *ot
         struct flk_calls calls;
         flk_cen_answer_t answer = {0};
         flk_calls_start(&calls, group->mid, group->rpc, &others->members.data[i], others->members.size - i, &request,
-                        flk_cen_ping_limit_ms(group));
+                        &request.to, flk_cen_ping_limit_ms(group));
         for (struct flk_call *call; (call = flk_calls_next(&calls, &answer));) {
             reached += answer.status != CEN_FAILED;
             margo_free_output(call->handle, &answer);

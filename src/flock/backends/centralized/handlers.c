@@ -23,10 +23,18 @@ static bool is_from_primary(struct flk_cen_group *group, const flk_cen_request_t
     return rank == 0;
 }
 
+/* Whether the sender takes us for a member that we are not, since one of us has missed how a change of our address ended. */
+static bool is_misdirected(const struct flk_cen_group *group, const flk_cen_request_t *request)
+{
+    return request->to && *request->to && strcmp(request->to, group->self) != 0 &&
+           (!group->moving || strcmp(request->to, group->moving) != 0);
+}
+
 static bool on_ping(struct flk_cen_group *group, const flk_cen_request_t *request, flk_cen_answer_t *answer)
 {
     bool newer;
-    is_from_primary(group, request, answer, &newer);
+    if (is_from_primary(group, request, answer, &newer) && is_misdirected(group, request))
+        answer->status = CEN_STRANGER;
     return newer;
 }
 
@@ -150,8 +158,16 @@ static void on_who(struct flk_cen_group *group, const flk_cen_request_t *request
         give_view(group, answer);
 }
 
+/* The order of the view decides who acts: what we say counts only if both of us have the same place for us in it. */
+static void on_probe(struct flk_cen_group *group, const flk_cen_request_t *request, flk_cen_answer_t *answer)
+{
+    on_who(group, request, answer);
+    if (is_misdirected(group, request))
+        answer->status = CEN_STRANGER;
+}
+
 /* Whether we reach the primary. If not, we look at once what is to be done. */
-static void on_probe(struct flk_cen_group *group, flk_cen_answer_t *answer)
+static void try_primary(struct flk_cen_group *group, flk_cen_answer_t *answer)
 {
     flk_cen_request_t request;
     flk_cen_answer_t theirs;
@@ -229,8 +245,10 @@ static struct flk_cen_follow_up apply(struct flk_cen_group *group, const flk_cen
     struct flk_cen_follow_up next = {0};
     switch (request->type) {
     case CEN_WHO:
-    case CEN_PROBE:
         on_who(group, request, answer);
+        break;
+    case CEN_PROBE:
+        on_probe(group, request, answer);
         break;
     case CEN_PING:
         next.refresh = on_ping(group, request, answer);
@@ -271,7 +289,7 @@ struct flk_cen_follow_up flk_cen_handle(struct flk_cen_group *group, const flk_c
     answer->primary_id = group->primary_id;
     flk_cen_unlock(group);
     if (request->type == CEN_PROBE && answer->primary && !out)
-        on_probe(group, answer);
+        try_primary(group, answer);
     next.version = answer->version;
     return next;
 }

@@ -3,6 +3,10 @@
  * itself; meanwhile it fetches no view, since the primary would not know who asks. A primary does it alone, in a new term:
  * who it is has changed, and its address says which of two primaries of a term counts. Either way the others are told once.
  *
+ * While a secondary asks it answers to both addresses. It may end without knowing what the primary has done, which hangs or
+ * is lost: then it is who it was, and whatever view has it elsewhere is corrected by the next ping, to which it is a stranger
+ * (primary.c). The same goes for one that has moved, if the primary was lost before it told anybody else.
+ *
  * The strings of former addresses stay until the end: calls under way may have them.
  */
 #include "flock/backends/centralized/centralized.h"
@@ -131,8 +135,12 @@ static flock_return_t move_primary(struct flk_cen_group *group, flock_member_t *
 static flock_return_t move_secondary(struct flk_cen_group *group, flock_member_t *address)
 {
     flk_cen_answer_t answer;
+    flk_cen_lock(group);
+    group->moving = address->address;
+    flk_cen_unlock(group);
     ask_primary(group, address->address, &answer);
     flk_cen_lock(group);
+    group->moving = NULL;
     bool primary = flk_cen_is_primary(group), done = answer.status == CEN_OK;
     if (!primary && done)
         settle(group, address, &answer);

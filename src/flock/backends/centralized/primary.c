@@ -3,6 +3,11 @@
  *
  * Every ping and every notice is a ULT of its own with a copy of what it needs: a slow secondary delays nobody. There are
  * never more pings to a member under way than one; a notice that fails is made good by the version in the next ping.
+ *
+ * A member is who says so: one that answers a ping, but not under the address that it was sent to (CEN_STRANGER), has moved
+ * there or not moved there without our knowing, since the primary before us was lost meanwhile; or it is another process at the
+ * same place. The entry is nobody, and removed at once. The one that answered is told, too, since the view that it then
+ * fetches does not know it, and joins as who it is.
  */
 #include "flock/backends/centralized/centralized.h"
 
@@ -53,8 +58,9 @@ static void heed(struct flk_cen_group *group, const flk_cen_answer_t *answer)
 
 /* ---- pings ---- */
 
-/* Counts the outcome; true if the member has to be removed. With the lock. */
-static bool count_ping(struct flk_cen_group *group, const struct notice *notice, bool answered, int64_t began_ns)
+/* Counts the outcome; true if the member has to be removed: `stranger` says that there is another one. With the lock. */
+static bool count_ping(struct flk_cen_group *group, const struct notice *notice, bool answered, bool stranger,
+                       int64_t began_ns)
 {
     flock_member_t *member = flock_group_view_find_member(&group->view, notice->address, notice->id);
     struct flk_cen_ping *ping = member ? member->extra.data : NULL;
@@ -66,7 +72,7 @@ static bool count_ping(struct flk_cen_group *group, const struct notice *notice,
         ping->next_ns = soonest_ns;
     ping->busy = false;
     ping->failures = answered ? 0 : ping->failures + 1;
-    return ping->failures >= group->settings.ping_max_num_timeouts && !group->leaving;
+    return (stranger || ping->failures >= group->settings.ping_max_num_timeouts) && !group->leaving;
 }
 
 static void ping_member(struct flk_cen_group *group, void *arg)
@@ -77,17 +83,21 @@ static void ping_member(struct flk_cen_group *group, void *arg)
     flk_cen_request_init(group, &notice->request, CEN_PING);
     bool answered =
         flk_cen_call(group, notice->address, notice->id, &notice->request, flk_cen_ping_limit_ms(group), &answer);
+    bool stranger = answered && answer.status == CEN_STRANGER;
     flk_cen_lock(group);
-    bool dead = count_ping(group, notice, answered, began_ns);
+    bool dead = count_ping(group, notice, answered, stranger, began_ns);
     uint64_t version = 0;
     group->stats.pings++;
     group->stats.pings_failed += !answered;
     group->stats.deaths += dead;
     if (dead) {
-        log_info("flock", "member %s (provider %u) does not answer: removed", notice->address, notice->id);
+        log_info("flock", "member %s (provider %u) %s: removed", notice->address, notice->id,
+                 stranger ? "is another one by now" : "does not answer");
         dead = flk_cen_remove(group, FLOCK_MEMBER_DIED, notice->address, notice->id);
         version = ++group->version;
     }
+    if (stranger)
+        flk_cen_forget_lost(group, notice->address, notice->id);
     flk_cen_unlock(group);
     if (dead)
         flk_cen_broadcast(group, version, FLOCK_MEMBER_DIED, notice->address, notice->id, NULL);

@@ -106,7 +106,8 @@ static struct flk_cen_target *ask_all(struct flk_cen_group *group, double limit_
     flk_cen_answer_t answer = {0};
     flk_cen_others(group, NULL, 0, &others);
     flk_cen_request_init(group, &request, CEN_WHO);
-    flk_calls_start(&calls, group->mid, group->rpc, others.members.data, others.members.size, &request, limit_ms);
+    flk_calls_start(&calls, group->mid, group->rpc, others.members.data, others.members.size, &request, &request.to,
+                    limit_ms);
     for (struct flk_call *call; !target && (call = flk_calls_next(&calls, &answer));) {
         if (answer.status != CEN_FAILED)
             target = flk_cen_target_create(answer.primary, answer.primary_id);

@@ -102,8 +102,7 @@ bool flk_cen_set_primary(struct flk_cen_group *group, const char *primary, uint1
     return track_all(group) && set;
 }
 
-/* It is there: nobody has to look for it any more. */
-static void forget_lost(struct flk_cen_group *group, const char *address, uint16_t id)
+void flk_cen_forget_lost(struct flk_cen_group *group, const char *address, uint16_t id)
 {
     flock_member_t *lost = flock_group_view_find_member(&group->lost, address, id);
     if (lost)
@@ -122,7 +121,7 @@ bool flk_cen_add(struct flk_cen_group *group, const char *address, uint16_t id)
         flock_group_view_remove_member(&group->view, member);
         return false;
     }
-    forget_lost(group, address, id);
+    flk_cen_forget_lost(group, address, id);
     flk_events_member(&group->events, FLOCK_MEMBER_JOINED, address, id);
     return true;
 }
@@ -153,7 +152,7 @@ bool flk_cen_move(struct flk_cen_group *group, const char *from, const char *to,
         flock_group_view_remove_member(&group->view, new);
         return false;
     }
-    forget_lost(group, to, id);
+    flk_cen_forget_lost(group, to, id);
     flk_events_moved(&group->events, from, to, id);
     return flock_group_view_remove_member(&group->view, flock_group_view_find_member(&group->view, from, id));
 }

@@ -27,6 +27,7 @@ static bool is_complete(const flk_cen_request_t *request)
 static void request_clear(flk_cen_request_t *request)
 {
     free(request->from);
+    free(request->to);
     free(request->name);
     free(request->value);
     flock_group_view_clear(&request->view);
@@ -45,6 +46,8 @@ hg_return_t hg_proc_flk_cen_request_t(hg_proc_t proc, void *data)
         ret = hg_proc_hg_string_t(proc, &request->from);
     if (ret == HG_SUCCESS)
         ret = hg_proc_uint16_t(proc, &request->from_id);
+    if (ret == HG_SUCCESS)
+        ret = hg_proc_hg_string_t(proc, &request->to);
     if (ret == HG_SUCCESS)
         ret = hg_proc_uint64_t(proc, &request->term);
     if (ret == HG_SUCCESS)
