@@ -5,6 +5,7 @@
 #include "tests/flock/groups.h"
 
 #include "flock/internal.h"
+#include "flock/provider/provider.h"
 #include "util/file.h"
 
 #include <inttypes.h>
@@ -248,6 +249,52 @@ static void the_file_of_an_old_primary_is_replaced(void **state)
     clear(&file);
 }
 
+static bool is_written_by(uint16_t id)
+{
+    struct file file = {.stamp = {.term = 0}};
+    bool written = flk_group_file_read_stamp(path, &file.view, &file.stamp, NULL) == FLOCK_SUCCESS &&
+                   file.stamp.owner && file.stamp.owner_id == id;
+    clear(&file);
+    return written;
+}
+
+/* Members that are suspected stay in the view: nothing changes but who is to write. */
+static void a_suspected_writer_is_stood_in_for(void **state)
+{
+    (void)state;
+    char config[512];
+    snprintf(config, sizeof config,
+             "{\"file\":\"%s\",\"group\":{\"type\":\"swim\",\"config\":{\"protocol_period_ms\":60,"
+             "\"ping_timeout_ms\":40,\"ping_req_timeout_ms\":60,\"suspicion_timeout_ms\":60000}}}",
+             path);
+    for (uint16_t id = 2; id <= 3; id++)
+        assert_ok(register_member(id, config, 1, 3));
+    wait_for(is_written_by(2) && file_names(3), 5000);
+    assert_ok(register_member(1, config, 1, 3));
+    wait_for(is_written_by(1) && file_names(3), 5000);
+    assert_true(all_see("1,2,3"));
+}
+
+static bool looks(uint16_t id)
+{
+    return __atomic_load_n(&providers[id]->file.waiting, __ATOMIC_RELAXED);
+}
+
+/* Only the writer wakes for the file, when nothing happens. */
+static void others_do_not_look_at_the_file(void **state)
+{
+    (void)state;
+    const char *const configs[] = {centralized, swim};
+    for (int i = 0; i < 2; i++) {
+        start_group(3, configs[i]);
+        wait_for(looks(1) && !looks(2) && !looks(3), 5000);
+        end_member(1);
+        wait_for(is_written_by(2) && looks(2) && !looks(3), 5000);
+        end_group();
+        unlink(path);
+    }
+}
+
 /* What a former writer has written last, or nothing at all: the group does not change, but its writer looks. */
 static void the_writer_keeps_its_file(void **state)
 {
@@ -450,6 +497,8 @@ int main(void)
         cmocka_unit_test_teardown(the_file_of_a_lost_member_is_replaced, end),
         cmocka_unit_test_teardown(the_file_of_an_old_primary_is_replaced, end),
         cmocka_unit_test_teardown(the_writer_keeps_its_file, end),
+        cmocka_unit_test_teardown(a_suspected_writer_is_stood_in_for, end),
+        cmocka_unit_test_teardown(others_do_not_look_at_the_file, end),
         cmocka_unit_test_teardown(files_that_say_nothing_are_replaced, end),
         cmocka_unit_test_teardown(the_file_of_another_group_is_left_alone, end),
         cmocka_unit_test_teardown(the_file_of_an_old_group_is_taken_over, end),

@@ -21,11 +21,12 @@ typedef void (*flk_member_changed_fn)(void *context, flock_update_t kind, const 
 
 /* What init_group of a built-in backend is called with: the public arguments, where to say what is wrong, what is called
  * at the moment at which a member comes, goes or moves, with the lock of the view (the public callback comes
- * later), and what the group's file says if the group starts again from it, or another member has written it already. */
+ * later), what is called, without it, when flk_backend_writes_file may answer something else, and what the group's file says if the group starts again from it, or another member has written it already. */
 struct flk_backend_args {
     flock_backend_init_args_t args;
     struct dango_error *err;
     flk_member_changed_fn member_changed;
+    void (*writer_changed)(void *context);
     const struct flk_resume *resumes; /* NULL: a new group, or a joiner */
 };
 
@@ -88,13 +89,16 @@ void flk_calls_end(struct flk_calls *calls);
 
 /*
  * Changes of the view are noted under the lock that guards it, and reported later without it, in the same order, by one
- * ULT at a time: whoever comes while another reports leaves that to it.
+ * ULT at a time: whoever comes while another reports leaves that to it. That another member may be the one to write the group
+ * file is reported at once, whatever a callback of the user's is waiting for.
  */
 struct flk_events {
-    ABT_mutex_memory mutex; /* guards the two below */
+    ABT_mutex_memory mutex; /* guards the three below */
     struct list_node waiting;
     bool reporting;
+    bool writer; /* it may be another one */
     flk_member_changed_fn member_changed;
+    void (*writer_changed)(void *context);
     flock_membership_update_fn member_update;
     flock_metadata_update_fn metadata_update;
     void *context;
@@ -106,6 +110,8 @@ void flk_events_member(struct flk_events *events, flock_update_t kind, const cha
 /* A member has another address now. */
 void flk_events_moved(struct flk_events *events, const char *from, const char *to, uint16_t provider_id);
 void flk_events_metadata(struct flk_events *events, const char *key, const char *value);
+/* The answer of flk_backend_writes_file may be another one. */
+void flk_events_writer(struct flk_events *events);
 /* Forgets what has not been reported: how the view came about at the start is nobody's business. */
 void flk_events_discard(struct flk_events *events);
 /* Calls back; not with a lock held. */

@@ -28,6 +28,7 @@ void flk_events_init(struct flk_events *events, flock_backend_init_args_t *args)
     memset(events, 0, sizeof *events);
     list_init(&events->waiting);
     events->member_changed = container_of(args, struct flk_backend_args, args)->member_changed;
+    events->writer_changed = container_of(args, struct flk_backend_args, args)->writer_changed;
     events->member_update = args->member_update_callback;
     events->metadata_update = args->metadata_update_callback;
     events->context = args->callback_context;
@@ -38,6 +39,7 @@ void flk_events_discard(struct flk_events *events)
     lock(events);
     for (struct list_node *node = list_pop(&events->waiting); node; node = list_pop(&events->waiting))
         free(container_of(node, struct event, node));
+    events->writer = false;
     unlock(events);
 }
 
@@ -86,6 +88,13 @@ void flk_events_metadata(struct flk_events *events, const char *key, const char 
     add(events, &(struct flk_update){.is_metadata = true, .name = key, .value = value});
 }
 
+void flk_events_writer(struct flk_events *events)
+{
+    lock(events);
+    events->writer = true;
+    unlock(events);
+}
+
 static void report(const struct flk_events *events, const struct flk_update *update)
 {
     if (update->is_metadata)
@@ -94,8 +103,19 @@ static void report(const struct flk_events *events, const struct flk_update *upd
         events->member_update(events->context, update->kind, update->name, update->provider_id);
 }
 
+static void report_writer(struct flk_events *events)
+{
+    lock(events);
+    bool changed = events->writer;
+    events->writer = false;
+    unlock(events);
+    if (changed)
+        events->writer_changed(events->context);
+}
+
 void flk_events_report(struct flk_events *events)
 {
+    report_writer(events);
     lock(events);
     if (events->reporting) {
         unlock(events);

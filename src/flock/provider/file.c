@@ -14,10 +14,11 @@
  *   them. A writer that is no member any more, or silent, cannot tell anybody: its file is replaced by one that counts on from it.
  * - the file of another group: left alone, with a warning. It formed itself here when nobody of us answered.
  *
- * What could not be written is tried again every LOOK_MS: the writer has caught up by then, or is none any more. And every
- * LOOK_MS each member of a dynamic group looks whether it is the writer now, since the one before need not have written all
- * that it was to write; and the writer looks whether the file is still its own: whoever wrote last need not have known most,
- * and a file may be removed.
+ * **When.** After every change of the view, and when the backend says that the writer may be another one: a suspicion changes
+ * that, and no view. Whoever becomes the writer writes whatever the file holds, since the one before need not have written
+ * all that it was to write. What could not be written is tried again every LOOK_MS: the writer has caught up by then, or is none
+ * any more. And every LOOK_MS the writer of a dynamic group looks whether the file is still its own: whoever wrote last need
+ * not have known most, and a file may be removed. The other members do not wake for the file.
  *
  * **Which group.** The first writer draws a group id. Others take it over from the file: joiners and members that start again
  * from it when they start, members of a new group when they come to write. A file that names one of our members is ours
@@ -259,15 +260,17 @@ static bool is_replaced(const struct flk_file *file)
            now.st_mtim.tv_sec != file->written.st_mtim.tv_sec || now.st_mtim.tv_nsec != file->written.st_mtim.tv_nsec;
 }
 
+/* Whether others may write the file, and we are the one to do it. What has a stamp needs no view to tell. */
+static bool is_one_writer_of_many(const struct flock_provider *provider)
+{
+    return provider->file.stamped &&
+           flk_backend_writes_file(provider->backend, provider->backend_context, NULL, provider->address, provider->id);
+}
+
 /* Whether to write although our view has not changed: we have become the writer, or are it and the file is not ours. */
 static bool is_wanting(const struct flock_provider *provider)
 {
-    const struct flk_file *file = &provider->file;
-    /* What has a stamp needs no view to tell who writes. */
-    return file->stamped &&
-           flk_backend_writes_file(provider->backend, provider->backend_context, NULL, provider->address,
-                                   provider->id) &&
-           (!file->writer || is_replaced(file));
+    return is_one_writer_of_many(provider) && (!provider->file.writer || is_replaced(&provider->file));
 }
 
 /* With the lock. Version and stamp are read before the view: a change in between makes the file newer than they say, never
@@ -328,7 +331,7 @@ int flk_file_update(struct flock_provider *provider, bool now_allowed, struct da
     lock(file);
     file->allowed |= now_allowed;
     int status = bring_up_to_date(provider, err);
-    if (status != 0 || file->stamped)
+    if (status != 0 || is_one_writer_of_many(provider))
         look_later(provider);
     if (file->allowed)
         flk_lock_release(&file->lock);

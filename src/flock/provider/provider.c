@@ -161,6 +161,7 @@ static flock_return_t start_backend(struct flock_provider *provider, const struc
     struct flk_resume from = {.same_view = false};
     struct flk_backend_args extended = {.err = err,
                                         .member_changed = flk_watch_member,
+                                        .writer_changed = flk_on_writer_change,
                                         .args = {.mid = provider->mid,
                                                  .provider_id = provider->id,
                                                  .pool = provider->pool,

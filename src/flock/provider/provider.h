@@ -132,6 +132,8 @@ void flk_provider_keep_lock(struct flock_provider *provider, struct flk_lock *he
 /* What a backend calls; the context is the provider. Updates wait until flk_updates_start. */
 void flk_on_member_update(void *context, flock_update_t kind, const char *address, uint16_t provider_id);
 void flk_on_metadata_update(void *context, const char *key, const char *value);
+/* Another member may be the one to write the group file. */
+void flk_on_writer_change(void *context);
 void flk_updates_start(struct flock_provider *provider);
 /* Frees updates that still wait. */
 void flk_updates_drop(struct flock_provider *provider);

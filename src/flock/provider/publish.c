@@ -71,15 +71,20 @@ int dango_flock_publish(flock_provider_t provider, struct dango_error *err)
 
 /* ---- updates from the backend ---- */
 
+static void update_file(struct flock_provider *provider)
+{
+    struct dango_error err = {0};
+    if (flk_file_update(provider, false, &err) != 0)
+        log_warning("flock", "the group file is out of date: %s", err.text);
+}
+
 /* The version first: a client that asks from inside a callback gets the new view. */
 static void deliver(struct flock_provider *provider, const struct flk_update *update)
 {
     assert(update->name);
-    struct dango_error err = {0};
     flk_watch_changed(provider, update);
     flk_callbacks_call(&provider->callbacks, update);
-    if (flk_file_update(provider, false, &err) != 0)
-        log_warning("flock", "the group file is out of date: %s", err.text);
+    update_file(provider);
 }
 
 static void free_early(struct early_update *early)
@@ -125,6 +130,19 @@ void flk_on_member_update(void *context, flock_update_t kind, const char *addres
 void flk_on_metadata_update(void *context, const char *key, const char *value)
 {
     on_update(context, &(struct flk_update){.is_metadata = true, .name = key, .value = value});
+}
+
+/* Before the start there is nothing to do: the first file is written after it. */
+void flk_on_writer_change(void *context)
+{
+    struct flock_provider *provider = context;
+    ABT_mutex_lock(ABT_MUTEX_MEMORY_GET_HANDLE(&provider->start));
+    bool started = provider->started;
+    ABT_mutex_unlock(ABT_MUTEX_MEMORY_GET_HANDLE(&provider->start));
+    if (started && dango_gate_enter(&provider->gate)) {
+        update_file(provider);
+        dango_gate_leave(&provider->gate);
+    }
 }
 
 /* From now on updates are delivered; those that waited come first. */

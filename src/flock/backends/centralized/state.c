@@ -91,6 +91,7 @@ bool flk_cen_set_primary(struct flk_cen_group *group, const char *primary, uint1
     group->primary = copy;
     group->primary_id = primary_id;
     group->heard_ns = dango_clock_ns();
+    flk_events_writer(&group->events);
     struct json_object *config = flk_cen_settings_dump(&group->settings, primary, primary_id);
     const char *text = json_object_to_json_string_ext(config, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
     const char *old = flock_group_view_find_metadata(&group->view, "__config__");

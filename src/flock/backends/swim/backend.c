@@ -49,6 +49,7 @@ struct group {
     struct flk_swim *swim;
     size_t sends; /* under way */
     bool leaving, crash;
+    bool writes; /* the group file, the last time we looked */
 };
 
 static void lock(struct group *group)
@@ -59,6 +60,16 @@ static void lock(struct group *group)
 static void unlock(struct group *group)
 {
     FLOCK_GROUP_VIEW_UNLOCK(&group->view);
+}
+
+/* After the machine has worked, with the lock: a suspicion changes who writes the file, and no view. */
+static void note_progress(struct group *group)
+{
+    bool writes = flk_swim_is_first_alive(group->swim);
+    if (writes != group->writes)
+        flk_events_writer(&group->events);
+    group->writes = writes;
+    ABT_cond_broadcast(ABT_COND_MEMORY_GET_HANDLE(&group->progress));
 }
 
 /* ---- configuration ---- */
@@ -120,7 +131,7 @@ static void finish_send(struct group *group, struct send *send, hg_return_t ret,
         if (!group->leaving)
             flk_swim_tick(group->swim, now);
     }
-    ABT_cond_broadcast(ABT_COND_MEMORY_GET_HANDLE(&group->progress));
+    note_progress(group);
     unlock(group);
     flk_events_report(&group->events);
 }
@@ -221,7 +232,7 @@ static void answer(struct group *group, hg_handle_t handle)
     if (margo_get_input(handle, &message) == HG_SUCCESS) {
         lock(group);
         out.has_reply = flk_swim_receive(group->swim, dango_clock_ns(), &message, &out.reply);
-        ABT_cond_broadcast(ABT_COND_MEMORY_GET_HANDLE(&group->progress));
+        note_progress(group);
         unlock(group);
         margo_free_input(handle, &message);
     }
@@ -252,7 +263,7 @@ static DEFINE_MARGO_RPC_HANDLER(message_ult)
     double wait_ms = (double)(next_ns - dango_clock_ns()) / (double)DANGO_NS_PER_MS;
     if (!group->leaving)
         margo_timer_start(group->timer, wait_ms < 1 ? 1 : wait_ms);
-    ABT_cond_broadcast(ABT_COND_MEMORY_GET_HANDLE(&group->progress));
+    note_progress(group);
     unlock(group);
     flk_events_report(&group->events);
 }
@@ -488,6 +499,7 @@ flock_return_t flk_swim_move_self(void *context, const char *address)
     char *unused = moved ? group->self : self;
     if (moved)
         group->self = self;
+    note_progress(group);
     unlock(group);
     free(unused);
     flk_events_report(&group->events);
