@@ -7,6 +7,7 @@
 #include "flock/backends/centralized/centralized.h"
 
 #include "util/json.h"
+#include "util/log.h"
 
 #define OPTIONS "\"ping_timeout_ms\":400,\"ping_interval_ms\":[80,100.0],\"ping_max_num_timeouts\":2"
 #define CONFIG  "{\"group\":{\"type\":\"centralized\",\"config\":{" OPTIONS "}}}"
@@ -157,6 +158,60 @@ static void the_leaving_primary_hands_over(void **state)
     wait_for(all_see("4") && has_primary(4, "4"), 2000);
 }
 
+static void count_warning(void *arg, enum dango_log_level level, const char *component, const char *text)
+{
+    (void)component;
+    (void)text;
+    *(int *)arg += level >= DANGO_LOG_WARNING;
+}
+
+static void end_one(void *arg)
+{
+    end_member((uint16_t)(uintptr_t)arg);
+}
+
+/* Ends the members 1 to `last` at the same time, as a launcher does; how many warnings that costs. */
+static int end_together(uint16_t last)
+{
+    ABT_thread ults[GROUP_MAX];
+    ABT_pool pool;
+    int warnings = 0;
+    margo_get_handler_pool(mid, &pool);
+    dango_log_set_sink(count_warning, &warnings);
+    for (uintptr_t id = 1; id <= last; id++)
+        ABT_thread_create(pool, end_one, (void *)id, ABT_THREAD_ATTR_NULL, &ults[id - 1]);
+    for (uint16_t i = 0; i < last; i++)
+        ABT_thread_free(&ults[i]);
+    dango_log_set_sink(NULL, NULL);
+    return warnings;
+}
+
+/* Nobody is left to take over: nothing to warn of, and nothing to wait for. */
+static void all_end_at_the_same_time(void **state)
+{
+    (void)state;
+    for (uint16_t count = 2; count <= 4; count++) {
+        start_group(count, CONFIG);
+        int64_t start = dango_clock_ns();
+        assert_int_equal(end_together(count), 0);
+        assert_true(dango_clock_ns() - start < 900 * DANGO_NS_PER_MS);
+    }
+}
+
+/* Who leaves along with the primary is not taken for dead by its successor. */
+static void members_that_leave_with_the_primary(void **state)
+{
+    (void)state;
+    static struct counts counts;
+    memset(&counts, 0, sizeof counts);
+    start_group(5, CONFIG);
+    assert_ok(flock_provider_add_update_callbacks(providers[5], count_member, count_metadata, &counts));
+    assert_int_equal(end_together(3), 0);
+    wait_for(all_see("4,5") && counts.members[FLOCK_MEMBER_LEFT] == 3, 3000);
+    assert_int_equal(counts.members[FLOCK_MEMBER_DIED], 0);
+    assert_true(has_primary(5, "4"));
+}
+
 static bool all_have(const char *key, const char *expected)
 {
     bool all = true;
@@ -284,6 +339,8 @@ int main(void)
         cmocka_unit_test_teardown(nobody_to_join, end_group_teardown),
         cmocka_unit_test_teardown(a_primary_in_the_middle, end_group_teardown),
         cmocka_unit_test_teardown(the_leaving_primary_hands_over, end_group_teardown),
+        cmocka_unit_test_teardown(all_end_at_the_same_time, end_group_teardown),
+        cmocka_unit_test_teardown(members_that_leave_with_the_primary, end_group_teardown),
         cmocka_unit_test_teardown(terms_that_nobody_could_exceed, end_group_teardown),
         cmocka_unit_test_teardown(metadata_reach_everybody, end_group_teardown),
         cmocka_unit_test_teardown(a_primary_of_which_only_one_knew, end_group_teardown),

@@ -241,26 +241,37 @@ static bool hand_over_request(struct flk_cen_group *group, flk_cen_request_t *re
     return copied;
 }
 
+/* Whether the member takes over, or knows another primary. *silent: it has not answered in time. */
+static bool hand_over_to(struct flk_cen_group *group, const flock_member_t *member, flk_cen_request_t *request,
+                         double limit_ms, bool *silent)
+{
+    flk_cen_answer_t answer;
+    int64_t deadline_ns = dango_deadline_ns(limit_ms);
+    if (!flk_cen_call(group, member->address, member->provider_id, request, limit_ms, &answer)) {
+        *silent |= dango_clock_ns() >= deadline_ns;
+        return false;
+    }
+    bool done = answer.status == CEN_OK || answer.status == CEN_OUTDATED;
+    flk_cen_answer_free(&answer);
+    return done;
+}
+
+/* When all end at the same time, there is nobody left to take over: those who leave say so, and where nobody is any more the
+ * call fails at once. Only one that hangs may have wanted the role, and now has to find out. */
 void flk_cen_hand_over(struct flk_cen_group *group)
 {
     flk_cen_request_t request;
     flock_group_view_t others = FLOCK_GROUP_VIEW_INITIALIZER;
     int64_t deadline_ns = dango_deadline_ns(HAND_OVER_LIMIT_MS);
-    bool done = !hand_over_request(group, &request) || !flk_cen_others(group, NULL, 0, &others);
+    bool silent = false, done = !hand_over_request(group, &request) || !flk_cen_others(group, NULL, 0, &others);
     for (uint64_t i = 0; i < others.members.size && !done; i++) {
-        const flock_member_t *member = &others.members.data[i];
-        flk_cen_answer_t answer;
         double left_ms = (double)(deadline_ns - dango_clock_ns()) / (double)DANGO_NS_PER_MS;
         if (left_ms <= 0)
             break;
-        if (left_ms > CEN_CALL_MS)
-            left_ms = CEN_CALL_MS;
-        if (!flk_cen_call(group, member->address, member->provider_id, &request, left_ms, &answer))
-            continue;
-        done = answer.status == CEN_OK || answer.status == CEN_OUTDATED;
-        flk_cen_answer_free(&answer);
+        done = hand_over_to(group, &others.members.data[i], &request, left_ms < CEN_CALL_MS ? left_ms : CEN_CALL_MS,
+                            &silent);
     }
-    if (!done && others.members.size > 0)
+    if (!done && silent)
         log_warning("flock", "no member of the group took over from this one, its primary, in time");
     flock_group_view_clear(&others);
     flock_group_view_clear(&request.view);

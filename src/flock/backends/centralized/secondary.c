@@ -12,8 +12,9 @@
 
 #include <assert.h>
 
-#define REDIRECTS_MAX 8
-#define JOIN_RETRY_MS 50.0
+#define REDIRECTS_MAX  8
+#define JOIN_RETRY_MS  50.0
+#define LEAVE_RETRY_MS 20.0
 
 struct flk_cen_target *flk_cen_target_create(const char *address, uint16_t id)
 {
@@ -260,13 +261,31 @@ void flk_cen_refresh(struct flk_cen_group *group, const char *primary, uint16_t 
 
 /* ---- leaving ---- */
 
-void flk_cen_leave(struct flk_cen_group *group)
+/* Whether the primary has refused: it is none any more, or about to be. */
+static bool is_refused(struct flk_cen_group *group, const struct flk_cen_target *primary, double limit_ms)
 {
-    struct flk_cen_target *primary = flk_cen_current_primary(group);
     flk_cen_request_t request;
     flk_cen_answer_t answer;
     flk_cen_request_init(group, &request, CEN_LEAVE);
-    if (primary && flk_cen_call(group, primary->address, primary->id, &request, CEN_CALL_MS, &answer))
-        flk_cen_answer_free(&answer);
-    free(primary);
+    if (!flk_cen_call(group, primary->address, primary->id, &request, limit_ms, &answer))
+        return false;
+    bool refused = answer.status != CEN_OK;
+    flk_cen_answer_free(&answer);
+    return refused;
+}
+
+/* A primary that leaves as well hands us on with its view: its successor, whom we hear of shortly, would take us for dead. If
+ * there is none, the primary is soon gone. */
+void flk_cen_leave(struct flk_cen_group *group)
+{
+    int64_t deadline_ns = dango_deadline_ns(CEN_CALL_MS);
+    for (bool again = true; again;) {
+        struct flk_cen_target *primary = flk_cen_current_primary(group);
+        double left_ms = (double)(deadline_ns - dango_clock_ns()) / (double)DANGO_NS_PER_MS;
+        again = primary && left_ms > 0 && !flk_cen_is_self(group, primary->address, primary->id) &&
+                is_refused(group, primary, left_ms);
+        free(primary);
+        if (again)
+            margo_thread_sleep(group->mid, LEAVE_RETRY_MS);
+    }
 }
