@@ -121,7 +121,7 @@ static int write_all(int fd, const char *bytes, size_t size)
         bytes += n;
         size -= (size_t)n;
     }
-    return fsync(fd);
+    return 0;
 }
 
 int dango_file_sync_directory(const char *path, struct dango_error *err)
@@ -146,9 +146,19 @@ int dango_file_sync_parent(const char *path, struct dango_error *err)
     return dango_file_sync_directory(directory, err);
 }
 
-int dango_file_write(const char *path, const void *bytes, size_t size, struct dango_error *err)
+/* Without waiting for somebody who reads a pipe: there may be nobody. */
+static int write_into(const char *path, const void *bytes, size_t size, struct dango_error *err)
 {
-    assert(path && (bytes || size == 0));
+    int fd = open(path, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    int failed = fd < 0 || fcntl(fd, F_SETFL, 0) != 0 || write_all(fd, bytes, size) != 0;
+    int errnum = errno;
+    if (fd >= 0)
+        close(fd);
+    return failed ? dango_file_error(err, errnum, "%s: cannot write", path) : 0;
+}
+
+static int replace(const char *path, const void *bytes, size_t size, struct dango_error *err)
+{
     char temporary[PATH_MAX];
     if (snprintf(temporary, sizeof temporary, "%s" TEMPORARY "XXXXXX", path) >= (int)sizeof temporary)
         return dango_error_set(err, DANGO_ERR_INVALID, "%s: path is too long", path);
@@ -157,13 +167,27 @@ int dango_file_write(const char *path, const void *bytes, size_t size, struct da
         return dango_file_error(err, errno, "%s: cannot create a file in its directory", path);
     mode_t mask = umask(0);
     umask(mask);
-    int failed = fchmod(fd, 0666 & ~mask) != 0 || write_all(fd, bytes, size) != 0 || rename(temporary, path) != 0;
+    int failed = fchmod(fd, 0666 & ~mask) != 0 || write_all(fd, bytes, size) != 0 || fsync(fd) != 0 ||
+                 rename(temporary, path) != 0;
     int errnum = errno;
     close(fd);
     if (!failed)
         return dango_file_sync_parent(path, err);
     unlink(temporary);
     return dango_file_error(err, errnum, "%s: cannot write", path);
+}
+
+int dango_file_write(const char *path, const void *bytes, size_t size, struct dango_error *err)
+{
+    assert(path && (bytes || size == 0));
+    struct stat status;
+    char target[PATH_MAX];
+    if (stat(path, &status) != 0)
+        return replace(path, bytes, size, err);
+    if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
+        return write_into(path, bytes, size, err);
+    /* A symbolic link stays: what it points to is replaced. */
+    return replace(realpath(path, target) ? target : path, bytes, size, err);
 }
 
 /* Whether `name` is a temporary of the file called `base`. */

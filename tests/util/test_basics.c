@@ -102,6 +102,38 @@ static void files_are_replaced_whole(void **state)
     assert_contains(err.text, "/nonexistent/dir/file: cannot create a file in its directory");
 }
 
+static void links_and_devices_are_not_replaced(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/dango-test-XXXXXX", file[64], link[64], pipe[64];
+    struct stat status;
+    struct dango_error err;
+    assert_non_null(mkdtemp(directory));
+    snprintf(file, sizeof file, "%s/file", directory);
+    snprintf(link, sizeof link, "%s/link", directory);
+    snprintf(pipe, sizeof pipe, "%s/pipe", directory);
+    assert_int_equal(dango_file_write(file, "old", 3, &err), 0);
+    assert_int_equal(symlink("file", link), 0);
+    assert_int_equal(dango_file_write(link, "hello", 5, &err), 0);
+    assert_true(lstat(link, &status) == 0 && S_ISLNK(status.st_mode));
+    assert_true(stat(file, &status) == 0 && status.st_size == 5);
+    /* Nobody reads, and then somebody does. */
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    assert_true(dango_file_write(pipe, "hello", 5, &err) < 0);
+    assert_contains(err.text, "pipe: cannot write");
+    int fd = open(pipe, O_RDONLY | O_NONBLOCK);
+    char text[8] = "";
+    assert_int_equal(dango_file_write(pipe, "hello", 5, &err), 0);
+    assert_int_equal(read(fd, text, sizeof text), 5);
+    assert_string_equal(text, "hello");
+    close(fd);
+    assert_true(stat(pipe, &status) == 0 && S_ISFIFO(status.st_mode));
+    unlink(file);
+    unlink(link);
+    unlink(pipe);
+    assert_int_equal(rmdir(directory), 0);
+}
+
 static bool exists_after_cleaning(const char *path, const char *name, time_t age_s)
 {
     char file[256];
@@ -187,6 +219,7 @@ int main(void)
         cmocka_unit_test(suggestions_are_near_misses_only),
         cmocka_unit_test(json_errors_have_positions),
         cmocka_unit_test(files_are_replaced_whole),
+        cmocka_unit_test(links_and_devices_are_not_replaced),
         cmocka_unit_test(what_dead_writers_leave_is_removed),
         cmocka_unit_test(crc_matches_the_published_vectors),
         cmocka_unit_test(lists_keep_order),
