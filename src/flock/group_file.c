@@ -102,9 +102,10 @@ flock_return_t flock_group_view_serialize_to_file(const flock_group_view_t *view
 static int read_member(struct json_object *json, size_t index, flock_group_view_t *view, struct dango_error *err)
 {
     assert(view->members.size <= index);
-    const char *address = dango_json_get_string(json, "address");
+    struct json_object *text = dango_json_get(json, "address");
     struct json_object *id = dango_json_get(json, "provider_id");
-    if (!address || !*address)
+    const char *address = json_object_is_type(text, json_type_string) ? json_object_get_string(text) : "";
+    if (!*address || strlen(address) != (size_t)json_object_get_string_len(text)) /* it may have a NUL inside */
         return dango_error_set(err, DANGO_ERR_INVALID, "members[%zu].address: expected the address of a member", index);
     if (!json_object_is_type(id, json_type_int) || json_object_get_int64(id) < 0 ||
         json_object_get_int64(id) > UINT16_MAX)

@@ -33,6 +33,7 @@ static void bad_texts_leave_the_view_alone(void **state)
         "{\"members\":[{\"provider_id\":1}]}",
         "{\"members\":[{\"address\":1,\"provider_id\":1}]}",
         "{\"members\":[{\"address\":\"a\"}]}",
+        "{\"members\":[{\"address\":\"a\\u0000b\",\"provider_id\":1}]}",
         "{\"members\":[{\"address\":\"a\",\"provider_id\":\"1\"}]}",
         "{\"members\":[{\"address\":\"a\",\"provider_id\":1.0}]}",
         "{\"members\":[{\"address\":\"a\",\"provider_id\":-1}]}",
