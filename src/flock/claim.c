@@ -12,6 +12,7 @@
  * knows no locks, there is a warning and no protection.
  */
 #include "flock/backends/backend.h"
+#include "flock/provider/provider.h"
 
 #include "util/clock.h"
 #include "util/log.h"
@@ -58,6 +59,20 @@ static int try_lock(struct flk_lock *lock)
     return result;
 }
 
+/* Whether a provider of this process has it, who will until all providers are there: waiting would not help. */
+static bool is_held_here(const struct flk_lock *lock, margo_instance_id mid, const char *filename,
+                         struct dango_error *err)
+{
+    struct stat status;
+    uint16_t id;
+    if (stat(lock->path, &status) != 0 || !flk_provider_find_lock(mid, &status, &id))
+        return false;
+    dango_error_set(err, DANGO_ERR_EXISTS,
+                    "%s is the file of provider %u of this process already: give each of the two groups its own",
+                    filename, id);
+    return true;
+}
+
 /* flock(2) cannot be waited for without stopping the execution stream; this is done at start-up only. */
 int flk_lock_take(struct flk_lock *lock, margo_instance_id mid, const char *filename, struct dango_error *err)
 {
@@ -66,10 +81,13 @@ int flk_lock_take(struct flk_lock *lock, margo_instance_id mid, const char *file
     *lock = FLK_LOCK_NONE;
     if (asprintf(&lock->path, "%s.lock", filename) < 0)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
-    int result;
-    while ((result = try_lock(lock)) == 0 && dango_clock_ns() < deadline_ns)
+    int result = try_lock(lock);
+    bool here = result == 0 && is_held_here(lock, mid, filename, err);
+    while (result == 0 && !here && dango_clock_ns() < deadline_ns) {
         margo_thread_sleep(mid, LOCK_RETRY_MS);
-    if (result == 0)
+        result = try_lock(lock);
+    }
+    if (result == 0 && !here)
         dango_error_set(err, DANGO_ERR_TIMEOUT, "%s: another process has been forming a group for %g s", lock->path,
                         LOCK_TIMEOUT_MS / 1000);
     else if (result < 0)
@@ -79,7 +97,7 @@ int flk_lock_take(struct flk_lock *lock, margo_instance_id mid, const char *file
         free(lock->path);
         *lock = FLK_LOCK_NONE;
     }
-    return result == 0 ? DANGO_ERR_TIMEOUT : 0;
+    return here ? DANGO_ERR_EXISTS : result == 0 ? DANGO_ERR_TIMEOUT : 0;
 }
 
 void flk_lock_release(struct flk_lock *lock)
@@ -94,13 +112,9 @@ void flk_lock_release(struct flk_lock *lock)
 
 /* ---- the file ---- */
 
-static bool has_member(const flock_group_view_t *view, const char *address)
+static bool has_member(const flock_group_view_t *view, const flock_member_t *member)
 {
-    for (uint64_t i = 0; view && i < view->members.size; i++) {
-        if (strcmp(view->members.data[i].address, address) == 0)
-            return true;
-    }
-    return false;
+    return view && flock_group_view_members_binary_search(view, member->address, member->provider_id) >= 0;
 }
 
 /* Whether some of these members, which are asked at once, are alive: *owner is one of them, if there is a choice one that
@@ -114,7 +128,7 @@ static void ask(margo_instance_id mid, const flock_member_t *members, size_t cou
     flk_get_view_out_t out = {0};
     hg_id_t rpc = MARGO_REGISTER(mid, FLK_RPC_GET_VIEW, flk_get_view_in_t, flk_get_view_out_t, NULL);
     flk_calls_start(&calls, mid, rpc, members, count, &in, NULL, ASK_LIMIT_MS);
-    while ((!*owner || has_member(view, (*owner)->address)) && (call = flk_calls_next(&calls, &out))) {
+    while ((!*owner || has_member(view, *owner)) && (call = flk_calls_next(&calls, &out))) {
         if (out.ret == FLOCK_SUCCESS)
             *owner = call->member;
         margo_free_output(call->handle, &out);
@@ -159,12 +173,19 @@ static void ask_in_their_protocol(margo_instance_id mid, const flock_group_view_
     margo_finalize(other);
 }
 
+/* What has no content belongs to nobody. */
+static bool is_file(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode));
+}
+
 int flk_claim_file(margo_instance_id mid, const char *filename, const flock_group_view_t *view, struct dango_error *err)
 {
     flock_group_view_t old = FLOCK_GROUP_VIEW_INITIALIZER;
     const flock_member_t *owner = NULL;
     int status = 0;
-    if (access(filename, F_OK) != 0)
+    if (!is_file(filename))
         return 0;
     if (flk_group_file_read(filename, &old, err) != FLOCK_SUCCESS)
         return dango_error_prefix(err, "exists and is not a group file: remove it, or give another path");
@@ -174,7 +195,7 @@ int flk_claim_file(margo_instance_id mid, const char *filename, const flock_grou
     if (!owner && unlink(filename) != 0 && errno != ENOENT)
         status = dango_error_set_errno(err, errno, "%s: cannot remove the file of an old group", filename);
     /* Otherwise another process of the new group has been faster, and has written it. */
-    else if (owner && !has_member(view, owner->address))
+    else if (owner && !has_member(view, owner))
         status = dango_error_set(
             err, DANGO_ERR_EXISTS,
             "%s belongs to a group that is running (%s): stop it, or give this one another file; processes "
@@ -182,4 +203,18 @@ int flk_claim_file(margo_instance_id mid, const char *filename, const flock_grou
             filename, owner->address);
     flock_group_view_clear(&old);
     return status;
+}
+
+void flk_warn_of_owner(margo_instance_id mid, const char *filename, const flock_group_view_t *view)
+{
+    flock_group_view_t old = FLOCK_GROUP_VIEW_INITIALIZER;
+    const flock_member_t *owner = NULL;
+    if (is_file(filename) && flk_group_file_read(filename, &old, NULL) == FLOCK_SUCCESS && !flk_views_meet(&old, view))
+        ask_all(mid, &old, view, &owner);
+    if (owner)
+        log_warning("flock",
+                    "%s belongs to a group that is running (%s, provider %u) and is taken from it: give one of the two "
+                    "another file",
+                    filename, owner->address, owner->provider_id);
+    flock_group_view_clear(&old);
 }

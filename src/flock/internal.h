@@ -16,6 +16,9 @@
 
 struct json_object;
 
+/* Whether the views have a member in common (view.c). */
+bool flk_views_meet(const flock_group_view_t *a, const flock_group_view_t *b);
+
 /* ---- group files (group_file.c) ---- */
 
 #define FLK_GROUP_ID_SIZE 40
@@ -94,6 +97,9 @@ void flk_lock_release(struct flk_lock *lock);
  * on an RPC. The lock is the caller's. */
 int flk_claim_file(margo_instance_id mid, const char *filename, const flock_group_view_t *view,
                    struct dango_error *err);
+/* For programs that register a provider with a view of their own: a warning if the file is about to be taken from a group
+ * that is alive. Blocks on an RPC unless the file names one of their members. */
+void flk_warn_of_owner(margo_instance_id mid, const char *filename, const flock_group_view_t *view);
 
 /* The address that margo listens on, to be freed; NULL on failure (gateways/default.c). */
 char *flk_self_address(margo_instance_id mid);

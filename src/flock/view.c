@@ -2,7 +2,7 @@
  * Group views: sorted arrays of members and metadata with a digest (see flock/flock-group-view.h). Pure functions: no
  * locks, no network, usable before anything is initialised.
  */
-#include <flock/flock-group-view.h>
+#include "flock/internal.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -283,4 +283,15 @@ bool flock_group_view_copy(const flock_group_view_t *src, flock_group_view_t *ds
     if (!copied)
         flock_group_view_clear(dst);
     return copied;
+}
+
+bool flk_views_meet(const flock_group_view_t *a, const flock_group_view_t *b)
+{
+    assert(a && b);
+    for (uint64_t i = 0; i < a->members.size; i++) {
+        const flock_member_t *member = &a->members.data[i];
+        if (flock_group_view_members_binary_search(b, member->address, member->provider_id) >= 0)
+            return true;
+    }
+    return false;
 }

@@ -460,6 +460,16 @@ static void the_file_of_another_group_is_not_removed(void **state)
     clear(&file);
 }
 
+/* Somebody who reads the file name as that of a pipe gets the text; nobody has to. */
+static void a_pipe_in_place_of_the_file(void **state)
+{
+    (void)state;
+    struct stat status;
+    assert_int_equal(mkfifo(path, 0600), 0);
+    start_group(1, swim);
+    assert_true(stat(path, &status) == 0 && S_ISFIFO(status.st_mode));
+}
+
 /* ---- the frame ---- */
 
 static int end(void **state)
@@ -506,6 +516,7 @@ int main(void)
         cmocka_unit_test_teardown(a_failed_write_is_tried_again, end),
         cmocka_unit_test_teardown(the_last_member_removes_the_file, end),
         cmocka_unit_test_teardown(the_file_of_another_group_is_not_removed, end),
+        cmocka_unit_test_teardown(a_pipe_in_place_of_the_file, end),
     };
     return cmocka_run_group_tests(tests, init, fini);
 }

@@ -273,6 +273,13 @@ def test_two_groups_do_not_share_a_file(group):
 
 
 @both
+def test_two_groups_of_a_process_do_not_share_a_file(group, servers):
+    server = servers.bedrock(document(*(flock(group.kind, bootstrap=("self",), provider_id=i) for i in (1, 2))), wait=False)
+    assert server.wait(TIMEOUT_S / 2) == 1
+    assert "group.flock is the file of provider 1 of this process already" in server.output()
+
+
+@both
 def test_several_members_in_each_process(group, servers, discovery):
     """64 members in 4 processes. They find each other through the file that the first member writes."""
     first = document(flock(group.kind, bootstrap=("self",), provider_id=1))

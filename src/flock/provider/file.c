@@ -64,11 +64,13 @@ struct found {
     struct flk_stamp stamp;
 };
 
-/* False: no file that says of which group it is. */
+/* False: no file that says of which group it is. Pipes and terminals, which may be written to, are not waited for. */
 static bool look(const char *path, struct found *found)
 {
+    struct stat status;
     memset(found, 0, sizeof *found);
-    if (flk_group_file_read_stamp(path, &found->view, &found->stamp, NULL) == FLOCK_SUCCESS && *found->stamp.group_id)
+    if (stat(path, &status) == 0 && S_ISREG(status.st_mode) &&
+        flk_group_file_read_stamp(path, &found->view, &found->stamp, NULL) == FLOCK_SUCCESS && *found->stamp.group_id)
         return true;
     flock_group_view_clear(&found->view);
     return false;
@@ -83,15 +85,6 @@ static void found_clear(struct found *found)
 static bool names(const flock_group_view_t *view, const char *address, uint16_t id)
 {
     return flock_group_view_find_member((flock_group_view_t *)(uintptr_t)view, address, id) != NULL;
-}
-
-static bool have_a_member_in_common(const flock_group_view_t *a, const flock_group_view_t *b)
-{
-    for (uint64_t i = 0; i < a->members.size; i++) {
-        if (names(b, a->members.data[i].address, a->members.data[i].provider_id))
-            return true;
-    }
-    return false;
 }
 
 /* Whether all that the one view has is in the other, what backends add excepted. */
@@ -133,7 +126,7 @@ bool flk_file_open(struct flock_provider *provider, const char *path, const floc
 static bool is_ours(struct flock_provider *provider, const struct found *found, const flock_group_view_t *view)
 {
     return strcmp(found->stamp.group_id, provider->file.group_id) == 0 ||
-           names(&found->view, provider->address, provider->id) || have_a_member_in_common(&found->view, view);
+           names(&found->view, provider->address, provider->id) || flk_views_meet(&found->view, view);
 }
 
 /*
@@ -408,4 +401,31 @@ void flk_provider_keep_lock(struct flock_provider *provider, struct flk_lock *he
     assert(provider->file.lock.fd < 0);
     provider->file.lock = *held;
     *held = FLK_LOCK_NONE;
+}
+
+static bool holds_lock(struct flock_provider *provider, const struct stat *lock_file)
+{
+    struct stat held;
+    lock(&provider->file);
+    int fd = provider->file.lock.fd;
+    bool same =
+        fd >= 0 && fstat(fd, &held) == 0 && held.st_ino == lock_file->st_ino && held.st_dev == lock_file->st_dev;
+    unlock(&provider->file);
+    return same;
+}
+
+bool flk_provider_find_lock(margo_instance_id mid, const struct stat *lock_file, uint16_t *id)
+{
+    for (uint16_t i = 0; i < UINT16_MAX; i++) {
+        hg_bool_t found = false;
+        hg_id_t rpc;
+        if (margo_provider_registered_name(mid, FLK_RPC_GET_VIEW, i, &rpc, &found) != HG_SUCCESS || !found)
+            continue;
+        struct flock_provider *provider = margo_registered_data(mid, rpc);
+        if (provider && holds_lock(provider, lock_file)) {
+            *id = i;
+            return true;
+        }
+    }
+    return false;
 }

@@ -63,6 +63,8 @@ static DEFINE_MARGO_RPC_HANDLER(get_view_ult)
 {
     if (strncmp(in->key, "__", 2) == 0 || !*in->key)
         return FLOCK_ERR_OP_FORBIDDEN;
+    if (!provider->backend->add_metadata)
+        return FLOCK_ERR_OP_UNSUPPORTED;
     return provider->backend->add_metadata(provider->backend_context, in->key, in->value);
 }
 
@@ -297,6 +299,8 @@ static flock_return_t register_with_view(margo_instance_id mid, uint16_t provide
         return ret;
     if (dango_options_parse(dango_flock_options, config, path, &settings, err) != 0)
         return FLOCK_ERR_INVALID_CONFIG;
+    if (settings.file)
+        flk_warn_of_owner(mid, settings.file, view);
     struct flock_provider *p = create(mid, provider_id, args->pool);
     ret = p ? start(p, &settings, path, args, view, err) : FLOCK_ERR_ALLOCATION;
     if (ret == FLOCK_SUCCESS) {

@@ -124,6 +124,8 @@ void flk_file_free(struct flk_file *file);
 char *flk_provider_address(struct flock_provider *provider);
 /* Exchanges the published address, which is compared with what the file says, for *address. */
 void flk_file_swap_address(struct flock_provider *provider, char **address);
+/* The provider of the instance that holds this lock, if any does. */
+bool flk_provider_find_lock(margo_instance_id mid, const struct stat *lock, uint16_t *id);
 /* Hands over the lock of the group file. */
 void flk_provider_keep_lock(struct flock_provider *provider, struct flk_lock *held);
 
