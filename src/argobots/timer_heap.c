@@ -182,14 +182,14 @@ bool dango_abt_timer_cancel(struct dango_abt_timer *timer)
 {
     unsigned tries = 0;
     pthread_mutex_lock(&service.lock);
-    bool armed = timer->armed;
-    if (armed)
-        heap_remove(timer);
     while (service.running == timer && !pthread_equal(service.thread, pthread_self())) {
         pthread_mutex_unlock(&service.lock);
         abti_backoff(&tries);
         pthread_mutex_lock(&service.lock);
     }
+    bool armed = timer->armed; /* only now: the callback may have armed it anew */
+    if (armed)
+        heap_remove(timer);
     pthread_mutex_unlock(&service.lock);
     return armed;
 }

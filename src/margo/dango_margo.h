@@ -56,6 +56,17 @@ int dango_margo_add_xstream(margo_instance_id mid, struct json_object *config, c
 int dango_margo_remove_pool(margo_instance_id mid, const char *name, struct dango_error *err);
 int dango_margo_remove_xstream(margo_instance_id mid, const char *name, struct dango_error *err);
 
+/* ---- peers that do not answer ---- */
+
+/*
+ * Calls `told` when a call that has a deadline has been without an answer for so long, for people who would otherwise look
+ * at nothing happening until the deadline; the call goes on. Of a peer that stays silent it is told again after half a
+ * minute at the soonest. `told` runs on the thread of the timers: it must be short and not block. To be set
+ * before the instance's first call.
+ */
+void dango_margo_on_silence(margo_instance_id mid, double after_ms, void (*told)(void *arg, const char *address),
+                            void *arg);
+
 /* ---- option tables, for the reference pages ---- */
 
 extern const struct dango_option dango_margo_options[];         /* the "margo" section */

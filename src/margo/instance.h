@@ -23,6 +23,17 @@ struct mg_logger {
     _Atomic int level;
 };
 
+/* Who hears of peers that do not answer (silence.c); set before the first call. */
+struct mg_silence {
+    void (*told)(void *arg, const char *address); /* NULL: nobody */
+    void *arg;
+    double after_ms;
+    struct mg_silent_peer {
+        uint32_t checksum; /* of its address */
+        int64_t told_ns;   /* 0: none */
+    } peers[64];           /* by the thread of the timers only */
+};
+
 struct margo_instance {
     /* network */
     hg_class_t *hg_class;
@@ -50,6 +61,8 @@ struct margo_instance {
     _Atomic int64_t spindown_ms;
     struct mg_spin spin;
     unsigned no_cork; /* rounds of the loop to come that do not collect messages */
+
+    struct mg_silence silence;
 
     /* finalisation (finalize.c) */
     _Atomic uint64_t handlers; /* MG_FINALISING | number of running handlers */
@@ -138,6 +151,13 @@ bool mg_progress_is_self(margo_instance_id mid);
 /* Fires what is still armed, waits for the callbacks, and parts the timers from the instance. After the progress loop
  * has stopped, when no timer can be started any more. */
 void mg_timer_end_all(margo_instance_id mid);
+
+/* ---- silence.c ---- */
+
+/* When whoever forwards now is to call mg_silence_tell, unless it has an answer; DANGO_NEVER: not at all. */
+int64_t mg_silence_ends_ns(margo_instance_id mid);
+/* Tells of the peer that a handle is forwarded to. On the thread of the timers. */
+void mg_silence_tell(margo_instance_id mid, hg_handle_t handle);
 
 /* ---- builtin.c ---- */
 

@@ -36,6 +36,11 @@ static void cancel(struct margo_request_struct *req)
 static void expire(void *arg)
 {
     struct margo_request_struct *req = arg;
+    if (dango_clock_ns() < req->deadline_ns) {
+        mg_silence_tell(req->mid, req->handle);
+        dango_abt_timer_arm(&req->timer, req->deadline_ns);
+        return;
+    }
     atomic_store(&req->expired, true);
     if (atomic_load(&req->submitted))
         cancel(req);
@@ -66,8 +71,10 @@ void mg_request_arm(struct margo_request_struct *req, double timeout_ms)
     if (!(timeout_ms > 0))
         return;
     req->timed = true;
+    req->deadline_ns = dango_deadline_ns(timeout_ms);
+    int64_t silence_ns = req->type == MARGO_FORWARD_REQUEST ? mg_silence_ends_ns(req->mid) : DANGO_NEVER;
     dango_abt_timer_init(&req->timer, expire, req);
-    dango_abt_timer_arm(&req->timer, dango_deadline_ns(timeout_ms));
+    dango_abt_timer_arm(&req->timer, silence_ns < req->deadline_ns ? silence_ns : req->deadline_ns);
 }
 
 hg_return_t mg_request_submitted(struct margo_request_struct *req, hg_return_t ret)

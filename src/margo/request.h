@@ -7,7 +7,8 @@
  *
  * Deadline: a timer cancels the operation, unless it has completed; the cancelled operation completes as any other, and
  * its result then becomes HG_TIMEOUT. The timer may fire before the operation has been submitted: the submitter looks
- * at `expired` afterwards. Who waits disarms the timer before the memory goes.
+ * at `expired` afterwards. Who waits disarms the timer before the memory goes. Where somebody wants to hear of peers
+ * that are silent (silence.c), the timer of a forward fires before the deadline, too.
  *
  * Waiting for any of several requests: `group` is set in each; the completion takes it out and tells the group.
  */
@@ -39,6 +40,7 @@ struct margo_request_struct {
     atomic_bool submitted; /* `operation` is valid */
     bool completed;        /* transfer: its operation is gone; guarded by the cancel lock of request.c */
     struct dango_abt_timer timer;
+    int64_t deadline_ns; /* set if `timed` */
 
     /* c-forms; both the submitter and the completion hold the request, and through it a reference to the handle */
     void (*on_complete)(void *uargs, hg_return_t ret);

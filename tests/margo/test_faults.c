@@ -1,11 +1,14 @@
 /*
  * Peers that are not there, or vanish: every call to them ends with an error, soon, and the rest goes on.
  */
+#include "margo/dango_margo.h"
 #include "tests/margo/peer.h"
 #include "tests/support/protocol.h"
 #include "tests/support/test.h"
 
 #include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
 
 static void hang(hg_handle_t h)
 {
@@ -120,6 +123,57 @@ static void killed_client(void **state)
     margo_finalize(mid);
 }
 
+/* ---- peers that are silent ---- */
+
+struct told {
+    atomic_int times;
+    char address[256];
+};
+
+static void note_silence(void *arg, const char *address)
+{
+    struct told *told = arg;
+    snprintf(told->address, sizeof told->address, "%s", address);
+    atomic_fetch_add(&told->times, 1);
+}
+
+/* One call is told of although all of them hang, and all end when their time is up and not before. */
+static void silent_peers_are_named_before_the_deadline(void **state)
+{
+    (void)state;
+    struct peer peer;
+    struct told told = {0};
+    hg_addr_t addr;
+    hg_handle_t handles[CALLERS];
+    margo_request reqs[CALLERS];
+    peer_start(&peer, "{}", setup);
+    margo_instance_id mid = peer_connect(&peer, "{}", &addr);
+    hg_id_t hang_id = MARGO_REGISTER(mid, "hang", void, void, NULL);
+    hg_id_t nothing_id = MARGO_REGISTER(mid, "nothing", void, void, NULL);
+    dango_margo_on_silence(mid, 50, note_silence, &told);
+    for (int i = 0; i < test_rounds(100); i++)
+        assert_int_equal(call_void(mid, addr, nothing_id, MARGO_DEFAULT_PROVIDER_ID, 60000), HG_SUCCESS);
+    int before = atomic_load(&told.times); /* the machine may have been slow */
+    double start = now_s();
+    assert_int_equal(call_void(mid, addr, hang_id, MARGO_DEFAULT_PROVIDER_ID, 20), HG_TIMEOUT);
+    assert_int_equal(atomic_load(&told.times), before);
+    for (int i = 0; i < CALLERS; i++) {
+        assert_int_equal(margo_create(mid, addr, hang_id, &handles[i]), HG_SUCCESS);
+        assert_int_equal(margo_provider_iforward_timed(MARGO_DEFAULT_PROVIDER_ID, handles[i], NULL, 200, &reqs[i]),
+                         HG_SUCCESS);
+    }
+    for (int i = 0; i < CALLERS; i++) {
+        assert_int_equal(margo_wait(reqs[i]), HG_TIMEOUT);
+        margo_destroy(handles[i]);
+    }
+    assert_true(now_s() - start >= 0.2);
+    assert_int_equal(atomic_load(&told.times), 1);
+    assert_string_equal(told.address, peer.address);
+    margo_addr_free(mid, addr);
+    peer_kill(&peer);
+    margo_finalize(mid);
+}
+
 static void arguments_that_are_wrong(void **state)
 {
     (void)state;
@@ -156,6 +210,7 @@ int main(void)
         cmocka_unit_test(calls_to_a_killed_peer_fail_at_once),
         cmocka_unit_test(nobody_there),
         cmocka_unit_test(killed_client),
+        cmocka_unit_test(silent_peers_are_named_before_the_deadline),
         cmocka_unit_test(arguments_that_are_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,10 +1,15 @@
-"""The group file names a server that is dead: clients work with the others, and are told which one is missing."""
+"""The group file names a server that is dead: clients work with the others, and are told which one is missing. A server
+that hangs is named soon, and waited for."""
+
+import re
+import signal
 
 import pytest
 
-from mofka import GROUP_FILE, two_servers, write_group_file
-from support import run
+from mofka import FIRST_CONFIGURATION, GROUP_FILE, two_servers, write_group_file
+from support import PROTOCOL, SLOWNESS, run
 
+TOLD_S = 10 * SLOWNESS
 DRIVER = ["--driver", "mofka", "--driver.group_file", GROUP_FILE]
 
 
@@ -68,3 +73,35 @@ def test_without_the_master_database_nothing_works(half):
     refused = ctl("topic", "list", check=False)
     assert refused.returncode == 1
     assert living.address in refused.stderr and GROUP_FILE in refused.stderr
+
+
+def named_while_it_hangs(servers, server, commands):
+    """Starts commands while a server hangs; when all of them have told so, it goes on. All must succeed then."""
+    server.signal(signal.SIGSTOP)
+    processes = [servers.start(command) for command in commands]
+    for process in processes:
+        process.wait_for_output(f"no answer from {re.escape(server.address)} .*it hangs, is stopped, or is busy", TOLD_S)
+    server.signal(signal.SIGCONT)
+    for process in processes:
+        assert process.wait() == 0, process.output()
+
+
+def test_the_only_server_hangs_for_a_while(servers, workdir):
+    server = servers.bedrock(FIRST_CONFIGURATION)
+    create("t", 1)
+    named_while_it_hangs(servers, server, [
+        ["diaspora-ctl", "topic", "list", *DRIVER],
+        ["bedrock-query", PROTOCOL, "-f", GROUP_FILE],
+    ])
+    named_while_it_hangs(servers, server, [["bedrock-shutdown", PROTOCOL, "-f", GROUP_FILE, "--timeout", "60"]])
+    assert server.wait() == 0
+
+
+@pytest.mark.parametrize("action", ["positions", "complete", "delete"])
+def test_a_server_with_a_partition_hangs_for_a_while(servers, workdir, action):
+    _, second = two_servers(servers, workdir)
+    create("t", 2)
+    named_while_it_hangs(servers, second, [
+        ["bedrock-query", PROTOCOL, "-f", GROUP_FILE],
+        ["diaspora-ctl", "topic", action, "--name", "t", *DRIVER],
+    ])

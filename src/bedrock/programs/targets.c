@@ -33,11 +33,22 @@ static void on_failure(struct bedrock_service *member, const struct dango_error 
     note_failure(targets, why);
 }
 
+/* After this time users are told whom they wait for, unless --timeout is shorter. */
+#define SILENCE_MS 3000.0
+
+static void tell_silence(void *arg, const char *address)
+{
+    const struct targets *targets = arg;
+    fprintf(stderr, "%s: no answer from %s for %g s: it hangs, is stopped, or is busy; waiting on (see --timeout)\n",
+            targets->program, address, SILENCE_MS / 1000);
+}
+
 static int connect_client(struct targets *targets, const char *protocol, double timeout_ms, struct dango_error *err)
 {
     targets->mid = dango_margo_init(protocol, MARGO_CLIENT_MODE, NULL, err);
     if (targets->mid == MARGO_INSTANCE_NULL)
         return err->code;
+    dango_margo_on_silence(targets->mid, SILENCE_MS, tell_silence, targets);
     int status = bedrock_client_create(targets->mid, &targets->client, err);
     if (status == 0)
         bedrock_client_set_timeout(targets->client, timeout_ms);

@@ -42,12 +42,25 @@ static const char *const rpc_names[MOFKA_RPC_COUNT] = {
     [MOFKA_RPC_SETTLE] = "mofka_settle",
 };
 
+/* After this time users are told whom they wait for, well before a call fails. */
+#define SILENCE_MS 3000.0
+
+static void tell_silence(void *arg, const char *address)
+{
+    (void)arg;
+    log_warning("mofka",
+                "no answer from %s for %g s: it hangs, is stopped, or is busy; waiting on (if it hangs, end it on its "
+                "machine with kill -9, and start it again)",
+                address, SILENCE_MS / 1000);
+}
+
 static int start(struct mofka_engine *engine)
 {
     struct dango_error *err = &engine->err;
     engine->mid = dango_margo_init_json(engine->protocol, MARGO_CLIENT_MODE, NULL, engine->config, "driver.margo", err);
     if (!engine->mid)
         return err->code;
+    dango_margo_on_silence(engine->mid, SILENCE_MS, tell_silence, NULL);
     margo_get_progress_pool(engine->mid, &engine->pool);
     for (int i = 0; i < MOFKA_RPC_COUNT; i++) {
         engine->rpcs[i] =

@@ -6,10 +6,11 @@
  * members that a server knows that does answer are asked; when none does, those that were known at the last search.
  *
  * Who opens a driver asks all servers with a deadline that is short for a server that hangs, and if that was too short for
- * one that is only busy, once more with longer ones. When something was lost, every server is asked with a deadline of its
- * own, so that one that hangs costs seconds and not the whole time that a link has. Links that look at the same time share the search for the master database: one of them looks, and what it
- * found, or that it found nothing, holds for the others for a moment. So that they need not wait for many servers that hang,
- * a search ends when these have cost some seconds in all; the next one goes on behind them.
+ * one that is only busy, again with longer ones; users are told at once whom they wait for. When something was lost, every
+ * server is asked with a deadline of its own, so that one that hangs costs seconds and not the whole time that a link has.
+ * Links that look at the same time share the search for the master database: one of them looks, and what it found, or that
+ * it found nothing, holds for the others for a moment. So that they need not wait for many servers that hang, a search ends
+ * when these have cost some seconds in all; the next one goes on behind them.
  */
 #include "mofka/client/driver.h"
 #include "mofka/registry/group.h"
@@ -27,9 +28,9 @@
 /* How long the result of a search holds for others: longer if servers hang, which each of them would wait for in turn. */
 #define FRESH_NS      (100 * DANGO_NS_PER_MS)
 #define FRESH_HUNG_NS (1000 * DANGO_NS_PER_MS)
-/* How long a server may take to answer; and when a driver is opened, in each round. */
+/* How long a server may take to answer; and when a driver is opened, in each round: as long as anywhere, in all. */
 #define ASK_MS 2000.0
-static const double opening_ms[] = {500.0, 4000.0, BEDROCK_CLIENT_TIMEOUT_MS};
+static const double opening_ms[] = {500.0, 4000.0, BEDROCK_CLIENT_TIMEOUT_MS - 500.0 - 4000.0};
 #define ROUNDS (sizeof opening_ms / sizeof *opening_ms)
 /* How long those that hang may keep up one search. */
 #define HUNG_NS (4 * DANGO_NS_PER_S - DANGO_NS_PER_S / 10)
