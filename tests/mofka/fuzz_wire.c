@@ -167,7 +167,8 @@ static void decode_frames(const unsigned char *bytes, size_t size)
                                    .runs = runs,
                                    .runs_capacity = RUNS_MAX};
     uint64_t next_id = 5;
-    if (dango_mofka_frames_to_runs(&fetch, rest, with_data, uuid, &next_id, NULL) == 0) {
+    struct mofka_doubt doubt = {.is_set = size > 0 && bytes[0] & 4, .id = next_id};
+    if (dango_mofka_frames_to_runs(&fetch, rest, with_data, uuid, &next_id, &doubt, NULL) >= 0) {
         assert(fetch.run_count <= RUNS_MAX && next_id >= 5 && next_id <= 5 + EVENTS_MAX);
         for (size_t i = 0; i < fetch.run_count; i++) {
             touch(copy + runs[i].records_offset, runs[i].records_size);

@@ -16,21 +16,24 @@ from pathlib import PurePath
 import pytest
 
 from mofka import CREATE_STORED, FIRST_CONFIGURATION, list_numbers, peer
-from support import BUILD, SLOWNESS, Servers, run
+from support import BUILD, PROTOCOL, SLOWNESS, Servers, run
 
-LIBRARY = BUILD / "tests" / "libdango-test-fault.so"
 NIGHTLY = "DANGO_NIGHTLY" in os.environ
 BATCH, BATCHES, DATA = 10, 6, 100
 WAYS = ("EIO", "ENOSPC", "short", "kill", "kill-after", "kill-short")
 
 
-def fault_environment(workdir, plan):
+def preloaded(library, **environment):
     """For a server: the sanitizers accept that something else is loaded before them."""
     return {
-        "LD_PRELOAD": str(LIBRARY),
-        "DANGO_FAULT": f"dir={workdir}/files,{plan}",
+        **environment,
+        "LD_PRELOAD": str(BUILD / "tests" / f"libdango-test-{library}.so"),
         "ASAN_OPTIONS": ":".join(filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"])),
     }
+
+
+def fault_environment(workdir, plan):
+    return preloaded("fault", DANGO_FAULT=f"dir={workdir}/files,{plan}")
 
 
 class Life:
@@ -163,3 +166,20 @@ def test_every_call_may_go_wrong(way, calls, workdir):
         # Clients of a server that died see only that; others are told the file, the cause and what to do.
         if not life.died:
             assert all(TOLD.search(failure) for failure in life.failures), (calls[n - 1], life.failures)
+
+
+@pytest.mark.skipif(PROTOCOL != "na+sm", reason="the library damages transfers of na+sm")
+@pytest.mark.parametrize("faults", [1, 2, 3])
+def test_transfers_that_damage_what_they_carry(servers, faults):
+    """What came damaged is fetched again; damaged again it is reported, as damage of the medium is, and what follows comes.
+    The next consumer meets what is left of the faults."""
+    server = servers.bedrock(FIRST_CONFIGURATION, env=preloaded("transfer", DANGO_TRANSFER_FAULTS=str(faults)))
+    run([*CREATE_STORED, "--topic.config.partition.max_chunk_size", 1 << 30])
+    run(peer("produce", "t", 100, 10, 100_000))
+    first = run(peer("consume", "t", "reader", 100 if faults == 1 else 90, "all"))
+    second = run(peer("consume", "t", "other", 100, "all"))
+    assert first.stdout.count("events 0 to 9 are damaged and cannot be read") == (faults > 1)
+    assert first.stderr.count("events 0 to 9 came damaged from") == 1
+    assert "damaged" not in second.stdout
+    assert second.stderr.count("events 0 to 9 came damaged from") == (faults > 2)
+    assert "damaged" not in server.output()

@@ -39,25 +39,24 @@ static bool is_damaged(const struct mofka_frame *frame, const unsigned char *con
     return whole && dango_mofka_frame_check_content(frame, content, NULL) < 0;
 }
 
-/* Damage that is told of together is one run. There is room for one more. */
-static void add_damaged(struct diaspora_fetch *fetch, const struct mofka_frame *frame)
+/* Whether the frame at `id` is to be fetched again, since it has come damaged; it will not be a second time. */
+static bool is_doubtful(struct mofka_doubt *doubt, uint64_t id)
 {
-    struct diaspora_run *last = fetch->run_count > 0 ? &fetch->runs[fetch->run_count - 1] : NULL;
-    if (last && last->damaged)
-        last->count += frame->count;
-    else
-        fetch->runs[fetch->run_count++] =
-            (struct diaspora_run){.first_id = frame->first_id, .count = frame->count, .damaged = true};
+    bool known = doubt->is_set && doubt->id == id;
+    *doubt = (struct mofka_doubt){true, id};
+    return !known;
 }
 
 int dango_mofka_frames_to_runs(struct diaspora_fetch *fetch, size_t size, bool with_data, const uint8_t uuid[16],
-                               uint64_t *next_id, struct dango_error *err)
+                               uint64_t *next_id, struct mofka_doubt *doubt, struct dango_error *err)
 {
     uint64_t events = 0, extent = 0, id = *next_id;
     fetch->run_count = 0;
-    for (size_t offset = 0; offset < size; offset += (size_t)extent) {
+    for (size_t offset = 0; offset < size; offset += (size_t)extent, *next_id = id) {
         struct mofka_frame frame;
         int code = take_frame(fetch, offset, size, with_data, uuid, &frame, &extent, err);
+        if ((code == DANGO_ERR_CORRUPT || code == DANGO_ERR_UNSUPPORTED) && is_doubtful(doubt, id))
+            return 1;
         if (code != 0)
             return code;
         if (frame.first_id != id)
@@ -69,7 +68,13 @@ int dango_mofka_frames_to_runs(struct diaspora_fetch *fetch, size_t size, bool w
         size_t records = offset + sizeof frame;
         id += frame.count;
         if (is_damaged(&frame, fetch->buffer.base + records, with_data)) {
-            add_damaged(fetch, &frame);
+            if (is_doubtful(doubt, frame.first_id)) {
+                dango_error_set(err, DANGO_ERR_CORRUPT, "events %" PRIu64 " to %" PRIu64 " came damaged",
+                                frame.first_id, frame.first_id + frame.count - 1);
+                return 1;
+            }
+            fetch->runs[fetch->run_count++] =
+                (struct diaspora_run){.first_id = frame.first_id, .count = frame.count, .damaged = true};
             continue;
         }
         code = dango_diaspora_records_check(fetch->buffer.base + records, (size_t)frame.records_size, frame.count,
@@ -86,6 +91,5 @@ int dango_mofka_frames_to_runs(struct diaspora_fetch *fetch, size_t size, bool w
             .with_data = with_data,
         };
     }
-    *next_id = id;
     return 0;
 }

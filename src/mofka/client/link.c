@@ -124,6 +124,21 @@ void mofka_link_lose(struct mofka_link *link, const struct dango_error *err, boo
     go_on(link);
 }
 
+void mofka_link_restart(struct mofka_link *link, const struct dango_error *err)
+{
+    assert(link->delivering);
+    if (link->closing)
+        return; /* no other session follows */
+    link->discarding = true;
+    list_for_each (node, &link->ordered) {
+        struct mofka_call *call = container_of(node, struct mofka_call, node);
+        if (call->state == MOFKA_CALL_ANSWERED)
+            make_ready(call);
+    }
+    margo_addr_set_remove(mofka_engine_instance(link->driver->engine), link->target.addr);
+    mofka_link_lose(link, err, false);
+}
+
 static void on_lease_lost(struct mofka_lease *lease, const struct dango_error *err)
 {
     struct mofka_link *link = container_of(lease, struct mofka_link, lease);
@@ -190,11 +205,12 @@ static void answered(void *arg, hg_return_t ret)
     assert(link->under_way > 0 && call->state == MOFKA_CALL_SENT);
     link->under_way--;
     bool over = link->closing; /* no other session follows */
+    bool useless = call->err.code != 0 || (link->discarding && call->ops->ordered);
     if (loss && link->state == MOFKA_LINK_UP && !over) {
         struct dango_error err = call->err;
         make_ready(call);
         mofka_link_lose(link, &err, alive);
-    } else if (call->err.code != 0 && link->state != MOFKA_LINK_UP && !over) {
+    } else if (useless && link->state != MOFKA_LINK_UP && !over) {
         if (alive && link->ops->is_dismissal && link->ops->is_dismissal(call->err.code))
             link->dismissal = call->err;
         make_ready(call);

@@ -94,6 +94,7 @@ struct mofka_link {
     bool delivering, leased, closing;
     hg_handle_t asking; /* mofka_link_ask waits for its answer; NULL: no */
     bool served;        /* something was answered in this session */
+    bool discarding;    /* until there is another session: answers to ordered calls */
     int64_t up_ns;      /* when it began */
     int64_t lost_ns;    /* when the search began that may still go on; 0: never yet */
     double pause_ms;    /* before the next try */
@@ -124,6 +125,10 @@ int mofka_link_start(struct mofka_call *call, const diaspora_segment *parts, siz
                      struct dango_error *err);
 /* The session is lost. Under the lock. `alive`: the connection may still work. */
 void mofka_link_lose(struct mofka_link *link, const struct dango_error *err, bool alive);
+
+/* Another session over another connection, and all ordered calls once more, answered or not: for `complete` of an ordered
+ * one that says that those behind it are of no use. Under the lock. */
+void mofka_link_restart(struct mofka_link *link, const struct dango_error *err);
 
 /* ---- inside: between link.c and relink.c ---- */
 

@@ -175,7 +175,7 @@ void mofka_link_look(void *arg)
     if (code == 0) {
         link->state = MOFKA_LINK_UP;
         link->session++;
-        link->served = false;
+        link->served = link->discarding = false;
         link->up_ns = dango_clock_ns();
         mofka_link_send_ready(link);
     } else {

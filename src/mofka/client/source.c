@@ -5,13 +5,16 @@
  * deadline of its own, but ends when the connection breaks, when the lease cannot be renewed, and when the source is
  * closed. When the server is lost, the link subscribes again behind the last event that was delivered and repeats the
  * fetches that have no answer: nothing comes twice, nothing is left out. Whatever the server sends is checked before the
- * core sees it: frames, records, order of ids.
+ * core sees it: frames, records, order of ids. Frames that came damaged are asked for once more, in a new session over a new
+ * connection, and the server compares what it has from then on: so it finds what is damaged on its medium, and says how far
+ * that goes.
  *
  * After the first failure that is not a lost server everything later fails, too: events may have been lost on the way, and
  * the core has to open a new source. Calls are kept and used again. Reading of selections is in read.c.
  */
-#include "mofka/client/frames.h"
 #include "mofka/client/source.h"
+
+#include "util/log.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -53,7 +56,7 @@ static void accept_gap(struct mofka_source *source, struct diaspora_fetch *fetch
     source->next_id += fetch->lost;
 }
 
-/* Fills in the core's fetch from the answer. */
+/* Fills in the core's fetch from the answer. 1: up to something that is to be fetched once more. */
 static int accept(struct mofka_source *source, struct fetch_call *self, struct dango_error *err)
 {
     const struct mofka_message *message = &self->call.message;
@@ -84,7 +87,16 @@ static int accept(struct mofka_source *source, struct fetch_call *self, struct d
         memcpy(fetch->buffer.base, message->bytes + sizeof answer, (size_t)answer.size);
     }
     return dango_mofka_frames_to_runs(fetch, (size_t)answer.size, answer.flags & MOFKA_FRAMES_WITH_DATA,
-                                      source->link.uuid, &source->next_id, err);
+                                      source->link.uuid, &source->next_id, &source->doubt, err);
+}
+
+/* A session begins behind what was accepted. Under the lock. */
+static void fetch_again(struct mofka_source *source, struct dango_error *err)
+{
+    log_warning("mofka", "%s from %s; asking for them once more", err->text, source->link.target.address);
+    source->compared = true;
+    mofka_link_restart(&source->link, err);
+    dango_error_clear(err);
 }
 
 static void complete_fetch(struct mofka_call *call)
@@ -93,9 +105,11 @@ static void complete_fetch(struct mofka_call *call)
     struct mofka_source *source = mofka_source_of(call->link);
     struct diaspora_fetch *fetch = self->fetch;
     struct dango_error *err = &call->err;
-    accept(source, self, err);
+    bool again = accept(source, self, err) > 0;
     mofka_call_drop_message(call);
     pthread_mutex_lock(&source->link.lock);
+    if (again)
+        fetch_again(source, err);
     if (source->failure.code == 0 && err->code != 0)
         source->failure = *err; /* the first one stands for all, and stays */
     bool failed = source->failure.code != 0;
@@ -124,7 +138,8 @@ static int send_fetch(struct mofka_call *call, struct dango_error *err)
     };
     mofka_request_head_init(&request.head, call->link->token);
     request.head.extra = fetch->max_events;
-    request.head.flags = source->with_data ? MOFKA_WITH_DATA : 0;
+    request.head.flags =
+        (uint16_t)((source->with_data ? MOFKA_WITH_DATA : 0) | (source->compared ? MOFKA_COMPARED : 0));
     diaspora_segment parts[] = {{&request, sizeof request}, {memory->flat, memory->flat_size}};
     return mofka_link_start(call, parts, 2, 0, err);
 }

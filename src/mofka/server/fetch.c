@@ -62,7 +62,8 @@ static int collect(struct mofka_request *request, bool with_data, uint64_t *need
     struct mofka_limits limits = {.size = request->fetch.room,
                                   .events = request->fetch.head.extra,
                                   .with_data = with_data,
-                                  .unchecked = true}; /* clients compare (mofka/client/frames.c) */
+                                  /* clients compare (mofka/client/frames.c) */
+                                  .unchecked = !(request->fetch.head.flags & MOFKA_COMPARED)};
     uint32_t frames = 0;
     int found = 1;
     mofka_request_drop_pieces(request);

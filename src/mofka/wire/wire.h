@@ -112,7 +112,10 @@ struct mofka_subscribe_request {
     uint64_t life; /* of the contents to go on with, from an earlier answer; 0: any */
 };
 
-enum { MOFKA_WITH_DATA = 1 };
+enum {
+    MOFKA_WITH_DATA = 1,
+    MOFKA_COMPARED = 2 /* frames are compared with their checksums before they are sent, too */
+};
 
 /* Followed by the bulk handle of the room (flat bytes). head.extra: most events. */
 struct mofka_fetch_request {
