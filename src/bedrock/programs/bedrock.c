@@ -147,7 +147,7 @@ static void check_options(void)
     else if (is_toml)
         problem = "TOML is not built in; write the configuration as JSON";
     if (problem)
-        cli_impossible(&program, "%s", problem);
+        cli_refuse(&program, CLI_IMPOSSIBLE, "%s", problem);
 }
 
 static int write_output(struct bedrock_server *server, struct dango_error *err)

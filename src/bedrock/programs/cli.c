@@ -48,31 +48,17 @@ static _Noreturn void print_help(const struct cli_program *program)
     exit(0);
 }
 
-static void print_problem(const struct cli_program *program, const char *format, va_list args)
+_Noreturn void cli_refuse(const struct cli_program *program, enum cli_status status, const char *format, ...)
 {
+    va_list args;
+    va_start(args, format);
     fprintf(stderr, "%s: ", program->name);
     vfprintf(stderr, format, args);
+    va_end(args);
     fputc('\n', stderr);
     print_usage(program, stderr);
     fprintf(stderr, "Try %s --help\n", program->name);
-}
-
-_Noreturn void cli_usage_error(const struct cli_program *program, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    print_problem(program, format, args);
-    va_end(args);
-    exit(1);
-}
-
-_Noreturn void cli_impossible(const struct cli_program *program, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    print_problem(program, format, args);
-    va_end(args);
-    exit(CLI_IMPOSSIBLE);
+    exit(status);
 }
 
 static _Noreturn void unknown_option(const struct cli_program *program, const char *word)
@@ -84,13 +70,13 @@ static _Noreturn void unknown_option(const struct cli_program *program, const ch
         names[count++] = program->options[i].name;
     if (strncmp(word, "--", 2) == 0)
         dango_suggest_list("options", word + 2, names, count, list, sizeof list);
-    cli_usage_error(program, "unknown option \"%s\"%s", word, list);
+    cli_refuse(program, CLI_MISUSED, "unknown option \"%s\"%s", word, list);
 }
 
 static void store(const struct cli_program *program, const struct cli_option *option, const char *value, bool *seen)
 {
     if (*seen && !option->list)
-        cli_usage_error(program, "option --%s is given twice", option->name);
+        cli_refuse(program, CLI_MISUSED, "option --%s is given twice", option->name);
     *seen = true;
     if (option->flag)
         *option->flag = true;
@@ -99,7 +85,7 @@ static void store(const struct cli_program *program, const struct cli_option *op
     else if (option->list->count < CLI_LIST_MAX)
         option->list->values[option->list->count++] = value;
     else
-        cli_usage_error(program, "option --%s is given more than %d times", option->name, CLI_LIST_MAX);
+        cli_refuse(program, CLI_MISUSED, "option --%s is given more than %d times", option->name, CLI_LIST_MAX);
 }
 
 /* The tables of getopt_long from ours: the value of an option is its index plus 256. */
@@ -139,7 +125,7 @@ static void check_positional(const struct cli_program *program, const char *word
 {
     struct stat status;
     if (program->file_option && strpbrk(word, "./") && stat(word, &status) == 0 && S_ISREG(status.st_mode))
-        cli_usage_error(program, "\"%s\" is a file: give it with %s", word, program->file_option);
+        cli_refuse(program, CLI_MISUSED, "\"%s\" is a file: give it with %s", word, program->file_option);
 }
 
 const char *cli_parse(const struct cli_program *program, int argc, char **argv)
@@ -160,7 +146,7 @@ const char *cli_parse(const struct cli_program *program, int argc, char **argv)
         const char letter[] = {'-', (char)optopt, '\0'};
         const char *word = optopt > 0 && optopt < 256 ? letter : argv[optind - 1];
         if (found == ':')
-            cli_usage_error(program, "option %s needs a value", word);
+            cli_refuse(program, CLI_MISUSED, "option %s needs a value", word);
         if (found == '?')
             unknown_option(program, word);
         size_t i = index_of(program, found);
@@ -169,9 +155,9 @@ const char *cli_parse(const struct cli_program *program, int argc, char **argv)
     for (int i = optind; i < argc; i++)
         check_positional(program, argv[i]);
     if (optind < argc - 1)
-        cli_usage_error(program, "one argument too many: \"%s\"", argv[optind + 1]);
+        cli_refuse(program, CLI_MISUSED, "one argument too many: \"%s\"", argv[optind + 1]);
     if (optind == argc && program->positional[0] != '[')
-        cli_usage_error(program, "missing argument %s", program->positional);
+        cli_refuse(program, CLI_MISUSED, "missing argument %s", program->positional);
     return optind < argc ? argv[optind] : NULL;
 }
 
@@ -183,7 +169,7 @@ void cli_set_log_level(const struct cli_program *program, const char *level, con
     if (!level && environment && *environment)
         return;
     if (dango_log_level_parse(level ? level : by_default, &parsed, &err) < 0)
-        cli_usage_error(program, "--verbose: %s", err.text);
+        cli_refuse(program, CLI_MISUSED, "--verbose: %s", err.text);
     dango_log_set_level(parsed);
     int margo_level = (int)parsed + MARGO_LOG_TRACE;
     margo_set_global_log_level(margo_level > MARGO_LOG_CRITICAL ? MARGO_LOG_CRITICAL : (margo_log_level)margo_level);

@@ -48,14 +48,14 @@ struct cli_program {
 /* Returns the positional argument, or NULL when it was left out. */
 const char *cli_parse(const struct cli_program *program, int argc, char **argv);
 
-/* Message and usage on standard error; exit status 1. */
-_Noreturn void cli_usage_error(const struct cli_program *program, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+enum cli_status {
+    CLI_MISUSED = 1,     /* words that mean nothing */
+    CLI_IMPOSSIBLE = 255 /* options that cannot be done together, or files that they name and nobody can read */
+};
 
-/* The same for options that cannot be done together, or files that they name and nobody can read. */
-#define CLI_IMPOSSIBLE 255
-_Noreturn void cli_impossible(const struct cli_program *program, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* Message and usage on standard error, then the end. */
+_Noreturn void cli_refuse(const struct cli_program *program, enum cli_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Sets the level of Dango's and Margo's messages; NULL: `by_default`, unless DANGO_LOG says something. */
 void cli_set_log_level(const struct cli_program *program, const char *level, const char *by_default);

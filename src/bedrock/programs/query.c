@@ -49,7 +49,7 @@ static uint16_t parse_provider_id(void)
         return 0;
     unsigned long value = strtoul(provider_id, &end, 10);
     if (!isdigit((unsigned char)*provider_id) || *end || value >= UINT16_MAX)
-        cli_usage_error(&program, "--provider-id: \"%s\" is not in 0..65534", provider_id);
+        cli_refuse(&program, CLI_MISUSED, "--provider-id: \"%s\" is not in 0..65534", provider_id);
     return (uint16_t)value;
 }
 
@@ -110,9 +110,9 @@ int main(int argc, char **argv)
     struct dango_error err = {0};
     const char *protocol = cli_parse(&program, argc, argv);
     if (addresses.count == 0 && !group_file)
-        cli_impossible(&program, "error: no address or flock file specified");
+        cli_refuse(&program, CLI_IMPOSSIBLE, "error: no address or flock file specified");
     if (script_file && expression)
-        cli_impossible(&program, "--jx9-file and --expression exclude each other");
+        cli_refuse(&program, CLI_IMPOSSIBLE, "--jx9-file and --expression exclude each other");
     cli_set_log_level(&program, log_level, "warning");
     int status = query(protocol, &err);
     if (status < 0)

@@ -36,7 +36,7 @@ int main(int argc, char **argv)
     struct targets targets;
     const char *protocol = cli_parse(&program, argc, argv);
     if (addresses.count == 0 && !group_file)
-        cli_impossible(&program, "error: no address or flock file specified");
+        cli_refuse(&program, CLI_IMPOSSIBLE, "error: no address or flock file specified");
     cli_set_log_level(&program, log_level, "warning");
     if (targets_open(&targets, &program, protocol, &addresses, group_file, 0, timeout, &err) < 0) {
         fprintf(stderr, "bedrock-shutdown: %s\n", err.text);

@@ -15,7 +15,7 @@ static double parse_timeout_ms(const struct cli_program *program, const char *ti
         return BEDROCK_CLIENT_TIMEOUT_MS;
     double seconds = strtod(timeout, &end);
     if (*end || !(seconds > 0 && seconds <= 86400))
-        cli_usage_error(program, "--timeout: \"%s\" is not a number of seconds", timeout);
+        cli_refuse(program, CLI_MISUSED, "--timeout: \"%s\" is not a number of seconds", timeout);
     return seconds * 1000;
 }
 
