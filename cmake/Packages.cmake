@@ -9,8 +9,15 @@ set(DANGO_PACKAGES
     flock-client:${PROJECT_VERSION} flock-server:${PROJECT_VERSION}
     yokan-client:${PROJECT_VERSION} yokan-server:${PROJECT_VERSION}
     warabi-client:${PROJECT_VERSION} warabi-server:${PROJECT_VERSION}
+    warabi-c-error:${PROJECT_VERSION} warabi-c-client:${PROJECT_VERSION} warabi-c-server:${PROJECT_VERSION}
     bedrock-client:0.16.1 bedrock-server:0.16.1 bedrock-module-api:0.2.0
     diaspora-stream-api:${PROJECT_VERSION} mofka:${PROJECT_VERSION})
+
+# Where the original has one CMake package for all its libraries: find_package(flock), target flock::client.
+set(DANGO_CMAKE_PACKAGES flock yokan warabi)
+set(DANGO_TARGETS_OF_flock flock::client flock::server)
+set(DANGO_TARGETS_OF_yokan yokan::client yokan::server)
+set(DANGO_TARGETS_OF_warabi warabi::client warabi::server warabi::c-error warabi::c-client warabi::c-server)
 
 set(DANGO_PKGCONFIG_DIR ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 set(packages_built ${CMAKE_BINARY_DIR}/packages)
@@ -31,16 +38,28 @@ install(FILES ${packages_built}/dango.pc DESTINATION ${DANGO_PKGCONFIG_DIR})
 install(FILES ${packages_built}/dango-config.cmake ${packages_built}/dango-config-version.cmake
     DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/dango)
 
+# The CMake package DANGO_PACKAGE with these targets.
+function(dango_install_cmake_package targets)
+    string(REPLACE ";" " " DANGO_TARGETS "${targets}")
+    set(files ${packages_built}/${DANGO_PACKAGE})
+    configure_file(${CMAKE_SOURCE_DIR}/cmake/packages/component-config.cmake.in ${files}-config.cmake @ONLY)
+    write_basic_package_version_file(${files}-config-version.cmake
+        VERSION ${DANGO_PACKAGE_VERSION} COMPATIBILITY AnyNewerVersion)
+    install(FILES ${files}-config.cmake ${files}-config-version.cmake
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/${DANGO_PACKAGE})
+endfunction()
+
 foreach(package IN LISTS DANGO_PACKAGES)
     string(REPLACE ":" ";" package ${package})
     list(GET package 0 DANGO_PACKAGE)
     list(GET package 1 DANGO_PACKAGE_VERSION)
-    set(files ${packages_built}/${DANGO_PACKAGE})
-    configure_file(${CMAKE_SOURCE_DIR}/cmake/packages/component.pc.in ${files}.pc @ONLY)
-    configure_file(${CMAKE_SOURCE_DIR}/cmake/packages/component-config.cmake.in ${files}-config.cmake @ONLY)
-    write_basic_package_version_file(${files}-config-version.cmake
-        VERSION ${DANGO_PACKAGE_VERSION} COMPATIBILITY AnyNewerVersion)
-    install(FILES ${files}.pc DESTINATION ${DANGO_PKGCONFIG_DIR})
-    install(FILES ${files}-config.cmake ${files}-config-version.cmake
-        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/${DANGO_PACKAGE})
+    set(file ${packages_built}/${DANGO_PACKAGE}.pc)
+    configure_file(${CMAKE_SOURCE_DIR}/cmake/packages/component.pc.in ${file} @ONLY)
+    install(FILES ${file} DESTINATION ${DANGO_PKGCONFIG_DIR})
+    dango_install_cmake_package(${DANGO_PACKAGE})
+endforeach()
+
+foreach(DANGO_PACKAGE IN LISTS DANGO_CMAKE_PACKAGES)
+    set(DANGO_PACKAGE_VERSION ${PROJECT_VERSION})
+    dango_install_cmake_package("${DANGO_TARGETS_OF_${DANGO_PACKAGE}}")
 endforeach()

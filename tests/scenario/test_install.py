@@ -56,7 +56,8 @@ def test_a_module_builds_and_serves(prefix, servers, workdir):
 def test_every_package_name_resolves(prefix):
     environment = {**CLEAN, "PKG_CONFIG_PATH": pkgconfig_path(prefix)}
     names = "argobots mercury margo abt-io flock-client flock-server yokan-client yokan-server warabi-client".split()
-    names += "warabi-server bedrock-client bedrock-server bedrock-module-api diaspora-stream-api mofka dango".split()
+    names += "warabi-server warabi-c-error warabi-c-client warabi-c-server bedrock-client bedrock-server".split()
+    names += "bedrock-module-api diaspora-stream-api mofka dango".split()
     for name in names:
         flags = run(["pkg-config", "--cflags", "--libs", name], env=environment).stdout
         assert "-ldango" in flags
@@ -69,7 +70,9 @@ def test_find_package_gives_a_target(prefix, workdir):
     (workdir / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.16)\nproject(user C)\nfind_package(margo 0.15 REQUIRED)\n"
         "find_package(bedrock-server REQUIRED)\nadd_executable(user main.c)\n"
-        "target_link_libraries(user margo bedrock-server)\n"
+        "foreach(package flock yokan warabi)\nfind_package(${package} REQUIRED)\n"
+        "target_link_libraries(user ${package}::client ${package}::server)\nendforeach()\n"
+        "target_link_libraries(user margo bedrock-server warabi::c-error warabi::c-client warabi::c-server)\n"
     )
     run(["cmake", "-B", "build", f"-DCMAKE_PREFIX_PATH={prefix}"], env=CLEAN)
     run(["cmake", "--build", "build"], env=CLEAN)
