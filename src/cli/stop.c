@@ -3,6 +3,7 @@
  * interrupted half-way and nothing runs in a signal handler.
  */
 #include "cli/cli.h"
+#include "util/signals.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -17,15 +18,15 @@ static int stop_fd = -1;
 static void *wait_for_signals(void *arg)
 {
     sigset_t *set = arg;
-    int number;
+    int64_t previous_ns = 0;
     uint64_t one = 1;
-    while (sigwait(set, &number) == 0) {
+    for (;;) {
+        int number = dango_signal_wait(set, &previous_ns);
         if (atomic_exchange(&stop_signal, number) != 0)
-            _exit(128 + number); /* asked twice: at once */
+            _exit(128 + number); /* asked again: at once */
         if (write(stop_fd, &one, sizeof one) < 0)
             _exit(128 + number);
     }
-    return NULL;
 }
 
 int cli_stop_start(struct dango_error *err)

@@ -63,6 +63,14 @@ def test_signals_end_it_in_order(servers, number):
     assert output.index('destroying provider "b"') < output.index('destroying provider "a"')
 
 
+def test_a_signal_that_comes_twice_is_one_request(servers):
+    server = servers.bedrock(things(thing("a"), thing("b")))
+    server.signal(signal.SIGTERM)
+    wait_until(lambda: "shutting down" in server.output(), "the first signal")
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+
+
 def test_a_client_shuts_down_all_that_it_can_reach(servers, workdir):
     first, second = servers.bedrock({}), servers.bedrock({"margo": {"rpc_thread_count": 2}})
     gone = servers.bedrock({})

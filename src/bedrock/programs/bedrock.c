@@ -1,8 +1,8 @@
 /*
  * bedrock: reads a configuration, starts what it describes, and serves until a client, SIGINT or SIGTERM ends it.
  *
- * Signals are taken by a thread that sleeps in sigwait: the first one asks for an orderly stop, a second one ends the
- * process the hard way. Exit status: 0 after an orderly stop; 1 when the start failed, with one line on standard error
+ * Signals are taken by a thread that sleeps in sigwait: the first one asks for an orderly stop, another one after a second
+ * ends the process the hard way. Exit status: 0 after an orderly stop; 1 when the start failed, with one line on standard error
  * that says why, or for a wrong command line; 255 for options that contradict each other, or a file that cannot be read.
  */
 #include "bedrock/programs/cli.h"
@@ -10,6 +10,7 @@
 #include "util/file.h"
 #include "util/json.h"
 #include "util/log.h"
+#include "util/signals.h"
 
 #include <bedrock/server.h>
 
@@ -57,19 +58,17 @@ static struct {
 static void *wait_for_signals(void *arg)
 {
     (void)arg;
-    int number;
-    if (sigwait(&stop.signals, &number) == 0) {
-        pthread_mutex_lock(&stop.lock);
-        log_info("bedrock", "%s: shutting down", strsignal(number));
-        if (stop.server)
-            bedrock_server_request_stop(stop.server);
-        pthread_mutex_unlock(&stop.lock);
-    }
-    if (sigwait(&stop.signals, &number) == 0) {
-        signal(number, SIG_DFL);
-        pthread_sigmask(SIG_UNBLOCK, &stop.signals, NULL);
-        raise(number);
-    }
+    int64_t previous_ns = 0;
+    int number = dango_signal_wait(&stop.signals, &previous_ns);
+    pthread_mutex_lock(&stop.lock);
+    log_info("bedrock", "%s: shutting down", strsignal(number));
+    if (stop.server)
+        bedrock_server_request_stop(stop.server);
+    pthread_mutex_unlock(&stop.lock);
+    number = dango_signal_wait(&stop.signals, &previous_ns);
+    signal(number, SIG_DFL);
+    pthread_sigmask(SIG_UNBLOCK, &stop.signals, NULL);
+    raise(number);
     return NULL;
 }
 
