@@ -6,6 +6,7 @@
 
 #include "util/log.h"
 #include "util/plugin.h"
+#include "util/signals.h"
 
 #include <abt.h>
 #include <json-c/json.h>
@@ -64,10 +65,13 @@ static int enter(struct dango_error *err)
 {
     struct dango_world world;
     int rank = 0, size = 0;
+    struct dango_signal_actions actions;
     dango_world_read(&world);
+    dango_signal_actions_get(&actions);
     int status = load(err);
     if (status == 0)
         status = mpi.plugin->init(&mpi.owner, &rank, &size, err);
+    dango_signal_actions_restore(&actions);
     if (status == 0 && (rank != world.rank || size != world.size))
         status = dango_error_set(err, DANGO_ERR_UNSUPPORTED,
                                  "the launcher says rank %d of %d, MPI says %d of %d: libdango-mpi.so was built for "

@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <endian.h>
 #include <malloc.h>
+#include <signal.h>
 
 #define WARM_UP     10
 #define VISITORS    40
@@ -50,6 +51,28 @@ static void progress(struct side *side)
 
     HG_Progress(side->context, 1);
     HG_Trigger(side->context, 0, 64, &count);
+}
+
+static void handler(int number)
+{
+    (void)number;
+}
+
+/* Loading libfabric, which this is the first to do, leaves handlers of signals alone. */
+static void test_signals(void **state)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGBUS};
+    struct sigaction now;
+
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        signal(numbers[i], handler);
+    setup(state);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        sigaction(numbers[i], NULL, &now);
+        assert_ptr_equal(now.sa_handler, handler);
+        signal(numbers[i], SIG_DFL);
+    }
+    teardown(state);
 }
 
 /* Progresses the server until it knows as many peers as it should. */
@@ -215,6 +238,7 @@ int main(void)
 {
     setenv("DANGO_TEST_PROTOCOL", "ofi+tcp://127.0.0.1", 0);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_signals),
         cmocka_unit_test_setup_teardown(test_visitors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disorder, setup, teardown),

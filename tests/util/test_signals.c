@@ -1,5 +1,5 @@
 /*
- * A signal that is sent twice for one request.
+ * A signal that is sent twice for one request, and handlers that a library replaces.
  */
 #include "tests/support/test.h"
 
@@ -40,9 +40,33 @@ static void test_repetition(void **state)
     pthread_join(thread, NULL);
 }
 
+static void handler(int number)
+{
+    (void)number;
+}
+
+static void test_handlers(void **state)
+{
+    struct dango_signal_actions actions;
+    struct sigaction now;
+
+    (void)state;
+    signal(SIGINT, handler);
+    signal(SIGSEGV, SIG_DFL);
+    dango_signal_actions_get(&actions);
+    signal(SIGINT, SIG_IGN); /* as a library would */
+    signal(SIGSEGV, handler);
+    dango_signal_actions_restore(&actions);
+    sigaction(SIGINT, NULL, &now);
+    assert_ptr_equal(now.sa_handler, handler);
+    sigaction(SIGSEGV, NULL, &now);
+    assert_ptr_equal(now.sa_handler, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_repetition)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_repetition), cmocka_unit_test(test_handlers)};
 
     sigemptyset(&set);
     sigaddset(&set, SIGUSR1);

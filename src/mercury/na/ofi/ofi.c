@@ -7,6 +7,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/plugin.h"
+#include "util/signals.h"
 
 #include <assert.h>
 #include <dlfcn.h>
@@ -35,7 +36,10 @@ static const struct dango_libfabric *load_library(struct dango_error *err)
 
     pthread_mutex_lock(&lock);
     if (!library) {
+        struct dango_signal_actions actions;
+        dango_signal_actions_get(&actions);
         void *plugin = dango_plugin_open("libdango-ofi.so", RTLD_NOW | RTLD_LOCAL, NULL, 0);
+        dango_signal_actions_restore(&actions);
         const struct dango_libfabric *found = plugin ? dlsym(plugin, "dango_libfabric") : NULL;
         if (!plugin)
             dango_error_set(
