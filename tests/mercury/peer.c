@@ -2,6 +2,7 @@
 
 #include "util/clock.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -297,6 +298,32 @@ void peer_starve(struct peer *peer, bool starve)
 
     assert_int_equal(prlimit(peer->pid, RLIMIT_NOFILE, NULL, &limit), 0);
     limit.rlim_cur = starve ? 0 : limit.rlim_max;
+    assert_int_equal(prlimit(peer->pid, RLIMIT_NOFILE, &limit, NULL), 0);
+}
+
+static bool peer_has_descriptor(const struct peer *peer, size_t number)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d/fd/%zu", (int)peer->pid, number);
+    return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+size_t peer_descriptors(const struct peer *peer)
+{
+    size_t count = 0;
+
+    while (peer_has_descriptor(peer, count))
+        count++;
+    return count;
+}
+
+void peer_limit_descriptors(struct peer *peer)
+{
+    struct rlimit limit;
+
+    assert_int_equal(prlimit(peer->pid, RLIMIT_NOFILE, NULL, &limit), 0);
+    limit.rlim_cur = peer_descriptors(peer);
     assert_int_equal(prlimit(peer->pid, RLIMIT_NOFILE, &limit, NULL), 0);
 }
 

@@ -60,6 +60,10 @@ void side_close(struct side *side);
 void peer_start(struct peer *peer, const struct hg_init_info *info);
 /* Lets the server open no further descriptor, or as many as it could before. */
 void peer_starve(struct peer *peer, bool starve);
+/* How many descriptors it has open, up to the lowest number that is free. */
+size_t peer_descriptors(const struct peer *peer);
+/* No more than these: others only when some of them are closed. peer_starve ends it. */
+void peer_limit_descriptors(struct peer *peer);
 /* SIGKILL and wait. */
 void peer_kill(struct peer *peer);
 

@@ -169,7 +169,35 @@ static void test_silence(void **state)
     }
     expect_alive();
     attacker_expect_closed(socks[0]);
-    for (int i = 0; i < SILENT; i++)
+    for (int i = SILENT - 4; i < SILENT; i++) /* the others go after NA_SILENT_MS */
+        attacker_expect_closed(socks[i]);
+    for (int i = 1; i < SILENT - 4; i++)
+        close(socks[i]);
+    expect_alive();
+}
+
+/* Silent connections have all descriptors that there are: they go at once. */
+static void test_silence_when_short(void **state)
+{
+    size_t count = peer_descriptors(&peer);
+    struct tcp_frame frame;
+    int socks[20];
+
+    (void)state;
+    expect_answers(1);
+    for (size_t i = 0; i < 20; i++)
+        socks[i] = attacker_connect(peer.address);
+    while (peer_descriptors(&peer) < count + 20)
+        expect_answers(1);
+    peer_limit_descriptors(&peer);
+    int sock = attacker_connect(peer.address);
+    struct tcp_hello hello = attacker_hello(sock);
+    attacker_send_hello(sock, &hello);
+    assert_true(attacker_read(sock, &frame, sizeof frame));
+    assert_true(attacker_read(sock, &hello, sizeof hello));
+    close(sock);
+    peer_starve(&peer, false);
+    for (size_t i = 0; i < 20; i++)
         close(socks[i]);
     expect_alive();
 }
@@ -315,11 +343,17 @@ static void test_random_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rubbish),       cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_hellos),        cmocka_unit_test(test_hello_twice),
-        cmocka_unit_test(test_silence),       cmocka_unit_test(test_unknown_memory),
-        cmocka_unit_test(test_single_bytes),  cmocka_unit_test(test_misplaced_payload),
-        cmocka_unit_test(test_random_faults), cmocka_unit_test(test_no_descriptors),
+        cmocka_unit_test(test_rubbish),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_hellos),
+        cmocka_unit_test(test_hello_twice),
+        cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_unknown_memory),
+        cmocka_unit_test(test_silence_when_short),
+        cmocka_unit_test(test_single_bytes),
+        cmocka_unit_test(test_misplaced_payload),
+        cmocka_unit_test(test_random_faults),
+        cmocka_unit_test(test_no_descriptors),
     };
     const char *seed = getenv("DANGO_TEST_SEED");
 

@@ -4,6 +4,7 @@
  */
 #include "mercury/na/conn.h"
 
+#include "util/clock.h"
 #include "util/log.h"
 
 #include <assert.h>
@@ -39,6 +40,7 @@ int na_context_init(struct na_context *context, struct na_domain *domain, uint8_
     list_init(&context->conns);
     context->listen_sock = context->listen_timer = -1;
     context->listen_off = context->listen_told = false;
+    context->listen_look_ns = 0;
     if (na_wait_init(&context->wait, epoch))
         return -1;
     pthread_mutex_init(&context->conns_lock, NULL);
@@ -61,6 +63,8 @@ hg_return_t na_conn_init(struct na_conn *conn, struct na_context *context, bool 
     conn->context = context;
     conn->transport = context->domain->transport;
     conn->incoming = incoming;
+    conn->silent_ns = incoming ? dango_clock_ns() : 0;
+    conn->silence_seen = false;
     conn->backlog_bytes = 0;
     atomic_init(&conn->refs, incoming ? 1 : 2);
     atomic_init(&conn->state, NA_CONN_CONNECTING);

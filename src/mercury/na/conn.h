@@ -41,10 +41,11 @@ struct na_context {
     _Atomic unsigned attention; /* connections with a backlog or marked broken */
 
     /* Listening: progress loop only. */
-    int listen_sock;  /* -1: does not */
-    int listen_timer; /* ends a pause */
-    bool listen_off;  /* out of descriptors: not accepting for a moment */
-    bool listen_told; /* and the user knows; until accepting works again */
+    int listen_sock;        /* -1: does not */
+    int listen_timer;       /* ends a pause */
+    bool listen_off;        /* out of descriptors: not accepting for a moment */
+    bool listen_told;       /* and the user knows; until accepting works again */
+    int64_t listen_look_ns; /* when those that say nothing are looked at again; 0: there are none */
 };
 
 struct na_queued;
@@ -55,8 +56,10 @@ struct na_conn {
     struct list_node link; /* in context->conns */
     _Atomic unsigned refs;
     bool incoming;
-    char peer[NA_ADDRESS_MAX];   /* canonical host part of the other side's address */
-    uint8_t peer_context_id;     /* context of the other side */
+    int64_t silent_ns;         /* of an incoming one: since when it has not said hello; 0 once it has. Progress loop */
+    bool silence_seen;         /* in a look at those that say nothing; under conns_lock */
+    char peer[NA_ADDRESS_MAX]; /* canonical host part of the other side's address */
+    uint8_t peer_context_id;   /* context of the other side */
     _Atomic unsigned bad_inputs; /* payloads that did not decode; counted by the core */
     void *user;                  /* the core's; set by `accepted` or after connecting */
 
@@ -90,6 +93,8 @@ int na_listen_start(struct na_context *context, int sock);
 int na_listen_accept(struct na_context *context);
 /* Ends a pause; nothing if there is none. */
 void na_listen_resume(struct na_context *context);
+/* Closes the connection that has been silent for longest; nothing if all have said hello. */
+void na_listen_drop_oldest(struct na_context *context);
 
 /* ---- life of a connection ---- */
 /* Adds a connecting connection to the context; one reference for the context and, unless it is incoming, one for the caller,

@@ -86,6 +86,7 @@ static void handshake_over(struct sm_conn *conn)
     if (!conn->shaking_hands)
         return;
     conn->shaking_hands = false;
+    conn->base.silent_ns = 0;
     if (conn->base.incoming)
         context->half_open--;
     else
@@ -357,24 +358,6 @@ fail:
     return ret;
 }
 
-/* Who connects and says nothing must not keep others out: the one that has been silent for longest goes. */
-static void drop_silent(struct sm_context *context)
-{
-    struct sm_conn *oldest = NULL;
-
-    pthread_mutex_lock(&context->base.conns_lock);
-    list_for_each (node, &context->base.conns) {
-        struct na_conn *conn = container_of(node, struct na_conn, link);
-        if (conn->incoming && ((struct sm_conn *)conn)->shaking_hands) {
-            oldest = (struct sm_conn *)conn;
-            break;
-        }
-    }
-    pthread_mutex_unlock(&context->base.conns_lock);
-    if (oldest)
-        na_conn_close(&oldest->base, HG_TIMEOUT);
-}
-
 static void accept_socket(struct sm_context *context, int sock)
 {
     pid_t pid = peer_pid(sock);
@@ -389,7 +372,7 @@ static void accept_socket(struct sm_context *context, int sock)
         return;
     }
     if (context->half_open >= NA_HALF_OPEN_MAX)
-        drop_silent(context);
+        na_listen_drop_oldest(&context->base); /* who says nothing must not keep others out */
     if (na_conn_init(&conn->base, &context->base, true) != HG_SUCCESS) {
         conn_release_resources(conn);
         sm_conn_free(&conn->base);

@@ -167,6 +167,18 @@ static void context_close(struct na_context *base)
 
 /* ---- polling ---- */
 
+/* Who has not said its name, or not in our language, is called by where it connects from. */
+static void warn_of_invalid(const struct tcp_conn *conn)
+{
+    char text[NA_ADDRESS_MAX];
+
+    if (*conn->base.peer)
+        log_warning("mercury", "%s sent an invalid message: its connection is closed", conn->base.peer);
+    else
+        log_warning("mercury", "what connected from %s does not speak our protocol: its connection is closed",
+                    tcp_socket_peer(conn->sock, text, sizeof text));
+}
+
 /* Reads one connection; closes it if that fails. True if there was anything. */
 static bool receive(struct tcp_conn *conn)
 {
@@ -175,8 +187,7 @@ static bool receive(struct tcp_conn *conn)
     if (ret == HG_SUCCESS || ret == HG_AGAIN)
         return ret == HG_SUCCESS;
     if (ret == HG_PROTOCOL_ERROR)
-        log_warning("mercury", "%s sent an invalid message: its connection is closed",
-                    *conn->base.peer ? conn->base.peer : "a peer without a name");
+        warn_of_invalid(conn);
     /* Who closes without a hello does not want us, or is not of our kind: we never got there. */
     if (ret == HG_NODEV && !conn->base.incoming && conn->stage == TCP_STAGE_GREETING)
         ret = HG_HOSTUNREACH;

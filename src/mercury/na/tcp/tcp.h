@@ -22,8 +22,8 @@
  * Failure. An end of file or error of the socket closes the connection at once; a host that vanishes is noticed by
  * keep-alive or TCP_USER_TIMEOUT within TCP_DEAD_MS.
  *
- * Trust. Sizes are checked before anything is read into place, and until the hello nothing but a hello is read. The
- * address in a hello is taken for the peer's only if the connection comes from that host; otherwise the peer is called by
+ * Trust. Sizes are checked before anything is read into place, and until the hello nothing but a hello is read, and
+ * who says none is let go (listen.c). The address in a hello is taken for the peer's only if the connection comes from that host; otherwise the peer is called by
  * the address that the connection comes from. Texts from peers are never looked up as names.
  *
  * Blocking. Only domain_open and the normalising of an address with a host name ask the resolver; connecting and
@@ -142,6 +142,8 @@ bool tcp_socket_is_echo(int sock);
  * nobody else can be reached or be taken for somebody by that name, and requests to it go over this connection. False:
  * there is no other end any more. */
 bool tcp_socket_prove(int sock, char *name, size_t size);
+/* Where the connection comes from, for messages; `text` or a constant. */
+const char *tcp_socket_peer(int sock, char *text, size_t size);
 /* Ends the stream so that what was sent last still arrives. */
 void tcp_socket_close(int sock);
 

@@ -199,6 +199,7 @@ hg_return_t tcp_greeted(struct tcp_conn *conn, const void *bytes, size_t size, b
     assert(size == sizeof conn->hello);
     if (conn->stage != TCP_STAGE_GREETING)
         return HG_PROTOCOL_ERROR;
+    conn->base.silent_ns = 0;
     memcpy(&conn->hello, bytes, size);
     if (conn->hello.epoch == 0)
         return HG_PROTOCOL_ERROR;
@@ -272,24 +273,6 @@ hg_return_t tcp_connected(struct tcp_conn *conn)
 
 /* ---- accepting ---- */
 
-/* Who connects and says nothing must not keep others out: the one that has been silent for longest goes. */
-static void drop_silent(struct tcp_context *context)
-{
-    struct tcp_conn *oldest = NULL;
-
-    pthread_mutex_lock(&context->base.conns_lock);
-    list_for_each (node, &context->base.conns) {
-        struct tcp_conn *conn = (struct tcp_conn *)container_of(node, struct na_conn, link);
-        if (conn->base.incoming && conn->stage == TCP_STAGE_GREETING) {
-            oldest = conn;
-            break;
-        }
-    }
-    pthread_mutex_unlock(&context->base.conns_lock);
-    if (oldest)
-        na_conn_close(&oldest->base, HG_TIMEOUT);
-}
-
 /* A connection for an accepted socket, with a reference for the context only; NULL: the socket is closed. */
 static struct tcp_conn *accept_socket(struct tcp_context *context, int sock)
 {
@@ -301,7 +284,7 @@ static struct tcp_conn *accept_socket(struct tcp_context *context, int sock)
     }
     tcp_socket_tune(sock);
     if (context->half_open >= NA_HALF_OPEN_MAX)
-        drop_silent(context);
+        na_listen_drop_oldest(&context->base); /* who says nothing must not keep others out */
     if (na_conn_init(&conn->base, &context->base, true) != HG_SUCCESS) {
         conn_discard(conn);
         return NULL;

@@ -103,6 +103,17 @@ bool tcp_socket_is_echo(int sock)
            na_ip_port(&here) == na_ip_port(&there) && na_ip_same_host(&here, &there);
 }
 
+const char *tcp_socket_peer(int sock, char *text, size_t size)
+{
+    union na_ip there = {0};
+    socklen_t length = sizeof there;
+
+    if (getpeername(sock, &there.any, &length))
+        return "somewhere";
+    na_ip_format(&there, text, size);
+    return text;
+}
+
 bool tcp_socket_prove(int sock, char *name, size_t size)
 {
     union na_ip claimed, real;
