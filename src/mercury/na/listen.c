@@ -139,7 +139,8 @@ void na_listen_resume(struct na_context *context)
 static void pause_listening(struct na_context *context)
 {
     if (!context->listen_told)
-        log_warning("mercury", "cannot accept connections: %s; trying again every %d ms", strerror(errno), PAUSE_MS);
+        log_warning("mercury", "cannot accept connections: %s%s; trying again every %d ms", strerror(errno),
+                    errno == EMFILE ? " (ulimit -n says how many this process may have)" : "", PAUSE_MS);
     context->listen_told = true;
     set_pause(context, true);
 }
