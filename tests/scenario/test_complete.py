@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mofka import FIRST_CONFIGURATION, GROUP_FILE
-from support import SLOWNESS, run, wait_until
+from support import PROTOCOL, SLOWNESS, run, wait_until
 
 DRIVER = ["--driver", "mofka", "--driver.group_file", GROUP_FILE]
 WAIT_S = 20 * SLOWNESS
@@ -55,7 +55,7 @@ def test_the_mark_survives(servers):
     create("default")
     produce(10)
     ctl("topic", "complete", "--name", "t")
-    provider = next(p for p in json.loads(run(["bedrock-query", "na+sm", "-f", GROUP_FILE]).stdout)[server.address]
+    provider = next(p for p in json.loads(run(["bedrock-query", PROTOCOL, "-f", GROUP_FILE]).stdout)[server.address]
                     ["providers"] if p["type"] == "mofka")
     server.kill()
     servers.bedrock(config)

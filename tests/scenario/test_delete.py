@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mofka import FIRST_CONFIGURATION, GROUP_FILE, persistent, two_servers, write_group_file
-from support import SLOWNESS, run, wait_until
+from support import PROTOCOL, SLOWNESS, run, wait_until
 
 DRIVER = ["--driver", "mofka", "--driver.group_file", GROUP_FILE]
 WAIT_S = 20 * SLOWNESS
@@ -30,7 +30,7 @@ def topics():
 
 
 def providers(server):
-    document = json.loads(run(["bedrock-query", "na+sm", "-f", GROUP_FILE]).stdout)[server.address]
+    document = json.loads(run(["bedrock-query", PROTOCOL, "-f", GROUP_FILE]).stdout)[server.address]
     return [p for p in document["providers"] if p["type"] == "mofka"]
 
 

@@ -7,8 +7,8 @@ import shutil
 import signal
 
 import launchers
-from launchers import MPI_ENVIRONMENT, needs_mpi, wait_until_running
-from support import BUILD, run, wait_until
+from launchers import MPI_ENVIRONMENT, daemons, needs_mpi, wait_until_running
+from support import BUILD, PROTOCOL, run, wait_until
 
 pytestmark = needs_mpi
 
@@ -25,7 +25,7 @@ def document(*providers, **more):
 
 def mpirun(servers, count, config, *options, env=None):
     (servers.workdir / "config.json").write_text(json.dumps(config))
-    return launchers.mpirun(servers, count, "na+sm", "config.json", *options, env=env)
+    return launchers.mpirun(servers, count, PROTOCOL, "config.json", *options, env=env)
 
 
 def members(workdir, name="group.flock"):
@@ -37,10 +37,6 @@ def wait_for_members(workdir, count):
     return wait_until(lambda: len(members(workdir)) == count and members(workdir), f"{count} members in the file")
 
 
-def pid_of(address):
-    return int(address.removeprefix("na+sm://").rsplit("-", 1)[0])
-
-
 def test_four_ranks_are_one_group(servers, workdir):
     master = {"__if__": "$MPI_COMM_WORLD.rank == 0", "name": "master", "type": "yokan", "provider_id": 2}
     master["config"] = {"database": {"type": "map"}}
@@ -48,12 +44,12 @@ def test_four_ranks_are_one_group(servers, workdir):
     addresses = wait_for_members(workdir, 4)
     wait_until_running(job, 4)
     assert job.output().count("now running at") == 4 and len(set(addresses)) == 4
-    worlds = json.loads(run(["bedrock-query", "na+sm", "-f", "group.flock", "-e", "$MPI_COMM_WORLD"]).stdout)
+    worlds = json.loads(run(["bedrock-query", PROTOCOL, "-f", "group.flock", "-e", "$MPI_COMM_WORLD"]).stdout)
     assert sorted(w["rank"] for w in worlds.values()) == [0, 1, 2, 3] and {w["size"] for w in worlds.values()} == {4}
-    names = json.loads(run(["bedrock-query", "na+sm", "-f", "group.flock"]).stdout)
+    names = json.loads(run(["bedrock-query", PROTOCOL, "-f", "group.flock"]).stdout)
     masters = [a for a, c in names.items() if any(p["name"] == "master" for p in c["providers"])]
     assert [worlds[a]["rank"] for a in masters] == [0]
-    run(["bedrock-shutdown", "na+sm", "-f", "group.flock"])
+    run(["bedrock-shutdown", PROTOCOL, "-f", "group.flock"])
     assert job.wait() == 0, job.output()
 
 
@@ -66,7 +62,7 @@ def test_a_group_that_one_rank_forms_beside_that_of_all(servers, workdir):
         wait_until_running(job, 2)
         wait_until(lambda: len(members(workdir, "other.flock")) == 2, "2 members in the other file")
         assert len(members(workdir)) == 2
-        run(["bedrock-shutdown", "na+sm", "-f", "group.flock"])
+        run(["bedrock-shutdown", PROTOCOL, "-f", "group.flock"])
         assert job.wait() == 0, job.output()
         (workdir / "group.flock").unlink()
         (workdir / "other.flock").unlink()
@@ -78,11 +74,11 @@ def test_the_group_file_appears_when_all_ranks_are_complete(servers, workdir):
     config["libraries"].append(str(BUILD / "tests" / "libtest-bedrock-module.so"))
     job = mpirun(servers, 4, config, env={"THING_SLOW_MS": "1000"})
     wait_until(lambda: (workdir / "group.flock").exists(), "the group file")
-    found = json.loads(run(["bedrock-query", "na+sm", "-f", "group.flock"]).stdout)
+    found = json.loads(run(["bedrock-query", PROTOCOL, "-f", "group.flock"]).stdout)
     counts = sorted(sum(p["name"] == "late" for p in server["providers"]) for server in found.values())
     assert counts == [0, 1, 1, 1], found
     wait_until_running(job, 4)
-    run(["bedrock-shutdown", "na+sm", "-f", "group.flock"])
+    run(["bedrock-shutdown", PROTOCOL, "-f", "group.flock"])
     assert job.wait() == 0, job.output()
 
 
@@ -99,10 +95,10 @@ def test_providers_of_other_ranks(servers, workdir):
     wait_until_running(job, 2)
     addresses = re.findall(r"now running at (\S+)", job.output())
     everybody = [word for address in addresses for word in ("-a", address)]
-    worlds = json.loads(run(["bedrock-query", "na+sm", *everybody, "-e", "$MPI_COMM_WORLD"]).stdout)
+    worlds = json.loads(run(["bedrock-query", PROTOCOL, *everybody, "-e", "$MPI_COMM_WORLD"]).stdout)
     by_rank = worlds[addresses[0]]["addresses"]
     assert sorted(by_rank) == sorted(addresses) and all(by_rank[w["rank"]] == a for a, w in worlds.items())
-    configs = json.loads(run(["bedrock-query", "na+sm", *everybody]).stdout)
+    configs = json.loads(run(["bedrock-query", PROTOCOL, *everybody]).stdout)
     for rank, other in [(0, 1), (1, 0)]:
         assert configs[by_rank[rank]]["providers"][1]["dependencies"] == {"friend": f"thing:4@{by_rank[other]}"}
 
@@ -117,10 +113,10 @@ def test_a_reference_to_a_rank_out_of_range(servers, workdir):
 
 def test_every_rank_stopped_by_sigterm_is_a_clean_stop(servers, workdir):
     job = mpirun(servers, 3, document(group()))
-    addresses = wait_for_members(workdir, 3)
+    wait_for_members(workdir, 3)
     wait_until_running(job, 3)
-    for address in addresses:
-        os.kill(pid_of(address), signal.SIGTERM)
+    for pid in list(daemons(workdir)):
+        os.kill(pid, signal.SIGTERM)
     assert job.wait() == 0, job.output()
 
 
@@ -131,7 +127,7 @@ def test_some_ranks_only(servers, workdir):
     wait_until_running(job, 4)
     addresses = wait_for_members(workdir, 2)
     ranks = [
-        json.loads(run(["bedrock-query", "na+sm", "-a", a, "-e", "$MPI_COMM_WORLD.rank"]).stdout)[a] for a in addresses
+        json.loads(run(["bedrock-query", PROTOCOL, "-a", a, "-e", "$MPI_COMM_WORLD.rank"]).stdout)[a] for a in addresses
     ]
     assert sorted(ranks) == [1, 3]
 
@@ -175,12 +171,12 @@ def test_mpirun_without_the_plugin_names_the_package(servers, workdir):
         if name.startswith("libdango.so") or name.endswith("bedrock-module.so"):
             shutil.copy(BUILD / "lib" / name, place / "lib", follow_symlinks=False)
     (workdir / "config.json").write_text(json.dumps(document(group())))
-    command = ["mpirun", "--oversubscribe", "-n", "2", place / "bin/bedrock", "na+sm", "-c", "config.json"]
+    command = ["mpirun", "--oversubscribe", "-n", "2", place / "bin/bedrock", PROTOCOL, "-c", "config.json"]
     job = servers.start([str(word) for word in command], env=MPI_ENVIRONMENT)
     assert job.wait() != 0
     assert "the MPI plug-in is not installed" in job.output() and "openmpi-bin" in job.output()
     # Without a launcher it is a group of one, and needs nothing.
-    alone = servers.start([str(place / "bin/bedrock"), "na+sm", "-c", "config.json"])
+    alone = servers.start([str(place / "bin/bedrock"), PROTOCOL, "-c", "config.json"])
     wait_for_members(workdir, 1)
     alone.stop()
 
@@ -211,15 +207,15 @@ def test_join_or_mpi(servers, workdir):
     wait_until_running(job, 4)
     alone = servers.bedrock(config)
     assert alone.address in wait_for_members(workdir, 5)
-    for address in launched:
-        os.kill(pid_of(address), signal.SIGKILL)
+    for pid in list(daemons(workdir)):
+        os.kill(pid, signal.SIGKILL)
     job.wait()
-    alone.kill()
+    alone.wait()
     # Nobody is left who could be joined: all ranks agree to form a new group.
     again = mpirun(servers, 3, config)
     wait_until(lambda: len(members(workdir)) == 3 and not set(launched) & set(members(workdir)), "a new group")
     wait_until_running(again, 3)
-    run(["bedrock-shutdown", "na+sm", "-f", "group.flock"])
+    run(["bedrock-shutdown", PROTOCOL, "-f", "group.flock"])
     assert again.wait() == 0, again.output()
 
 

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from launchers import mpirun, needs_mpi, wait_until_running
-from support import SLOWNESS, run, wait_until
+from support import PROTOCOL, SLOWNESS, run, wait_until
 from test_flock_groups import discovery  # noqa: F401 (a fixture)
 
 TIMEOUT_S = 40 * SLOWNESS
@@ -88,7 +88,7 @@ def expect_one_group(workdir, discovery, addresses):  # noqa: F811
 
 
 def start(servers, count, env=lambda i: None, config=DISTRIBUTED):
-    started = [servers.bedrock(config, "na+sm", wait=False, env=env(i)) for i in range(count)]
+    started = [servers.bedrock(config, PROTOCOL, wait=False, env=env(i)) for i in range(count)]
     return [server.wait_until_running(TIMEOUT_S) for server in started]
 
 
@@ -112,10 +112,10 @@ def test_by_hand_at_the_same_instant(servers, workdir, discovery, round_):  # no
 @pytest.mark.skipif(any(mark.args[0] for mark in needs_mpi), reason="MPI is not there")
 def test_by_mpirun(servers, workdir, discovery):  # noqa: F811
     (workdir / "distributed-config.json").write_text(DISTRIBUTED)
-    job = mpirun(servers, 4, "na+sm", "distributed-config.json")
+    job = mpirun(servers, 4, PROTOCOL, "distributed-config.json")
     wait_until_running(job, 4)
     expect_one_group(workdir, discovery, re.findall(r"now running at (\S+)", job.output()))
-    run(["bedrock-shutdown", "na+sm", "-f", GROUP_FILE])
+    run(["bedrock-shutdown", PROTOCOL, "-f", GROUP_FILE])
     assert job.wait() == 0, job.output()
 
 
@@ -135,9 +135,9 @@ def test_tasks_of_srun_join_each_other(servers, workdir, discovery):  # noqa: F8
     document["providers"][1]["__if__"] = "$MPI_COMM_WORLD.rank == 0"
     started = start(servers, 4, srun, json.dumps(document))
     expect_one_group(workdir, discovery, [server.address for server in started])
-    worlds = json.loads(run(["bedrock-query", "na+sm", "-f", GROUP_FILE, "-e", "$MPI_COMM_WORLD"]).stdout)
+    worlds = json.loads(run(["bedrock-query", PROTOCOL, "-f", GROUP_FILE, "-e", "$MPI_COMM_WORLD"]).stdout)
     assert [(worlds[s.address]["rank"], worlds[s.address]["size"]) for s in started] == [(i, 4) for i in range(4)]
-    configurations = json.loads(run(["bedrock-query", "na+sm", "-f", GROUP_FILE]).stdout)
+    configurations = json.loads(run(["bedrock-query", PROTOCOL, "-f", GROUP_FILE]).stdout)
     with_store = [i for i, server in enumerate(started)
                   if any(p["name"] == "kv_store" for p in configurations[server.address]["providers"])]
     assert with_store == [0]
@@ -148,7 +148,7 @@ def test_bootstrap_mpi_needs_a_launcher_that_mpi_understands(servers):
     """srun without PMIx: each task would be an MPI world of its own. It fails, and says what to do."""
     document = json.loads(DISTRIBUTED)
     document["providers"][0]["config"]["bootstrap"] = "mpi"
-    started = [servers.bedrock(json.dumps(document), "na+sm", wait=False, env=srun(i)) for i in range(4)]
+    started = [servers.bedrock(json.dumps(document), PROTOCOL, wait=False, env=srun(i)) for i in range(4)]
     for i, server in enumerate(started):
         assert server.wait(TIMEOUT_S) == 1
         assert f"the launcher says rank {i} of 4, MPI says 0 of 1" in server.output()

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from mofka import FIRST_CONFIGURATION, GROUP_FILE
-from support import SLOWNESS, run, wait_until
+from support import PROTOCOL, SLOWNESS, run, wait_until
 
 DRIVER = ["--driver", "mofka", "--driver.group_file", GROUP_FILE]
 WAIT_S = 20 * SLOWNESS
@@ -109,7 +109,7 @@ def test_a_server_that_comes_back_begins_where_the_log_does(servers, workdir):
     produce(350)
     wait_for_first(200)
     first = state()["first"]
-    document = json.loads(run(["bedrock-query", "na+sm", "-f", GROUP_FILE]).stdout)[server.address]
+    document = json.loads(run(["bedrock-query", PROTOCOL, "-f", GROUP_FILE]).stdout)[server.address]
     provider = next(p for p in document["providers"] if p["type"] == "mofka")
     assert provider["config"]["partition"]["retention"] == {"max_age_s": 0, "max_bytes": 1}
     server.kill()

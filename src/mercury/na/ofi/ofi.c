@@ -51,10 +51,6 @@ static const struct dango_libfabric *load_library(struct dango_error *err)
             dango_error_set(err, DANGO_ERR_UNSUPPORTED, "libdango-ofi.so belongs to another version of Dango");
         else
             library = found;
-        if (library)
-            /* Of the provider "sockets", which reads it once: its thread spins for 10 ms after every message, on the
-             * processors that those who wait for it need; calls take 4 times as long. What the user sets stands. */
-            setenv("FI_SOCKETS_PE_WAITTIME", "0", 0);
     }
     pthread_mutex_unlock(&lock);
     return library;
@@ -321,6 +317,8 @@ static int domain_open(const struct na_transport *transport, const struct na_ope
     domain->library = load_library(err);
     if (!domain->library)
         rc = err ? err->code : DANGO_ERR_UNSUPPORTED;
+    else
+        ofi_settings_apply(kind->provider);
     if (rc == 0 && kind->has_ip)
         rc = na_ip_choose(info->host, info->options, &choice, err);
     if (rc == 0)

@@ -195,6 +195,10 @@ void ofi_early_drop(struct ofi_conn *conn);
 bool ofi_probe_refused(struct ofi_conn *conn);
 void ofi_probe_end(struct ofi_conn *conn);
 
+/* ---- ofi_settings.c ---- */
+/* Before the library is asked for endpoints of this provider. */
+void ofi_settings_apply(const char *provider);
+
 /* ---- ofi_send.c ---- */
 hg_return_t ofi_conn_write(struct na_conn *base, const struct iovec *pieces, int count, struct na_loan *loan);
 /* Sends one frame; HG_AGAIN if the provider does not take it now. MESSAGE and BYE: send lock held. */
