@@ -171,12 +171,12 @@ def test_mpirun_without_the_plugin_names_the_package(servers, workdir):
         if name.startswith("libdango.so") or name.endswith("bedrock-module.so"):
             shutil.copy(BUILD / "lib" / name, place / "lib", follow_symlinks=False)
     (workdir / "config.json").write_text(json.dumps(document(group())))
-    command = ["mpirun", "--oversubscribe", "-n", "2", place / "bin/bedrock", PROTOCOL, "-c", "config.json"]
+    command = ["mpirun", "--oversubscribe", "-n", "2", place / "bin/bedrock", "na+sm", "-c", "config.json"]
     job = servers.start([str(word) for word in command], env=MPI_ENVIRONMENT)
     assert job.wait() != 0
     assert "the MPI plug-in is not installed" in job.output() and "openmpi-bin" in job.output()
     # Without a launcher it is a group of one, and needs nothing.
-    alone = servers.start([str(place / "bin/bedrock"), PROTOCOL, "-c", "config.json"])
+    alone = servers.start([str(place / "bin/bedrock"), "na+sm", "-c", "config.json"])
     wait_for_members(workdir, 1)
     alone.stop()
 
