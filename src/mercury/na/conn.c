@@ -368,6 +368,11 @@ bool na_context_poll_events(struct na_context *context, void (*listener)(struct 
     return any;
 }
 
+void na_context_unwatch(struct na_context *context, int sock)
+{
+    epoll_ctl(context->wait.epoll_fd, EPOLL_CTL_DEL, sock, NULL); /* it fails if the socket was not watched yet */
+}
+
 void na_context_close_conns(struct na_context *context)
 {
     while (!list_empty(&context->conns))

@@ -149,6 +149,8 @@ static inline bool na_context_attend(struct na_context *context)
  * been handled. True if there was anything. For contexts that watch their connections by epoll. */
 bool na_context_poll_events(struct na_context *context, void (*listener)(struct na_context *context),
                             void (*event)(struct na_conn *conn, uint32_t events));
+/* Before a socket of a connection is closed or given away: closing does not end its events while a forked child has a copy. */
+void na_context_unwatch(struct na_context *context, int sock);
 /* Closes all connections. */
 void na_context_close_conns(struct na_context *context);
 

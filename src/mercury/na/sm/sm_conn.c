@@ -504,6 +504,7 @@ void sm_conn_shutdown(struct na_conn *base)
     /* A peer that has been stopped sees this before it sees the hang-up. */
     if (conn->tx.control)
         atomic_store(&conn->tx.control->closed, 1);
+    na_context_unwatch(base->context, conn->sock);
     conn_release_resources(conn);
     na_listen_resume(&context->base);
 }

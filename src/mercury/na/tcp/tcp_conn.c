@@ -109,8 +109,10 @@ void tcp_conn_shutdown(struct na_conn *base)
     handshake_over(conn);
     tcp_send_fini(conn, HG_CANCELED);
     tcp_receive_fini(conn, HG_CANCELED);
-    if (conn->sock >= 0)
+    if (conn->sock >= 0) {
+        na_context_unwatch(&context->base, conn->sock);
         tcp_socket_close(conn->sock);
+    }
     conn->sock = -1;
     na_listen_resume(&context->base);
 }
@@ -168,7 +170,7 @@ static hg_return_t hand_over(struct tcp_conn *conn)
     pthread_mutex_lock(&domain->lock);
     target = domain->contexts[conn->hello.base.target_id];
     if (target) {
-        epoll_ctl(conn->base.context->wait.epoll_fd, EPOLL_CTL_DEL, conn->sock, NULL);
+        na_context_unwatch(conn->base.context, conn->sock);
         *handover = (struct tcp_handover){.next = target->handover, .sock = conn->sock, .hello = conn->hello};
         conn->sock = -1;
         target->handover = handover;

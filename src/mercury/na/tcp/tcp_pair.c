@@ -59,10 +59,11 @@ static hg_return_t adopt(struct tcp_conn *conn, struct tcp_conn *incoming)
     hg_return_t ret = HG_SUCCESS;
     int old = conn->sock;
 
-    epoll_ctl(conn->base.context->wait.epoll_fd, EPOLL_CTL_DEL, incoming->sock, NULL);
+    na_context_unwatch(conn->base.context, incoming->sock);
     pthread_mutex_lock(&conn->base.lock);
     conn->sock = incoming->sock;
     incoming->sock = -1;
+    na_context_unwatch(conn->base.context, old);
     close(old);
     conn->hello = incoming->hello;
     if (tcp_watch(conn, EPOLL_CTL_ADD, false))
