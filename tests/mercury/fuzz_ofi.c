@@ -117,7 +117,7 @@ static void end(void)
 void fuzz_corpus(void)
 {
     unsigned char frame[2048];
-    static const enum ofi_kind kinds[] = {OFI_MESSAGE, OFI_PING, OFI_BYE};
+    static const enum ofi_kind kinds[] = {OFI_MESSAGE, OFI_PING, OFI_BYE, OFI_GONE};
     static const unsigned char head[200] = {1};
 
     dango_log_set_level(DANGO_LOG_OFF);
@@ -130,7 +130,10 @@ void fuzz_corpus(void)
     seed(0, frame, make_hello(frame, OFI_HELLO, "192.0.2.1:9"));
     seed(0, frame, make_hello(frame, OFI_HELLO, "[::1]:9"));
     seed(0, frame, make_hello(frame, OFI_HELLO, "0x0102"));
+    seed(0, frame, make_hello(frame, OFI_PING, NULL));
     seed(WITH_CONN, frame, make_hello(frame, OFI_WELCOME, NULL));
+    seed(WITH_CONN, frame, make_hello(frame, OFI_PING, NULL));
+    seed(WITH_CONN | PROVED, frame, make_hello(frame, OFI_GONE, NULL));
     for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++)
         for (unsigned proved = 0; proved <= PROVED; proved += PROVED) {
             seed((unsigned char)(WITH_CONN | proved), frame, make(frame, kinds[i], 0, head, 64, 0));

@@ -251,7 +251,7 @@ hg_addr_t side_lookup(struct side *side, const char *address)
 
 /* ---- the server process ---- */
 
-static void serve(int out, const struct hg_init_info *info)
+static void serve(int out, const char *protocol, const struct hg_init_info *info)
 {
     struct side side;
     hg_addr_t self;
@@ -259,7 +259,7 @@ static void serve(int out, const struct hg_init_info *info)
     hg_size_t size = sizeof address;
     unsigned count;
 
-    side_open(&side, test_protocol(), true, info);
+    side_open(&side, protocol, true, info);
     HG_Addr_self(side.hg_class, &self);
     HG_Addr_to_string(side.hg_class, address, &size, self);
     HG_Addr_free(side.hg_class, self);
@@ -272,7 +272,7 @@ static void serve(int out, const struct hg_init_info *info)
     }
 }
 
-void peer_start(struct peer *peer, const struct hg_init_info *info)
+static void start(struct peer *peer, const char *protocol, const struct hg_init_info *info)
 {
     int pipe_fds[2];
     struct pollfd ready;
@@ -283,13 +283,28 @@ void peer_start(struct peer *peer, const struct hg_init_info *info)
     if (peer->pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(pipe_fds[0]);
-        serve(pipe_fds[1], info);
+        serve(pipe_fds[1], protocol, info);
     }
     close(pipe_fds[1]);
     ready = (struct pollfd){.fd = pipe_fds[0], .events = POLLIN};
     assert_int_equal(poll(&ready, 1, PEER_LIMIT_MS), 1);
     assert_true(read(pipe_fds[0], peer->address, sizeof peer->address) > 0);
     close(pipe_fds[0]);
+}
+
+void peer_start(struct peer *peer, const struct hg_init_info *info)
+{
+    start(peer, test_protocol(), info);
+}
+
+void peer_restart(struct peer *peer)
+{
+    char address[sizeof peer->address];
+
+    strcpy(address, peer->address);
+    peer_kill(peer);
+    start(peer, address, NULL);
+    assert_string_equal(peer->address, address);
 }
 
 void peer_starve(struct peer *peer, bool starve)

@@ -58,6 +58,8 @@ void side_open(struct side *side, const char *protocol, bool listen, const struc
 void side_close(struct side *side);
 
 void peer_start(struct peer *peer, const struct hg_init_info *info);
+/* SIGKILL, and another server at the same address; not over na+sm. */
+void peer_restart(struct peer *peer);
 /* Lets the server open no further descriptor, or as many as it could before. */
 void peer_starve(struct peer *peer, bool starve);
 /* How many descriptors it has open, up to the lowest number that is free. */

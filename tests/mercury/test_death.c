@@ -100,6 +100,35 @@ static void test_server_killed(void **state)
     HG_Destroy(handles[0]);
 }
 
+/* Another server has the address before anybody has noticed that the former one is gone: it is not taken for it. */
+static void test_server_restarted(void **state)
+{
+    enum { COUNT = 10 };
+    struct call calls[COUNT] = {0};
+    hg_handle_t handles[COUNT], null;
+
+    (void)state;
+    if (!test_on_tcp() && !test_on_ofi())
+        skip(); /* addresses have the number of the process */
+    assert_int_equal(HG_Create(client.context, server, client.rpcs.null, &null), HG_SUCCESS);
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(HG_Create(client.context, server, client.rpcs.hang, &handles[i]), HG_SUCCESS);
+        assert_int_equal(HG_Forward(handles[i], call_done, &calls[i], NULL), HG_SUCCESS);
+    }
+    assert_int_equal(side_call(&client, null, NULL), HG_SUCCESS);
+    peer_restart(&peer);
+    int64_t start = dango_clock_ns();
+    for (int i = 0; i < COUNT; i++) {
+        side_until(&client, &calls[i].done);
+        assert_int_not_equal(calls[i].ret, HG_SUCCESS);
+        assert_int_not_equal(calls[i].ret, HG_TIMEOUT);
+        HG_Destroy(handles[i]);
+    }
+    assert_true(dango_clock_ns() - start < test_soon_ms() * DANGO_NS_PER_MS);
+    assert_int_equal(side_call(&client, null, NULL), HG_SUCCESS);
+    HG_Destroy(null);
+}
+
 /* Forwards `count` echoes of growing length; the server dies after the one numbered `fatal`. */
 static void traffic(struct peer *victim, hg_addr_t addr, int count, int fatal)
 {
@@ -286,6 +315,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_server_killed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_server_restarted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_in_traffic, setup, teardown),
         cmocka_unit_test_setup_teardown(test_die_rpc, setup, teardown),
         cmocka_unit_test_setup_teardown(test_peer_gone_callback, setup, teardown),

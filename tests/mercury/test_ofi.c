@@ -234,6 +234,39 @@ static void test_disorder(void **state)
     }
 }
 
+/* Who does not know a connection any more may still have sent something over it; who never did is another process. */
+static void test_gone(void **state)
+{
+    struct ofi_hello who = {.token = htole64(7), .epoch = 8};
+
+    (void)state;
+    start_noting();
+    na_hello_fill(&who.base, server.context->na, server.context->na->id);
+    uint64_t token = hello();
+    receive(OFI_PING, token, 0, "", 0);
+    receive(OFI_GONE, token, 0, &who, sizeof who);
+    receive(OFI_MESSAGE, token, 0, "a", 1);
+    assert_string_equal(arrived, "a");
+    who.epoch = 9;
+    receive(OFI_GONE, token, 0, &who, sizeof who);
+    assert_string_equal(arrived, "a!");
+}
+
+/* However many ask, few are answered, and nothing is kept of them. */
+static void test_strangers(void **state)
+{
+    struct ofi_hello who = {.token = htole64(7), .epoch = 8};
+    const struct ofi_context *context = (struct ofi_context *)server.context->na;
+
+    (void)state;
+    na_hello_fill(&who.base, server.context->na, server.context->na->id);
+    for (int i = 0; i < 2 * OFI_GONE_MAX; i++)
+        receive(OFI_PING, 99, 0, &who, sizeof who);
+    assert_int_equal(context->strangers, OFI_GONE_MAX);
+    assert_null(context->tokens);
+    until_known(0);
+}
+
 int main(void)
 {
     setenv("DANGO_TEST_PROTOCOL", "ofi+tcp://127.0.0.1", 0);
@@ -242,6 +275,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_visitors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disorder, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_strangers, setup, teardown),
     };
     return cmocka_run_group_tests_name("mercury-ofi", tests, NULL, NULL);
 }

@@ -17,7 +17,8 @@
  *
  * Failure. The endpoint does not say that a peer is gone. Every TICK_MS each open connection on which nothing was heard
  * sends a PING: nothing is expected in return (the peer may be busy or stopped for as long as it likes), but to a peer
- * that is gone it fails, or cannot be handed over. What cannot be handed over, PING or HELLO, is tried again every
+ * that is gone it fails, or cannot be handed over. Another process may have its address by now: a PING says who sends it,
+ * and who does not know its token answers GONE, with an epoch. What cannot be handed over, PING or HELLO, is tried again every
  * RETRY_MS, and after KNOCK_MS, where the provider has sockets, we knock there (ofi_probe.c): a peer that refuses is gone,
  * else an open one that could not be sent to for UNSENDABLE_MS is. A HELLO without an answer is looked after in the same
  * way, once a TICK: what it met may have been about to close. Who closes in an orderly way says BYE.
@@ -48,10 +49,11 @@
 #define OFI_KNOCK_MS      100
 #define OFI_UNSENDABLE_MS 3000
 #define OFI_BYE_MS        3000                         /* for what was sent before a BYE to arrive */
+#define OFI_GONE_MAX      64                           /* PINGs of strangers that are answered per TICK */
 #define OFI_ADDRESS_MAX   64                           /* bytes of a provider's address */
 #define OFI_EARLY_MAX     (OFI_TX_MAX + OFI_FRAME_MAX) /* bytes that wait for their turn per connection */
 
-enum ofi_kind { OFI_HELLO = 1, OFI_WELCOME, OFI_MESSAGE, OFI_PING, OFI_BYE };
+enum ofi_kind { OFI_HELLO = 1, OFI_WELCOME, OFI_MESSAGE, OFI_PING, OFI_BYE, OFI_GONE };
 
 /* In front of everything; little endian. */
 struct ofi_frame {
@@ -64,7 +66,7 @@ struct ofi_frame {
 
 #define OFI_FRAME_MAX (sizeof(struct ofi_frame) + OFI_MESSAGE_MAX + OFI_LOAN_MAX)
 
-/* HELLO and WELCOME. */
+/* HELLO, WELCOME, PING and GONE. */
 struct ofi_hello {
     struct na_hello base;
     uint64_t token; /* of the connection at the sender, never 0 */
@@ -137,6 +139,7 @@ struct ofi_context {
     unsigned unposted;           /* progress loop: mask of receive buffers that the provider has not */
     bool lonely;                 /* progress loop: closing, nothing new is let in */
     unsigned half_open;          /* progress loop: incoming and not accepted */
+    unsigned strangers;          /* progress loop: PINGs of unknown connections since looked_ns */
     pthread_mutex_t tokens_lock; /* guards the table */
     struct ofi_conn *tokens;
 };

@@ -172,14 +172,21 @@ static bool nobody_there(struct ofi_conn *conn, int64_t now_ns)
 
 /* ---- hellos ---- */
 
-/* HELLO or WELCOME, whatever is due. */
-static hg_return_t greet(struct ofi_conn *conn)
+/* Sends what says who we are: HELLO, WELCOME, PING or GONE. */
+static hg_return_t introduce(struct ofi_conn *conn, enum ofi_kind kind)
 {
     struct ofi_hello hello = {.token = htole64(conn->token), .epoch = domain_of(conn)->epoch};
     const struct iovec piece = {.iov_base = &hello, .iov_len = sizeof hello};
 
     na_hello_fill(&hello.base, conn->base.context, conn->base.peer_context_id);
-    hg_return_t ret = ofi_send(conn, conn->base.incoming ? OFI_WELCOME : OFI_HELLO, &piece, 1, NULL);
+    return ofi_send(conn, kind, &piece, 1, NULL);
+}
+
+/* HELLO or WELCOME, whatever is due. */
+static hg_return_t greet(struct ofi_conn *conn)
+{
+    hg_return_t ret = introduce(conn, conn->base.incoming ? OFI_WELCOME : OFI_HELLO);
+
     conn->greeting_due = ret == HG_AGAIN;
     if (conn->greeting_due) {
         conn->greeting_ms = conn->greeting_ms == 0 ? 1 : 2 * conn->greeting_ms;
@@ -225,21 +232,24 @@ static void take_hello(struct ofi_context *context, const struct ofi_hello *hell
     ofi_wake_in(context, OFI_TICK_MS);
 }
 
-static hg_return_t take_welcome(struct ofi_conn *conn, const struct ofi_hello *hello)
+/* Somebody pings a connection that we do not know: we have closed it, or never had it and are where its peer was. */
+static void answer_stranger(struct ofi_context *context, const struct ofi_hello *hello)
 {
-    if (conn->base.incoming || conn->stage != OFI_STAGE_GREETING || hello->token == 0)
-        return HG_PROTOCOL_ERROR;
-    hg_return_t ret = na_hello_accept(&conn->base, &hello->base);
-    if (ret != HG_SUCCESS)
-        return ret;
-    conn->peer_token = le64toh(hello->token);
-    conn->epoch = hello->epoch;
-    conn->stage = OFI_STAGE_OPEN;
-    nobody_there(conn, 0);
-    /* Proves that we are where we say; if it cannot be sent, the first message does. */
-    (void)ofi_send(conn, OFI_PING, NULL, 0, NULL);
-    na_conn_open(&conn->base);
-    return HG_SUCCESS;
+    struct ofi_conn *conn;
+
+    if (context->lonely || context->strangers >= OFI_GONE_MAX || hello->token == 0 || !(conn = conn_new()))
+        return;
+    context->strangers++;
+    ofi_wake_in(context, OFI_TICK_MS);
+    if (conn_start(conn, context, true) != HG_SUCCESS)
+        return;
+    if (na_hello_accept(&conn->base, &hello->base) == HG_SUCCESS &&
+        find_peer(domain_of(conn), conn->base.peer, conn) == HG_SUCCESS) {
+        conn->peer_token = le64toh(hello->token);
+        (void)introduce(conn, OFI_GONE); /* if it cannot be sent, the next PING is another occasion */
+        conn->peer_token = 0;            /* no BYE */
+    }
+    na_conn_close(&conn->base, HG_CANCELED);
 }
 
 /* Connections with a former incarnation of the peer of `conn`, which has proved itself, are over. */
@@ -265,6 +275,24 @@ static void close_stale(struct ofi_conn *conn)
         na_conn_close(&stale->base, HG_NODEV);
         na_conn_release(&stale->base);
     }
+}
+
+static hg_return_t take_welcome(struct ofi_conn *conn, const struct ofi_hello *hello)
+{
+    if (conn->base.incoming || conn->stage != OFI_STAGE_GREETING || hello->token == 0)
+        return HG_PROTOCOL_ERROR;
+    hg_return_t ret = na_hello_accept(&conn->base, &hello->base);
+    if (ret != HG_SUCCESS)
+        return ret;
+    conn->peer_token = le64toh(hello->token);
+    conn->epoch = hello->epoch;
+    close_stale(conn);
+    conn->stage = OFI_STAGE_OPEN;
+    nobody_there(conn, 0);
+    /* Proves that we are where we say; if it cannot be sent, the first message does. */
+    (void)introduce(conn, OFI_PING);
+    na_conn_open(&conn->base);
+    return HG_SUCCESS;
 }
 
 /* The first frame with the token that we gave it. */
@@ -335,17 +363,29 @@ static hg_return_t take_in_turn(struct ofi_conn *conn, const struct ofi_frame *f
     return ret;
 }
 
+/* The peer does not know the connection. If it is the one that we have met, what it sent before may still be on its way. */
+static hg_return_t take_gone(struct ofi_conn *conn, const struct ofi_hello *hello)
+{
+    if (conn->stage != OFI_STAGE_OPEN)
+        return HG_PROTOCOL_ERROR;
+    if (hello->epoch != conn->epoch)
+        return HG_NODEV;
+    if (conn->bye_ns == 0)
+        conn->bye_ns = dango_clock_ns();
+    return HG_SUCCESS;
+}
+
 static hg_return_t take_frame(struct ofi_conn *conn, const struct ofi_frame *frame, const char *bytes)
 {
     hg_return_t ret = HG_SUCCESS;
 
     conn->heard = true;
-    if (frame->kind == OFI_WELCOME) {
+    if (frame->kind == OFI_WELCOME || frame->kind == OFI_GONE) {
         struct ofi_hello hello;
         if (frame->head_size != sizeof hello)
             return HG_PROTOCOL_ERROR;
         memcpy(&hello, bytes, sizeof hello);
-        return take_welcome(conn, &hello);
+        return frame->kind == OFI_WELCOME ? take_welcome(conn, &hello) : take_gone(conn, &hello);
     }
     if (conn->stage == OFI_STAGE_GREETING)
         return frame->kind == OFI_BYE ? HG_HOSTUNREACH : HG_PROTOCOL_ERROR;
@@ -374,16 +414,20 @@ void ofi_arrived(struct ofi_context *context, const void *bytes, size_t size)
     if (frame.head_size > OFI_MESSAGE_MAX || frame.payload_size > OFI_LOAN_MAX ||
         size != sizeof frame + frame.head_size + frame.payload_size)
         return; /* not from one of us; nobody can be named who could be told */
+    const bool introduces = frame.head_size == sizeof hello && frame.payload_size == 0;
+    if (introduces)
+        memcpy(&hello, rest, sizeof hello);
     if (frame.kind == OFI_HELLO) {
-        if (frame.token == 0 && frame.head_size == sizeof hello && frame.payload_size == 0) {
-            memcpy(&hello, rest, sizeof hello);
+        if (frame.token == 0 && introduces)
             take_hello(context, &hello);
-        }
         return;
     }
     struct ofi_conn *conn = find_conn(context, le64toh(frame.token));
-    if (!conn)
-        return; /* late, or made up */
+    if (!conn) { /* late, made up, or for somebody who was here before */
+        if (frame.kind == OFI_PING && frame.token != 0 && introduces)
+            answer_stranger(context, &hello);
+        return;
+    }
     if (!na_conn_is_closed(&conn->base)) {
         hg_return_t ret = take_frame(conn, &frame, rest);
         if (ret == HG_PROTOCOL_ERROR)
@@ -406,7 +450,7 @@ static hg_return_t look_after(struct ofi_conn *conn, int64_t now_ns)
     if (conn->bye_ns && now_ns - conn->bye_ns > OFI_BYE_MS * DANGO_NS_PER_MS)
         return HG_NODEV;
     if (!heard && atomic_load(&conn->peer_uses) == 1)
-        ret = ofi_send(conn, OFI_PING, NULL, 0, NULL);
+        ret = introduce(conn, OFI_PING);
     bool gone = nobody_there(conn, ret == HG_AGAIN ? now_ns : 0);
     if (ret == HG_AGAIN) {
         ofi_wake_in(context_of(conn), OFI_RETRY_MS);
@@ -480,8 +524,10 @@ void ofi_tick(struct ofi_context *context)
     size_t count;
     struct ofi_conn **conns = all_conns(context, &count);
 
-    if (look)
+    if (look) {
         context->looked_ns = now_ns;
+        context->strangers = 0;
+    }
     for (size_t i = 0; i < count; i++) {
         tick_conn(conns[i], now_ns, look);
         na_conn_release(&conns[i]->base);
