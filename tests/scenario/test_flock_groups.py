@@ -355,7 +355,8 @@ def test_a_file_without_this_process(servers):
 
 
 def test_unreachable_members(servers, workdir):
-    members = [{"address": "na+sm://999999-0", "provider_id": 1}, {"address": "tcp://192.0.2.1:1", "provider_id": 1}]
+    network = "tcp" if PROTOCOL == "na+sm" else PROTOCOL.split(":")[0]
+    members = [{"address": address, "provider_id": 1} for address in ("na+sm://999999-0", f"{network}://192.0.2.1:1")]
     (workdir / "group.flock").write_text(json.dumps({"members": members, "metadata": {}}))
     failed(servers, document(flock("swim", bootstrap=("join",))), "no member of the group answers")
 

@@ -96,7 +96,6 @@ def test_by_hand_in_the_order_of_the_guide(servers, workdir, discovery):  # noqa
     started = [start(servers, 1)[0] for _ in range(4)]
     assert 'bootstrap method "join" failed, trying the next' in started[0].output()
     expect_one_group(workdir, discovery, [server.address for server in started])
-    assert json.loads((workdir / GROUP_FILE).read_text())["members"][0]["address"] == started[0].address
     for server in started:
         server.stop()
 
