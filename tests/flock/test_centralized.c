@@ -300,6 +300,31 @@ static void terms_that_nobody_could_exceed(void **state)
     wait_for(all_see("2") && has_primary(2, "2"), 2000);
 }
 
+/* 3 takes 2 for the primary, which knows better. */
+static void a_value_finds_the_primary(void **state)
+{
+    (void)state;
+    flock_client_t client;
+    flock_group_handle_t handle;
+    flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
+    hg_addr_t self;
+    start_group(3, "{\"group\":{\"type\":\"centralized\",\"config\":{\"ping_interval_ms\":60000}}}");
+    hg_id_t rpc = MARGO_REGISTER(mid, FLK_RPC_CENTRALIZED, flk_cen_request_t, flk_cen_answer_t, NULL);
+    assert_int_equal(pretend(rpc, CEN_VIEW, 2, 3, 2, 1), CEN_OK);
+    assert_true(has_primary(2, "1") && has_primary(3, "2"));
+    assert_ok(flock_client_init(mid, ABT_POOL_NULL, &client));
+    margo_addr_self(mid, &self);
+    assert_ok(flock_group_handle_create(client, self, 3, 0, &handle));
+    assert_ok(flock_group_metadata_set(handle, "key", "value"));
+    assert_true(fetch_view(1, &view));
+    assert_string_equal(flock_group_view_find_metadata(&view, "key"), "value");
+    flock_group_view_clear(&view);
+    assert_ok(flock_group_handle_release(handle));
+    margo_addr_free(mid, self);
+    assert_ok(flock_client_finalize(client));
+    margo_deregister(mid, rpc);
+}
+
 /* 3 alone hears of a later primary, 9, before that one is lost, too: 2 learns from 3 what there is to be replaced. */
 static void a_primary_of_which_only_one_knew(void **state)
 {
@@ -343,6 +368,7 @@ int main(void)
         cmocka_unit_test_teardown(members_that_leave_with_the_primary, end_group_teardown),
         cmocka_unit_test_teardown(terms_that_nobody_could_exceed, end_group_teardown),
         cmocka_unit_test_teardown(metadata_reach_everybody, end_group_teardown),
+        cmocka_unit_test_teardown(a_value_finds_the_primary, end_group_teardown),
         cmocka_unit_test_teardown(a_primary_of_which_only_one_knew, end_group_teardown),
         cmocka_unit_test_teardown(a_dead_primary_does_not_outrank_a_living_one, end_group_teardown),
     };

@@ -178,6 +178,64 @@ static void malformed_messages(void **state)
     stays(all_see("1,2"), 300);
 }
 
+/* Nobody but the primary itself lets it leave or move, and nobody but a member itself has it move. */
+static void messages_in_the_name_of_others(void **state)
+{
+    (void)state;
+    start_group(3, CONFIG);
+    flk_cen_request_t forged[] = {
+        {.type = CEN_LEAVE, .from = address, .from_id = 1, .update = CEN_NO_UPDATE},
+        {.type = CEN_MOVE,
+         .from = address,
+         .from_id = 1,
+         .update = FLOCK_MEMBER_MOVED,
+         .name = "elsewhere",
+         .value = address,
+         .id = 1},
+    };
+    for (size_t i = 0; i < sizeof forged / sizeof forged[0]; i++)
+        assert_int_equal(say(1, &forged[i]), CEN_FAILED);
+    flk_cen_request_t moved = {.type = CEN_UPDATE,
+                               .from = address,
+                               .from_id = 1,
+                               .term = counted(2, "term"),
+                               .version = counted(2, "version") + 1,
+                               .update = FLOCK_MEMBER_MOVED,
+                               .name = "elsewhere",
+                               .value = address,
+                               .id = 2};
+    assert_int_equal(say(2, &moved), CEN_OK);
+    stays(all_see("1,2,3") && is_primary(1), 300);
+    end_member(2);
+    wait_for(all_see("1,3"), 2000);
+}
+
+/* Whoever sends more and more of them is stopped; what is there can still be changed. */
+static void too_many_values(void **state)
+{
+    (void)state;
+    char name[16], value[] = "1";
+    int status = CEN_OK;
+    start_group(1, CONFIG);
+    flk_cen_request_t request = {
+        .type = CEN_METADATA, .from = address, .from_id = 2, .update = CEN_METADATA_SET, .name = name, .value = value};
+    for (int i = 0; i <= CEN_METADATA_MAX && status == CEN_OK; i++) {
+        snprintf(name, sizeof name, "key%d", i);
+        status = say(1, &request);
+    }
+    assert_int_equal(status, CEN_FAILED);
+    flock_group_view_t view = FLOCK_GROUP_VIEW_INITIALIZER;
+    assert_true(fetch_view(1, &view));
+    assert_int_equal(view.metadata.size, CEN_METADATA_MAX);
+    flock_group_view_clear(&view);
+    strcpy(name, "key0");
+    value[0] = '2';
+    assert_int_equal(say(1, &request), CEN_OK);
+    assert_true(fetch_view(1, &view));
+    assert_string_equal(flock_group_view_find_metadata(&view, "key0"), "2");
+    flock_group_view_clear(&view);
+}
+
 /* ---- a secondary that hangs ---- */
 
 static void hang_ult(hg_handle_t handle)
@@ -233,6 +291,8 @@ int main(void)
         cmocka_unit_test_teardown(updates_that_do_not_fit, end_group_teardown),
         cmocka_unit_test_teardown(joining_at_the_wrong_place, end_group_teardown),
         cmocka_unit_test_teardown(malformed_messages, end_group_teardown),
+        cmocka_unit_test_teardown(messages_in_the_name_of_others, end_group_teardown),
+        cmocka_unit_test_teardown(too_many_values, end_group_teardown),
         cmocka_unit_test_teardown(a_secondary_that_hangs_delays_nobody, end_group_teardown),
         cmocka_unit_test_teardown(statistics, end_group_teardown),
     };

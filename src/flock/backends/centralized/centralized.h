@@ -268,8 +268,10 @@ int64_t flk_cen_replacement_ns(const struct flk_cen_group *group);
 /* Starts looking for the primary if it has been silent for too long; returns when to look again. */
 int64_t flk_cen_watch(struct flk_cen_group *group, int64_t now_ns);
 
-#define CEN_CALL_MS  1000.0
-#define CEN_LOST_MAX 64
+#define CEN_CALL_MS      1000.0
+#define CEN_MEMBERS_MAX  8192 /* that a primary lets in */
+#define CEN_METADATA_MAX 1024
+#define CEN_LOST_MAX     64
 #define CEN_JUMP_MAX                                                                                                   \
     (UINT64_C(1) << 32) /* that a term or version may be beyond ours, except in the answer to a joiner */
 

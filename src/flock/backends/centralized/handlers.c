@@ -8,6 +8,8 @@
 
 #include <assert.h>
 
+#define METADATA_REDIRECTS_MAX 3
+
 /* ---- messages of a primary ---- */
 
 /* Ranks the sender; true: it is our primary. One that counts more gets asked for its view. */
@@ -57,7 +59,8 @@ static bool on_update(struct flk_cen_group *group, const flk_cen_request_t *requ
         flk_cen_remove(group, request->update, request->name, request->id);
         break;
     case FLOCK_MEMBER_MOVED:
-        if (!flk_cen_move(group, request->value, request->name, request->id))
+        if (flk_cen_is_self(group, request->value, request->id) ||
+            !flk_cen_move(group, request->value, request->name, request->id))
             return true;
         break;
     case CEN_METADATA_SET:
@@ -109,7 +112,8 @@ static bool on_join(struct flk_cen_group *group, const flk_cen_request_t *reques
     flock_member_t *member = flock_group_view_find_member(&group->view, request->from, request->from_id);
     if (member && member->extra.data)
         ((struct flk_cen_ping *)member->extra.data)->failures = 0;
-    bool added = !member && flk_cen_add(group, request->from, request->from_id);
+    bool added =
+        !member && group->view.members.size < CEN_MEMBERS_MAX && flk_cen_add(group, request->from, request->from_id);
     if (!member && !added)
         answer->status = CEN_FAILED;
     else
@@ -117,15 +121,25 @@ static bool on_join(struct flk_cen_group *group, const flk_cen_request_t *reques
     return added;
 }
 
-static bool on_leave(struct flk_cen_group *group, const flk_cen_request_t *request)
+/* The primary leaves and moves without asking itself: who says so in its name is somebody else. */
+static bool is_forged(const struct flk_cen_group *group, const flk_cen_request_t *request)
 {
+    return flk_cen_is_self(group, request->from, request->from_id);
+}
+
+static bool on_leave(struct flk_cen_group *group, const flk_cen_request_t *request, flk_cen_answer_t *answer)
+{
+    if (is_forged(group, request)) {
+        answer->status = CEN_FAILED;
+        return false;
+    }
     return flk_cen_remove(group, FLOCK_MEMBER_LEFT, request->from, request->from_id);
 }
 
 /* One whose answer was lost asks again: then it has moved already. */
 static bool on_move(struct flk_cen_group *group, const flk_cen_request_t *request, flk_cen_answer_t *answer)
 {
-    if (request->update != FLOCK_MEMBER_MOVED) {
+    if (request->update != FLOCK_MEMBER_MOVED || is_forged(group, request)) {
         answer->status = CEN_FAILED;
         return false;
     }
@@ -137,6 +151,16 @@ static bool on_move(struct flk_cen_group *group, const flk_cen_request_t *reques
     else if (!here && !there)
         answer->status = CEN_UNKNOWN;
     return moved;
+}
+
+static bool on_metadata(struct flk_cen_group *group, const flk_cen_request_t *request, flk_cen_answer_t *answer)
+{
+    if (!request->name || (group->view.metadata.size >= CEN_METADATA_MAX &&
+                           !flock_group_view_find_metadata(&group->view, request->name))) {
+        answer->status = CEN_FAILED;
+        return false;
+    }
+    return flk_cen_set_metadata(group, request->name, request->value);
 }
 
 static void on_fetch(struct flk_cen_group *group, const flk_cen_request_t *request, flk_cen_answer_t *answer)
@@ -203,7 +227,7 @@ static bool serve(struct flk_cen_group *group, const flk_cen_request_t *request,
         changed = on_join(group, request, answer);
         break;
     case CEN_LEAVE:
-        changed = on_leave(group, request);
+        changed = on_leave(group, request, answer);
         break;
     case CEN_FETCH:
         on_fetch(group, request, answer);
@@ -212,7 +236,7 @@ static bool serve(struct flk_cen_group *group, const flk_cen_request_t *request,
         changed = on_move(group, request, answer);
         break;
     case CEN_METADATA:
-        changed = request->name && flk_cen_set_metadata(group, request->name, request->value);
+        changed = on_metadata(group, request, answer);
         break;
     default:
         answer->status = CEN_FAILED;
@@ -307,6 +331,24 @@ void flk_cen_follow(struct flk_cen_group *group, const flk_cen_request_t *reques
 
 /* ---- metadata ---- */
 
+/* One that has been replaced just now names its successor. */
+static flock_return_t set_at_primary(struct flk_cen_group *group, flk_cen_request_t *request)
+{
+    struct flk_cen_target *target = flk_cen_current_primary(group);
+    flock_return_t ret = FLOCK_ERR_FROM_MERCURY;
+    for (int i = 0; target && i < METADATA_REDIRECTS_MAX; i++) {
+        flk_cen_answer_t answer;
+        if (!flk_cen_call(group, target->address, target->id, request, CEN_CALL_MS, &answer))
+            break;
+        ret = answer.status == CEN_OK ? FLOCK_SUCCESS : FLOCK_ERR_OTHER;
+        free(target);
+        target = answer.status == CEN_REDIRECT ? flk_cen_target_create(answer.primary, answer.primary_id) : NULL;
+        flk_cen_answer_free(&answer);
+    }
+    free(target);
+    return ret;
+}
+
 flock_return_t flk_cen_metadata(struct flk_cen_group *group, const char *key, const char *value)
 {
     assert(key);
@@ -318,19 +360,11 @@ flock_return_t flk_cen_metadata(struct flk_cen_group *group, const char *key, co
     request.value = (char *)(uintptr_t)value;
     flk_cen_lock(group);
     bool here = flk_cen_is_primary(group);
-    char *primary = strdup(group->primary);
-    uint16_t primary_id = group->primary_id;
     flk_cen_unlock(group);
-    flock_return_t ret = FLOCK_ERR_FROM_MERCURY;
-    if (here) {
-        struct flk_cen_follow_up next = flk_cen_handle(group, &request, &answer);
-        flk_cen_follow(group, &request, &next);
-        ret = answer.status == CEN_OK ? FLOCK_SUCCESS : FLOCK_ERR_OTHER;
-        flk_cen_answer_free(&answer);
-    } else if (primary && flk_cen_call(group, primary, primary_id, &request, CEN_CALL_MS, &answer)) {
-        ret = answer.status == CEN_OK ? FLOCK_SUCCESS : FLOCK_ERR_OTHER;
-        flk_cen_answer_free(&answer);
-    }
-    free(primary);
-    return ret;
+    if (!here)
+        return set_at_primary(group, &request);
+    struct flk_cen_follow_up next = flk_cen_handle(group, &request, &answer);
+    flk_cen_follow(group, &request, &next);
+    flk_cen_answer_free(&answer);
+    return answer.status == CEN_OK ? FLOCK_SUCCESS : FLOCK_ERR_OTHER;
 }

@@ -175,7 +175,8 @@ static void notify(struct flk_cen_group *group, const flk_cen_request_t *change,
         notice->request.version = group->version;
         flock_group_view_copy(&group->view, &notice->request.view);
     }
-    if (!name || !flk_cen_spawn(group, send_notice, notice))
+    bool complete = name && (value || !change->value); /* without its value it would say something else */
+    if (!complete || !flk_cen_spawn(group, send_notice, notice))
         notice_free(notice);
 }
 
