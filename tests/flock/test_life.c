@@ -76,8 +76,7 @@ static void note_pool(void *arg, flock_update_t update, const char *member, uint
     (void)member;
     (void)id;
     ABT_self_get_last_pool(&pool);
-    place->right += pool == place->expected;
-    place->wrong += pool != place->expected;
+    __atomic_add_fetch(pool == place->expected ? &place->right : &place->wrong, 1, __ATOMIC_RELAXED);
 }
 
 static void work_is_done_in_the_pool_of_the_provider(void **state)
@@ -99,7 +98,7 @@ static void work_is_done_in_the_pool_of_the_provider(void **state)
         end_member(3);
         wait_for(__atomic_load_n(&place.right, __ATOMIC_RELAXED) == 2, 3000);
         end_group();
-        assert_int_equal(place.wrong, 0);
+        assert_int_equal(__atomic_load_n(&place.wrong, __ATOMIC_RELAXED), 0);
         ABT_xstream_join(xstream);
         ABT_xstream_free(&xstream);
     }
