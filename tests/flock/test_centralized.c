@@ -207,7 +207,7 @@ static void members_that_leave_with_the_primary(void **state)
     start_group(5, CONFIG);
     assert_ok(flock_provider_add_update_callbacks(providers[5], count_member, count_metadata, &counts));
     assert_int_equal(end_together(3), 0);
-    wait_for(all_see("4,5") && counts.members[FLOCK_MEMBER_LEFT] == 3, 3000);
+    wait_for(all_see("4,5") && counts.members[FLOCK_MEMBER_LEFT] == 3, 8000);
     assert_int_equal(counts.members[FLOCK_MEMBER_DIED], 0);
     assert_true(has_primary(5, "4"));
 }

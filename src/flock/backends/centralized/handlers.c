@@ -302,9 +302,10 @@ struct flk_cen_follow_up flk_cen_handle(struct flk_cen_group *group, const flk_c
     assert(request->type < CEN_TYPES);
     struct flk_cen_follow_up next = {0};
     flk_cen_lock(group);
-    bool out = flk_cen_is_out(group) && !is_news(request->type);
+    bool leaves = group->leaving && !flk_cen_is_primary(group);
+    bool out = (leaves || flk_cen_is_out(group)) && !is_news(request->type);
     if (out)
-        answer->status = CEN_FAILED; /* nobody shall follow us until we are in the group */
+        answer->status = CEN_FAILED; /* nobody shall follow us unless we are in the group */
     else
         next = apply(group, request, answer);
     answer->term = group->term;

@@ -261,31 +261,37 @@ void flk_cen_refresh(struct flk_cen_group *group, const char *primary, uint16_t 
 
 /* ---- leaving ---- */
 
-/* Whether the primary has refused: it is none any more, or about to be. */
-static bool is_refused(struct flk_cen_group *group, const struct flk_cen_target *primary, double limit_ms)
+/* CEN_OK: the primary knows; otherwise it refuses, since it is none any more or about to be, or (CEN_UNKNOWN) does not answer. */
+static enum flk_cen_status leave_at(struct flk_cen_group *group, const struct flk_cen_target *primary, double limit_ms)
 {
     flk_cen_request_t request;
     flk_cen_answer_t answer;
     flk_cen_request_init(group, &request, CEN_LEAVE);
     if (!flk_cen_call(group, primary->address, primary->id, &request, limit_ms, &answer))
-        return false;
-    bool refused = answer.status != CEN_OK;
+        return CEN_UNKNOWN;
+    enum flk_cen_status status = answer.status;
     flk_cen_answer_free(&answer);
-    return refused;
+    return status;
 }
 
-/* A primary that leaves as well hands us on with its view: its successor, whom we hear of shortly, would take us for dead. If
- * there is none, the primary is soon gone. */
+/* A primary that leaves as well hands us on with its view: its successor would take us for dead. The others, except those who
+ * leave, know sooner or later who that is; if nobody answers, nobody is left. */
 void flk_cen_leave(struct flk_cen_group *group)
 {
     int64_t deadline_ns = dango_deadline_ns(CEN_CALL_MS);
-    for (bool again = true; again;) {
-        struct flk_cen_target *primary = flk_cen_current_primary(group);
-        double left_ms = (double)(deadline_ns - dango_clock_ns()) / (double)DANGO_NS_PER_MS;
-        again = primary && left_ms > 0 && !flk_cen_is_self(group, primary->address, primary->id) &&
-                is_refused(group, primary, left_ms);
+    struct flk_cen_target *primary = flk_cen_current_primary(group);
+    bool refused = false;
+    for (double left_ms = CEN_CALL_MS; primary && left_ms > 0;) {
+        enum flk_cen_status status = leave_at(group, primary, left_ms);
         free(primary);
-        if (again)
-            margo_thread_sleep(group->mid, LEAVE_RETRY_MS);
+        primary = NULL;
+        refused |= status != CEN_OK && status != CEN_UNKNOWN;
+        if (status == CEN_OK || !refused)
+            return;
+        margo_thread_sleep(group->mid, LEAVE_RETRY_MS);
+        left_ms = (double)(deadline_ns - dango_clock_ns()) / (double)DANGO_NS_PER_MS;
+        if (left_ms > 0)
+            primary = ask_all(group, left_ms);
     }
+    free(primary);
 }
