@@ -39,6 +39,9 @@ static void serve(margo_instance_id mid)
     if (mofka_provider_create(&settings, &provider, NULL) != 0)
         abort();
     margo_push_prefinalize_callback(mid, destroy_provider, NULL);
+    /* As between the steps of creating or destroying a provider. */
+    margo_provider_register_name(mid, "mofka_renew", hg_proc_mofka_message, hg_proc_mofka_message,
+                                 mofka_request_arrived, PROVIDER_ID + 1, settings.pool);
 }
 
 static int start(void **state)
@@ -144,6 +147,24 @@ static void tokens_open_only_what_they_are_for(void **state)
     assert_int_equal(plain(MOFKA_RPC_CLOSE, token), 0);
     assert_int_equal(plain(MOFKA_RPC_CLOSE, token), DANGO_ERR_DISCONNECTED);
     assert_int_equal(plain(MOFKA_RPC_CLOSE, consumer), 0);
+}
+
+static void requests_to_a_provider_that_comes_or_goes_are_refused(void **state)
+{
+    (void)state;
+    uint64_t token = attach();
+    struct mofka_target half;
+    assert_int_equal(mofka_target_init(&half, engine, server.address, PROVIDER_ID + 1, &err), 0);
+    struct mofka_request_head head;
+    struct mofka_answer answer;
+    mofka_request_head_init(&head, token);
+    diaspora_segment part = {&head, sizeof head};
+    assert_int_equal(mofka_call(&half, MOFKA_RPC_RENEW, &part, 1, &answer, sizeof answer, &err),
+                     DANGO_ERR_DISCONNECTED);
+    assert_contains(err.text, "not served at this moment");
+    mofka_target_fini(&half);
+    assert_int_equal(plain(MOFKA_RPC_RENEW, token), 0);
+    assert_int_equal(plain(MOFKA_RPC_CLOSE, token), 0);
 }
 
 static void batches_keep_their_order_whatever_fails(void **state)
@@ -341,6 +362,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_open_only_what_they_are_for),
+        cmocka_unit_test(requests_to_a_provider_that_comes_or_goes_are_refused),
         cmocka_unit_test(batches_keep_their_order_whatever_fails),
         cmocka_unit_test(another_partition_at_the_place_is_noticed),
         cmocka_unit_test(operators_reach_only_the_partition_they_mean),

@@ -136,7 +136,12 @@ hg_return_t mofka_request_arrived(hg_handle_t handle)
     struct mofka_endpoint *endpoint = margo_registered_data(mid, margo_get_info(handle)->id);
     struct mofka_request *request = NULL;
     struct dango_error err;
-    assert(endpoint);
+    if (!endpoint) { /* the RPC is registered already, or still: the provider is coming or going */
+        dango_error_set(&err, DANGO_ERR_DISCONNECTED, "the partition is not served at this moment");
+        respond_error(handle, &err);
+        margo_destroy(handle);
+        return HG_SUCCESS;
+    }
     atomic_fetch_add(&endpoint->provider->active, 1);
     if (begin(endpoint, handle, &request, &err) == 0) {
         endpoint->handle(request);
