@@ -11,7 +11,6 @@
 
 #include <bedrock/server.h>
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,7 +27,7 @@ struct reply {
 typedef int (*request_function)(struct bedrock_server *server, const struct request *request, struct reply *reply,
                                 struct dango_error *err);
 
-/* What the handler finds registered with the RPC id; freed with the registration. */
+/* What the handler finds registered with the RPC id, once the server has got that far; freed with the registration. */
 struct rpc_data {
     struct bedrock_server *server;
     request_function function;
@@ -172,12 +171,12 @@ static void answer(hg_handle_t handle, const bdk_in_t *in)
 {
     margo_instance_id mid = margo_hg_handle_get_instance(handle);
     struct rpc_data *data = margo_registered_data(mid, margo_get_info(handle)->id);
-    assert(data);
     struct request request = {.first = in->first ? in->first : "", .second = in->second ? in->second : ""};
     memcpy(&request.number, &in->number_bits, sizeof request.number);
     struct reply reply = {0};
     struct dango_error err = {0};
-    int status = data->function(data->server, &request, &reply, &err);
+    int status = data ? data->function(data->server, &request, &reply, &err)
+                      : dango_error_set(&err, DANGO_ERR_AGAIN, "the server is still starting");
     bdk_out_t out = {.code = status, .value = status < 0 ? err.text : reply.value, .provider_id = reply.provider_id};
     hg_return_t hret = margo_respond(handle, &out);
     if (hret != HG_SUCCESS)
@@ -205,10 +204,10 @@ static DEFINE_MARGO_RPC_HANDLER(bdk_rpc)
 {
     margo_instance_id mid = margo_hg_handle_get_instance(handle);
     struct rpc_data *data = margo_registered_data(mid, margo_get_info(handle)->id);
-    assert(data);
-    int32_t accepted = 0;
-    margo_respond(handle, &accepted);
-    bedrock_server_request_stop(data->server);
+    int32_t result = data ? 0 : -1; /* as Margo's: refused, because the server is still starting */
+    margo_respond(handle, &result);
+    if (data)
+        bedrock_server_request_stop(data->server);
     margo_destroy(handle);
 }
 static DEFINE_MARGO_RPC_HANDLER(bdk_shutdown_rpc)

@@ -7,6 +7,7 @@
 #include "tests/bedrock/modules.h"
 
 #include "bedrock/config.h"
+#include "bedrock/proto.h"
 #include "util/clock.h"
 #include "util/json.h"
 #include "util/log.h"
@@ -389,6 +390,30 @@ static void several_engines_share_their_pools(void **state)
     bedrock_server_destroy(server);
 }
 
+/* A request may arrive when its RPC is registered, but not what belongs to it. */
+static void requests_before_it_is_ready_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct dango_error err = {0};
+    margo_instance_id mid = bedrock_server_instance(f->server, 0);
+    static const struct {
+        const char *name;
+        uint16_t provider_id;
+    } rpcs[] = {{BDK_RPC_GET_CONFIG, 0}, {BDK_RPC_SHUTDOWN, MARGO_DEFAULT_PROVIDER_ID}};
+    for (size_t i = 0; i < 2; i++) {
+        hg_id_t id;
+        hg_bool_t known = 0;
+        margo_provider_registered_name(mid, rpcs[i].name, rpcs[i].provider_id, &id, &known);
+        assert_true(known);
+        assert_int_equal(margo_register_data(mid, id, NULL, NULL), HG_SUCCESS);
+    }
+    char *text = NULL;
+    assert_int_equal(bedrock_service_get_config(f->service, &text, &err), DANGO_ERR_AGAIN);
+    assert_contains(err.text, "still starting");
+    assert_int_equal(bedrock_service_shutdown(f->service, &err), DANGO_ERR_PERMISSION);
+    assert_query(f, "$__config__.providers[0].name", "\"a\"");
+}
+
 int main(void)
 {
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, start_server, stop_server)
@@ -405,6 +430,7 @@ int main(void)
         WITH_SERVER(groups_ask_every_member_once),
         WITH_SERVER(groups_go_on_without_members_that_fail),
         WITH_SERVER(wrong_management_id_is_named),
+        WITH_SERVER(requests_before_it_is_ready_are_refused),
         WITH_SERVER(a_client_can_shut_it_down),
         cmocka_unit_test(failed_starts_leave_nothing),
         cmocka_unit_test(a_start_can_be_given_up),
