@@ -55,11 +55,22 @@ int margo_shutdown_remote_instance(margo_instance_id mid, hg_addr_t remote_addr)
 
 /* ---- identity ---- */
 
+/* Of its own: the provider may be removed while we answer. */
+static char *copy_of_identity(margo_instance_id mid, hg_id_t id)
+{
+    mg_lock(mid);
+    const char *identity = margo_registered_data(mid, id);
+    char *copy = identity ? strdup(identity) : NULL;
+    mg_unlock(mid);
+    return copy;
+}
+
 static void identity_rpc(hg_handle_t handle)
 {
     margo_instance_id mid = margo_hg_handle_get_instance(handle);
-    mg_identity_out_t out = {.identity = margo_registered_data(mid, margo_get_info(handle)->id)};
+    mg_identity_out_t out = {.identity = copy_of_identity(mid, margo_get_info(handle)->id)};
     margo_respond(handle, &out);
+    free(out.identity);
     margo_destroy(handle);
 }
 static DEFINE_MARGO_RPC_HANDLER(identity_rpc)
