@@ -27,9 +27,9 @@ enum na_traffic_class {
 /* Options of the transport; zero always means "the transport's default". */
 struct na_init_info_4_0 {
     const char *ip_subnet;           /* choose a network interface in this subnet */
-    const char *auth_key;            /* authorisation key of the fabric */
-    size_t max_unexpected_size;      /* largest request sent eagerly, bytes */
-    size_t max_expected_size;        /* largest response sent eagerly, bytes */
+    const char *auth_key;            /* accepted; nobody has to show one */
+    size_t max_unexpected_size;      /* largest request or response sent eagerly, bytes */
+    size_t max_expected_size;        /* accepted; max_unexpected_size counts for both */
     uint8_t progress_mode;           /* NA_NO_BLOCK | NA_NO_RETRY */
     enum na_addr_format addr_format; /* preferred family of addresses */
     uint8_t max_contexts;            /* contexts of one class; 0 = 1 */

@@ -35,7 +35,8 @@ const struct dango_option dango_diaspora_producer_options[] = {
     DANGO_OPTION_BOOL("ack_early", struct settings, ack_early, false,
                       "futures of events are complete when the server has received them, if the partition allows that "
                       "(its option ack_early); only a flush says that they are stored"),
-    DANGO_OPTION_CHOICE("ordering", struct settings, ordering, 0, orderings, "order of events within a partition"),
+    DANGO_OPTION_CHOICE("ordering", struct settings, ordering, 0, orderings,
+                        "order of events within a partition; it is kept in any case"),
     DANGO_OPTION_JSON("targets", struct settings, targets, DANGO_JSON_ARRAY, NULL,
                       "indices of the partitions to write, among which the selector chooses; all by default"),
     DANGO_OPTION_END,
