@@ -348,7 +348,6 @@ void abti_yield_to(abti_xstream *es, abti_thread *next, ABT_pool_context context
 void abti_suspend(abti_xstream *es, atomic_uint *word, uint32_t bits);
 void abti_suspend_to(abti_xstream *es, abti_thread *next, atomic_uint *word, uint32_t bits);
 void abti_end(abti_xstream *es, abti_thread *next) __attribute__((noreturn));
-void abti_finish_unrun(abti_thread *thread);
 void abti_ready(abti_thread *thread);
 abti_thread *abti_admit(abti_thread *thread);
 void abti_root_begin(void);
@@ -360,7 +359,6 @@ void abti_waiters_append(struct abti_waiters *list, struct abti_waiter *waiter);
 void abti_waiters_prepend(struct abti_waiters *list, struct abti_waiter *waiter);
 struct abti_waiter *abti_waiters_take_all(struct abti_waiters *list);
 struct abti_waiter *abti_waiters_pop(struct abti_waiters *list);
-void abti_waiters_remove(struct abti_waiters *list, struct abti_waiter *waiter);
 void abti_wait(struct abti_waiter *waiter, atomic_uint *word, uint32_t bits);
 bool abti_wait_until(struct abti_waiter *waiter, struct abti_waiters *list, atomic_uint *word, uint32_t bits,
                      int64_t deadline_ns);
@@ -384,7 +382,6 @@ bool abti_pool_remove(abti_xstream *es, abti_pool *pool, abti_thread *thread);
 bool abti_pool_is_empty(abti_pool *pool);
 size_t abti_pool_size(abti_pool *pool);
 long abti_pool_num_blocked(abti_pool *pool);
-struct abti_sleeper *abti_pool_take_sleeper(abti_pool *pool);
 void abti_pool_add_sleeper(abti_pool *pool, struct abti_sleep_link *link, bool last);
 void abti_pool_drop_sleeper(abti_pool *pool, struct abti_sleep_link *link);
 
@@ -396,8 +393,6 @@ abti_thread *abti_unit_thread(ABT_unit unit);
 /* thread.c */
 int abti_thread_create(abti_pool *pool, void (*fn)(void *), void *arg, ABT_thread_attr attr, bool is_task, bool push,
                        ABT_thread *newthread);
-int abti_thread_join(abti_thread *thread);
-void abti_thread_prepare(abti_thread *thread, void (*fn)(void *), void *arg);
 void abti_thread_destroy(abti_xstream *es, abti_thread *thread);
 bool abti_migrate(abti_thread *thread);
 void abti_values_destroy(abti_thread *thread);
@@ -409,7 +404,6 @@ int abti_sched_create_basic(ABT_sched_predef predef, int num_pools, ABT_pool *po
 int abti_sched_add_pool(abti_sched *sched, abti_pool *pool);
 void abti_sched_destroy(abti_sched *sched);
 void abti_sched_release(abti_sched *sched);
-bool abti_sched_has_units(abti_sched *sched);
 bool abti_sched_has_to_stop(abti_sched *sched);
 bool abti_sched_has_ready(abti_sched *sched);
 abti_thread *abti_sched_pick(abti_sched *sched, abti_xstream *es);

@@ -61,9 +61,6 @@ void dango_abt_self_yield_last(void);
 /* Whether the caller is a ULT that may block, i.e. neither an external thread nor a tasklet nor a scheduler. */
 bool dango_abt_self_is_ult(void);
 
-/* Ends the sleep of the given ES, or prevents its next one. Any thread, also from a signal handler. */
-void dango_abt_xstream_wake(ABT_xstream xstream);
-
 /*
  * Timers. One heap for the process, served by one thread that sleeps until the next deadline and is started with the
  * first timer: a deadline is kept even when all ESs are busy or asleep. The callback runs on that thread: it must be
@@ -109,8 +106,5 @@ int dango_abt_pool_create_earliest_first(ABT_pool_access access, ABT_pool *newpo
  */
 #define DANGO_ABT_MAX_POOLS 64
 int dango_abt_xstream_add_pool(ABT_xstream xstream, ABT_pool pool);
-
-/* Number of schedulers that serve a pool; 0 means that nobody will ever run what is pushed there. */
-int dango_abt_pool_num_scheds(ABT_pool pool);
 
 #endif

@@ -73,11 +73,6 @@ int ABT_pool_get_data(ABT_pool pool, void **data)
     return ABT_SUCCESS;
 }
 
-int dango_abt_pool_num_scheds(ABT_pool pool)
-{
-    return pool ? abti_load_acquire(&pool->num_scheds) : 0;
-}
-
 /* Popping ------------------------------------------------------------------------------------------ */
 
 static ABT_unit unit_of(abti_thread *thread)

@@ -163,11 +163,6 @@ ABT_pool_user_pop_many_fn abti_user_pop_many(abti_pool *pool)
     return pool->ops == &new_ops ? user_pool(pool)->def.pop_many : NULL;
 }
 
-ABT_pool_user_push_many_fn abti_user_push_many(abti_pool *pool)
-{
-    return pool->ops == &new_ops ? user_pool(pool)->def.push_many : NULL;
-}
-
 ABT_pool_user_print_all_fn abti_user_print_all(abti_pool *pool)
 {
     return pool->ops == &new_ops ? user_pool(pool)->def.print_all : NULL;

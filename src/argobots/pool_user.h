@@ -13,7 +13,6 @@ void abti_user_free_unit(abti_pool *pool, ABT_unit unit);
 /* NULL if the pool does not wait by itself. */
 ABT_pool_user_pop_wait_fn abti_user_pop_wait(abti_pool *pool);
 ABT_pool_user_pop_many_fn abti_user_pop_many(abti_pool *pool);
-ABT_pool_user_push_many_fn abti_user_push_many(abti_pool *pool);
 ABT_pool_user_print_all_fn abti_user_print_all(abti_pool *pool);
 
 #endif

@@ -265,7 +265,7 @@ bool abti_sched_has_ready(abti_sched *sched)
 }
 
 /* READY units, or blocked ones that nobody else would run. */
-bool abti_sched_has_units(abti_sched *sched)
+static bool has_units(abti_sched *sched)
 {
     for (int i = 0; i < abti_load_acquire(&sched->num_pools); i++) {
         abti_pool *pool = sched->pools[i];
@@ -282,7 +282,7 @@ bool abti_sched_has_to_stop(abti_sched *sched)
     uint32_t request = abti_load_acquire(&sched->request);
     if (request & (ABTI_SCHED_EXIT | ABTI_SCHED_REPLACE))
         return true;
-    return ((request & ABTI_SCHED_FINISH) || sched->stacked) && !abti_sched_has_units(sched);
+    return ((request & ABTI_SCHED_FINISH) || sched->stacked) && !has_units(sched);
 }
 
 void abti_sched_ask(abti_sched *sched, uint32_t request)

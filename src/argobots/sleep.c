@@ -227,9 +227,3 @@ void dango_abt_self_yield_last(void)
     if (abti_can_switch(es))
         abti_yield_last(es);
 }
-
-void dango_abt_xstream_wake(ABT_xstream xstream)
-{
-    if (xstream)
-        abti_xstream_wake(xstream);
-}

@@ -295,7 +295,7 @@ static void thread_main(void)
 }
 
 /* Ends a unit that is in no pool and does not run: it was cancelled. */
-void abti_finish_unrun(abti_thread *thread)
+static void finish_unrun(abti_thread *thread)
 {
     if (!thread->named)
         abti_values_destroy(thread);
@@ -316,7 +316,7 @@ abti_thread *abti_admit(abti_thread *thread)
     if (abti_likely(!request))
         return thread;
     if (request & ABTI_REQUEST_CANCEL) {
-        abti_finish_unrun(thread);
+        finish_unrun(thread);
         return NULL;
     }
     return abti_migrate(thread) ? NULL : thread;

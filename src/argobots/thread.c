@@ -14,7 +14,7 @@
 static atomic_ullong next_id = 1;
 
 /* Makes a unit with a stack and a pool ready for its (first or next) life. */
-void abti_thread_prepare(abti_thread *thread, void (*fn)(void *), void *arg)
+static void prepare(abti_thread *thread, void (*fn)(void *), void *arg)
 {
     thread->fn = fn;
     thread->arg = arg;
@@ -75,7 +75,7 @@ int abti_thread_create(abti_pool *pool, void (*fn)(void *), void *arg, ABT_threa
         abti_thread_release(es, thread);
         return err;
     }
-    abti_thread_prepare(thread, fn, arg);
+    prepare(thread, fn, arg);
     if (newthread)
         *newthread = thread;
     if (push)
@@ -135,7 +135,7 @@ static bool join_by_running(abti_xstream *es, abti_thread *thread)
 }
 
 /* Waits until the unit has ended and nobody uses its stack any more. */
-int abti_thread_join(abti_thread *thread)
+static int join(abti_thread *thread)
 {
     abti_xstream *es = abti_self();
     if (abti_load_acquire(&thread->join_word) == ABTI_JOIN_TERMINATED)
@@ -203,7 +203,7 @@ static int revive(abti_pool *pool, void (*fn)(void *), void *arg, abti_thread *t
     ABTI_CHECK(abti_load_acquire(&thread->join_word) == ABTI_JOIN_TERMINATED, ABT_ERR_INV_THREAD);
     int err = abti_unit_associate(thread, pool);
     if (!err)
-        abti_thread_prepare(thread, fn, arg);
+        prepare(thread, fn, arg);
     return err;
 }
 
@@ -230,7 +230,7 @@ int ABT_thread_revive_to(ABT_pool pool, void (*thread_func)(void *), void *arg, 
 int ABT_thread_free(ABT_thread *thread)
 {
     ABTI_CHECK(thread && is_joinable(*thread), ABT_ERR_INV_THREAD);
-    abti_thread_join(*thread);
+    join(*thread);
     abti_thread_destroy(abti_self(), *thread);
     *thread = ABT_THREAD_NULL;
     return ABT_SUCCESS;
@@ -250,7 +250,7 @@ int ABT_thread_free_many(int num, ABT_thread *thread_list)
 int ABT_thread_join(ABT_thread thread)
 {
     ABTI_CHECK(is_joinable(thread), ABT_ERR_INV_THREAD);
-    return abti_thread_join(thread);
+    return join(thread);
 }
 
 int ABT_thread_join_many(int num_threads, ABT_thread *thread_list)

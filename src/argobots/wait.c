@@ -42,7 +42,7 @@ void abti_waiters_prepend(struct abti_waiters *list, struct abti_waiter *waiter)
     waiter->queued = true;
 }
 
-void abti_waiters_remove(struct abti_waiters *list, struct abti_waiter *waiter)
+static void take_out(struct abti_waiters *list, struct abti_waiter *waiter)
 {
     assert(waiter->queued);
     if (waiter->prev)
@@ -60,7 +60,7 @@ struct abti_waiter *abti_waiters_pop(struct abti_waiters *list)
 {
     struct abti_waiter *waiter = list->head;
     if (waiter)
-        abti_waiters_remove(list, waiter);
+        take_out(list, waiter);
     return waiter;
 }
 
@@ -147,7 +147,7 @@ static bool give_up(struct timed_wait *wait)
     uint32_t bits = abti_bitlock_lock(wait->word);
     bool queued = wait->waiter->queued;
     if (queued) {
-        abti_waiters_remove(wait->list, wait->waiter);
+        take_out(wait->list, wait->waiter);
         wait->waiter->timed_out = true;
     }
     abti_bitlock_unlock(wait->word, bits);

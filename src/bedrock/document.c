@@ -104,7 +104,9 @@ static struct json_object *expand_object(struct json_object *object, struct dang
     return result;
 }
 
-struct json_object *bdk_document_expand(struct json_object *json, struct dango_error *err)
+/* "a.b": v → "a": {"b": v}, in objects within objects, not in arrays (a top-level array is one of configurations: its
+ * elements are expanded). Keys are merged in sorted order. A new reference; NULL on error. */
+static struct json_object *expand(struct json_object *json, struct dango_error *err)
 {
     assert(json && err);
     if (!json_object_is_type(json, json_type_array))
@@ -279,7 +281,7 @@ struct json_object *bdk_document_parse(const char *text, size_t length, const st
     if (is_empty(text, length))
         return json_object_new_object();
     struct json_object *parsed = dango_json_parse(text, length, err);
-    struct json_object *expanded = parsed ? bdk_document_expand(parsed, err) : NULL;
+    struct json_object *expanded = parsed ? expand(parsed, err) : NULL;
     struct json_object *filtered = expanded ? filter(expanded, "", &process, err) : NULL;
     json_object_put(parsed);
     json_object_put(expanded);

@@ -26,10 +26,4 @@ struct json_object;
 struct json_object *bdk_document_parse(const char *text, size_t length, const struct dango_world *world,
                                        const char *name, struct dango_error *err);
 
-/*
- * "a.b": v → "a": {"b": v}, in objects within objects, not in arrays (a top-level array is one of configurations: its
- * elements are expanded). Keys are merged in sorted order. A new reference; NULL on error.
- */
-struct json_object *bdk_document_expand(struct json_object *json, struct dango_error *err);
-
 #endif

@@ -19,8 +19,9 @@
 
 #define NAMES_MAX 128
 
-const struct bdk_known *bdk_known_find(const struct bdk_known *known, size_t count,
-                                       const struct bdk_reference *reference)
+/* The one that `reference` names; NULL if there is none. */
+static const struct bdk_known *find_known(const struct bdk_known *known, size_t count,
+                                          const struct bdk_reference *reference)
 {
     for (size_t i = 0; i < count; i++) {
         bool same = reference->by_id ? known[i].provider_id == reference->provider_id
@@ -211,7 +212,7 @@ static int check_component(const struct bdk_plan *plan, const struct bdk_descrip
         return check_rank(reference.rank, text, err);
     if (reference.place == BDK_PLACE_ADDRESS)
         return 0;
-    const struct bdk_known *target = bdk_known_find(plan->known, plan->num_known, &reference);
+    const struct bdk_known *target = find_known(plan->known, plan->num_known, &reference);
     if (!target)
         return no_provider(plan, provider, &reference, text, err);
     if (strcmp(target->type, type) != 0)

@@ -45,8 +45,4 @@ int bdk_plan_check_id(const struct bdk_plan *plan, struct bdk_description *descr
 const struct bedrock_dependency_decl *bdk_plan_dependencies(const struct bedrock_module *module,
                                                             const struct bedrock_args *args, struct dango_error *err);
 
-/* The one that `reference` names; NULL if there is none. */
-const struct bdk_known *bdk_known_find(const struct bdk_known *known, size_t count,
-                                       const struct bdk_reference *reference);
-
 #endif

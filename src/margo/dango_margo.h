@@ -34,9 +34,6 @@ int dango_margo_check_config(struct json_object *config, const char *path, bool 
 
 /* Complete, pools referred to by name; keys in the order of the option tables. */
 struct json_object *dango_margo_config(margo_instance_id mid);
-/* One pool, one execution stream; NULL if there is no such index. */
-struct json_object *dango_margo_pool_config(margo_instance_id mid, uint32_t index);
-struct json_object *dango_margo_xstream_config(margo_instance_id mid, uint32_t index);
 
 /* ---- look-up ---- */
 

@@ -55,25 +55,6 @@ struct json_object *dango_margo_config(margo_instance_id mid)
     return mid ? dump(mid, true, false) : NULL;
 }
 
-struct json_object *dango_margo_pool_config(margo_instance_id mid, uint32_t index)
-{
-    mg_env_lock(mid->env);
-    const struct mg_layout *layout = &mid->env->layout;
-    struct json_object *json = index < layout->num_pools ? mg_pool_dump(layout->pools[index]) : NULL;
-    mg_env_unlock(mid->env);
-    return json;
-}
-
-struct json_object *dango_margo_xstream_config(margo_instance_id mid, uint32_t index)
-{
-    mg_env_lock(mid->env);
-    const struct mg_layout *layout = &mid->env->layout;
-    struct json_object *json =
-        index < layout->num_xstreams ? mg_xstream_dump(layout, layout->xstreams[index], true) : NULL;
-    mg_env_unlock(mid->env);
-    return json;
-}
-
 char *margo_get_config_opt(margo_instance_id mid, int options)
 {
     if (!mid)

@@ -12,7 +12,7 @@
 
 #include <assert.h>
 
-struct mg_handle *mg_handle_of(hg_handle_t handle)
+static struct mg_handle *handle_of(hg_handle_t handle)
 {
     _Static_assert(sizeof(struct mg_handle) <= DANGO_HG_SCRATCH_SIZE, "fits into Mercury's handle");
     return dango_hg_handle_scratch(handle);
@@ -40,7 +40,7 @@ hg_return_t __margo_internal_dispatch(hg_handle_t handle, void (*wrapper)(hg_han
         return refuse(handle, HG_NOENTRY, HG_NOENTRY);
     if (!mg_handler_enter(mid))
         return refuse(handle, HG_PERMISSION, HG_CANCELED);
-    mg_handle_of(handle)->mid = mid;
+    handle_of(handle)->mid = mid;
     ABT_pool pool = atomic_load_explicit(&rpc->pool, memory_order_relaxed);
     if (ABT_thread_create(pool, (void (*)(void *))wrapper, handle, ABT_THREAD_ATTR_NULL, NULL) == ABT_SUCCESS)
         return HG_SUCCESS;
@@ -78,7 +78,7 @@ hg_return_t margo_create(margo_instance_id mid, hg_addr_t addr, hg_id_t id, hg_h
         return HG_INVALID_ARG;
     hg_return_t ret = HG_Create(mid->hg_context, addr, id, handle);
     if (ret == HG_SUCCESS)
-        mg_handle_of(*handle)->mid = mid;
+        handle_of(*handle)->mid = mid;
     return ret;
 }
 
@@ -101,7 +101,7 @@ margo_instance_id margo_hg_handle_get_instance(hg_handle_t handle)
 {
     if (!handle)
         return MARGO_INSTANCE_NULL;
-    margo_instance_id mid = mg_handle_of(handle)->mid;
+    margo_instance_id mid = handle_of(handle)->mid;
     if (mid)
         return mid;
     /* A handle that reached a callback of the user's own. */

@@ -126,8 +126,6 @@ struct mg_handle {
     margo_instance_id mid;
 };
 
-struct mg_handle *mg_handle_of(hg_handle_t handle);
-
 /* ---- finalize.c ---- */
 
 #define MG_FINALISING (UINT64_C(1) << 63)
@@ -175,9 +173,5 @@ void mg_instance_end(margo_instance_id mid);
 /* ---- logging.c ---- */
 
 void mg_logger_init(struct mg_logger *logger, const struct margo_logger *sink);
-
-/* ---- resources.c ---- */
-
-hg_return_t mg_hg_return(int dango_error_code);
 
 #endif

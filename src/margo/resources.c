@@ -33,7 +33,7 @@ static hg_return_t not_found(const struct key *key)
     return key->by == BY_INDEX ? HG_INVALID_ARG : HG_NOENTRY;
 }
 
-hg_return_t mg_hg_return(int code)
+static hg_return_t hg_return(int code)
 {
     switch (code) {
     case 0:
@@ -100,7 +100,7 @@ static hg_return_t log_failure(margo_instance_id mid, int status, const struct d
 {
     if (status != 0)
         margo_error(mid, "%s", err->text);
-    return mg_hg_return(status);
+    return hg_return(status);
 }
 
 static hg_return_t remove_pool(margo_instance_id mid, struct key key)

@@ -103,9 +103,6 @@ void *dango_hg_handle_scratch(hg_handle_t handle);
 /* HG_Registered_data() of the handle's RPC, without a look-up. Valid while the RPC stays registered. */
 void *dango_hg_handle_rpc_data(hg_handle_t handle);
 
-/* True if the handle's RPC was registered as one-way. */
-bool dango_hg_handle_is_one_way(hg_handle_t handle);
-
 /* Answer with an error of the runtime instead of an output: the origin's callback gets `ret`
  * (HG_NOENTRY, HG_PERMISSION, ...). Nothing happens for one-way RPCs. */
 hg_return_t dango_hg_respond_error(hg_handle_t handle, hg_return_t ret);

@@ -368,8 +368,6 @@ void hgi_handle_complete(struct hg_handle *handle, hg_return_t ret);
 void hgi_handles_fail(hg_context_t *context, struct na_conn *conn, hg_return_t ret);
 /* A response for a claimed handle has arrived in handle->out. */
 void hgi_forward_finish(struct hg_handle *handle, hg_return_t ret);
-/* Delivers a response to a handle of this process. */
-hg_return_t hgi_respond_self(struct hg_handle *handle, hg_return_t ret);
 
 /* ---- large payloads (hg_more.c) ---- */
 

@@ -196,11 +196,6 @@ void *dango_hg_handle_rpc_data(hg_handle_t handle)
     return handle && handle->rpc ? atomic_load_explicit(&handle->rpc->data, memory_order_acquire) : NULL;
 }
 
-bool dango_hg_handle_is_one_way(hg_handle_t handle)
-{
-    return handle && (handle->incoming ? handle->one_way : handle->rpc && atomic_load(&handle->rpc->one_way));
-}
-
 /* ---- completion ---- */
 
 void hgi_handle_complete(struct hg_handle *handle, hg_return_t ret)

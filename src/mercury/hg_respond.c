@@ -43,7 +43,8 @@ static void run_done(struct hgi_entry *entry)
     HG_Destroy(handle);
 }
 
-hg_return_t hgi_respond_self(struct hg_handle *handle, hg_return_t ret)
+/* Delivers a response to a handle of this process. */
+static hg_return_t respond_self(struct hg_handle *handle, hg_return_t ret)
 {
     hg_class_t *hg_class = handle->info.hg_class;
     struct hgi_slot *slot = NULL;
@@ -106,7 +107,7 @@ static hg_return_t respond(struct hg_handle *handle, void *out_struct)
         payload = (struct iovec){.iov_base = handle->out.data, .iov_len = handle->out.size};
         ret = hgi_send(handle->conn, HGI_RESPONSE, 0, HG_SUCCESS, handle->origin_cookie, handle->info.id, &payload, 1);
     } else {
-        ret = hgi_respond_self(handle, HG_SUCCESS);
+        ret = respond_self(handle, HG_SUCCESS);
     }
     if (ret == HG_SUCCESS)
         respond_done(handle);
@@ -149,6 +150,6 @@ hg_return_t dango_hg_respond_error(hg_handle_t handle, hg_return_t error)
     if (ret != HG_SUCCESS)
         return ret == HG_OPNOTSUPPORTED ? HG_SUCCESS : ret;
     if (!handle->conn)
-        return hgi_respond_self(handle, error);
+        return respond_self(handle, error);
     return hgi_send(handle->conn, HGI_RESPONSE, 0, error, handle->origin_cookie, handle->info.id, NULL, 0);
 }

@@ -67,9 +67,5 @@ static inline struct list_node *list_pop(struct list_node *head)
 }
 
 #define list_for_each(node, head) for (struct list_node *node = (head)->next; node != (head); node = node->next)
-/* The current node may be removed in the body. */
-#define list_for_each_safe(node, head)                                                                                 \
-    for (struct list_node *node = (head)->next, *node##_next = node->next; node != (head);                             \
-         node = node##_next, node##_next = node->next)
 
 #endif

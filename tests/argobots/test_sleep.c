@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "argobots/abti.h"
 #include "argobots/dango_abt.h"
 #include "tests/argobots/support.h"
 #include "util/clock.h"
@@ -114,7 +115,7 @@ static void test_progress_loop(void **state)
     while (atomic_load(&loop.num_timeouts) < 2)
         sched_yield();
     atomic_store(&loop.stop, true);
-    dango_abt_xstream_wake(xstream);
+    abti_xstream_wake(xstream);
     OK(ABT_thread_free(&thread));
     OK(ABT_xstream_free(&xstream));
     close_loop(&loop);

@@ -285,15 +285,27 @@ static void segments_are_registered_and_failure_to_is_reported(void **state)
     assert_int_equal(registered, 0);
 }
 
+static void saved(struct mofka_saving *saving, const struct dango_error *err)
+{
+    (void)saving;
+    assert_null(err);
+}
+
+static int advance(struct mofka_positions *positions, const char *name, uint64_t next_id, struct dango_error *err)
+{
+    struct mofka_saving saving = {.done = saved};
+    return dango_mofka_positions_save(positions, name, next_id, &saving, err);
+}
+
 static void positions_only_move_forward(void **state)
 {
     (void)state;
     struct mofka_positions *positions;
     assert_int_equal(dango_mofka_positions_create(&positions, NULL), 0);
     assert_int_equal(dango_mofka_positions_get(positions, "viewer"), 0);
-    assert_int_equal(dango_mofka_positions_advance(positions, "viewer", 10, NULL), 0);
-    assert_int_equal(dango_mofka_positions_advance(positions, "viewer", 4, NULL), 0);
-    assert_int_equal(dango_mofka_positions_advance(positions, "", 2, NULL), 0);
+    assert_int_equal(advance(positions, "viewer", 10, NULL), 0);
+    assert_int_equal(advance(positions, "viewer", 4, NULL), 0);
+    assert_int_equal(advance(positions, "", 2, NULL), 0);
     assert_int_equal(dango_mofka_positions_get(positions, "viewer"), 10);
     assert_int_equal(dango_mofka_positions_get(positions, ""), 2);
     assert_int_equal(dango_mofka_positions_get(positions, "view"), 0);
@@ -309,10 +321,10 @@ static void positions_are_limited(void **state)
     assert_int_equal(dango_mofka_positions_create(&positions, NULL), 0);
     for (unsigned i = 0; i < MOFKA_POSITIONS_MAX; i++) {
         snprintf(name, sizeof name, "c%u", i);
-        assert_int_equal(dango_mofka_positions_advance(positions, name, i, NULL), 0);
+        assert_int_equal(advance(positions, name, i, NULL), 0);
     }
-    assert_int_equal(dango_mofka_positions_advance(positions, "one more", 1, &err), DANGO_ERR_NO_MEMORY);
-    assert_int_equal(dango_mofka_positions_advance(positions, "c7", 100, NULL), 0);
+    assert_int_equal(advance(positions, "one more", 1, &err), DANGO_ERR_NO_MEMORY);
+    assert_int_equal(advance(positions, "c7", 100, NULL), 0);
     assert_int_equal(dango_mofka_positions_get(positions, "c7"), 100);
     dango_mofka_positions_destroy(positions);
 }

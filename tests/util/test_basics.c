@@ -181,10 +181,7 @@ static void lists_keep_order(void **state)
     assert_null(list_pop(&head));
     for (int i = 0; i < 3; i++)
         list_append(&head, &nodes[i]);
-    list_for_each_safe (node, &head) {
-        if (node == &nodes[1])
-            list_remove(node);
-    }
+    list_remove(&nodes[1]);
     assert_false(list_linked(&nodes[1]));
     assert_ptr_equal(list_pop(&head), &nodes[0]);
     assert_ptr_equal(list_pop(&head), &nodes[2]);

@@ -154,15 +154,6 @@ static int advance(struct mofka_positions *positions, const char *name, uint64_t
     return 0;
 }
 
-int dango_mofka_positions_advance(struct mofka_positions *positions, const char *name, uint64_t next_id,
-                                  struct dango_error *err)
-{
-    pthread_mutex_lock(&positions->lock);
-    int code = advance(positions, name, next_id, err);
-    pthread_mutex_unlock(&positions->lock);
-    return code;
-}
-
 /* ---- writing ---- */
 
 static int write_position(struct mofka_positions *positions, const struct position *position, struct dango_error *err)

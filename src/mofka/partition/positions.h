@@ -52,11 +52,8 @@ bool dango_mofka_positions_find(struct mofka_positions *positions, const char *n
 /* The same; 0 for a name that has none. */
 uint64_t dango_mofka_positions_get(struct mofka_positions *positions, const char *name);
 
-/* Moves the position to `next_id` unless it is there or further already. */
-int dango_mofka_positions_advance(struct mofka_positions *positions, const char *name, uint64_t next_id,
-                                  struct dango_error *err);
-
-/* The same, and calls saving->done when the position is safe, perhaps before it returns. Not after a failure. */
+/* Moves the position to `next_id` unless it is there or further already, and calls saving->done when it is safe, perhaps
+ * before it returns. Not after a failure. */
 int dango_mofka_positions_save(struct mofka_positions *positions, const char *name, uint64_t next_id,
                                struct mofka_saving *saving, struct dango_error *err);
 

@@ -26,20 +26,16 @@ static const char *const default_dependencies[] = {"pool", "io_controller", NULL
 static const char *const legacy_dependencies[] = {"pool", "metadata", "data", NULL};
 
 static const struct mofka_partition_type types[] = {
-    {"memory", memory_options, 1, NULL, memory_dependencies, false,
-     "events in the memory of the server; they end with it"},
+    /* events in the memory of the server; they end with it */
+    {"memory", memory_options, 1, NULL, memory_dependencies, false},
+    /* events in files, which survive the server */
     {"default", dango_mofka_default_options, sizeof(struct mofka_default_options), dango_mofka_default_options_check,
-     default_dependencies, true, "events in files, which survive the server"},
-    {"legacy", legacy_options, 1, NULL, legacy_dependencies, false,
-     "metadata in a Yokan database, data in a Warabi target; they survive if those do"},
+     default_dependencies, true},
+    /* metadata in a Yokan database, data in a Warabi target; they survive if those do */
+    {"legacy", legacy_options, 1, NULL, legacy_dependencies, false},
 };
 
 #define TYPE_COUNT (sizeof types / sizeof *types)
-
-const struct mofka_partition_type *dango_mofka_partition_type_at(size_t i)
-{
-    return i < TYPE_COUNT ? &types[i] : NULL;
-}
 
 const struct mofka_partition_type *dango_mofka_partition_type(const char *name, struct dango_error *err)
 {

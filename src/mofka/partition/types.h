@@ -25,14 +25,10 @@ struct mofka_partition_type {
     int (*check)(const void *options, struct dango_error *err);
     const char *const *dependencies; /* names that it uses, ended by NULL; the first of each list */
     bool directory;                  /* its events are in a directory of its own, <path>/<topic>-<uuid> */
-    const char *help;
 };
 
 /* NULL and an error that says what is built in, when it is not. */
 const struct mofka_partition_type *dango_mofka_partition_type(const char *name, struct dango_error *err);
-
-/* The i-th type; NULL beyond the last. */
-const struct mofka_partition_type *dango_mofka_partition_type_at(size_t i);
 
 /*
  * Checks the options of a type and makes them effective: *config (a reference of the caller's, or NULL) is replaced by the

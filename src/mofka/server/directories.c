@@ -91,7 +91,8 @@ static struct json_object *describe(const char *directory, const char *topic, co
     return json;
 }
 
-int mofka_directories_list(const char *topic, const char *path, struct json_object **list, struct dango_error *err)
+/* The partitions of a topic below `path`, as in wire/directories.h; a new reference. An absent path has none. */
+static int list_partitions(const char *topic, const char *path, struct json_object **list, struct dango_error *err)
 {
     char **directories = NULL;
     size_t count = 0;
@@ -125,7 +126,7 @@ int mofka_directories_check(const char *topic, const char *path, const uint8_t u
     size_t with_events = 0;
     if (is_there(topic, path, uuid))
         return 0;
-    if (mofka_directories_list(topic, path, &list, NULL) < 0)
+    if (list_partitions(topic, path, &list, NULL) < 0)
         return 0; /* making the new one says what is wrong with the place */
     for (size_t i = 0; i < json_object_array_length(list); i++)
         with_events += json_object_get_boolean(dango_json_get(json_object_array_get_idx(list, i), "events"));
@@ -141,7 +142,9 @@ int mofka_directories_check(const char *topic, const char *path, const uint8_t u
         with_events == 1 ? "it" : "them");
 }
 
-int mofka_directories_remove(const char *topic, const char *path, const char *uuid_text, struct dango_error *err)
+/* Removes the directory of a partition that no process serves, and what an interrupted removal has left of it; fine when
+ * there is none. */
+static int remove_directory(const char *topic, const char *path, const char *uuid_text, struct dango_error *err)
 {
     char directory[PATH_MAX], text[UUID_STR_LEN];
     uuid_t uuid;
@@ -163,9 +166,9 @@ static int serve(const mofka_directories_in_t *in, struct json_object **list, st
     if (!in->topic || !in->path || !in->removed)
         return dango_error_set(err, DANGO_ERR_PROTOCOL, "malformed request");
     if (!*in->removed)
-        return mofka_directories_list(in->topic, in->path, list, err);
+        return list_partitions(in->topic, in->path, list, err);
     *list = json_object_new_array();
-    return mofka_directories_remove(in->topic, in->path, in->removed, err);
+    return remove_directory(in->topic, in->path, in->removed, err);
 }
 
 static void answer(hg_handle_t handle, const mofka_directories_in_t *in)

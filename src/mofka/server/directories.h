@@ -13,18 +13,11 @@
 
 struct json_object;
 
-/* The partitions of a topic below `path`, as in wire/directories.h; a new reference. An absent path has none. */
-int mofka_directories_list(const char *topic, const char *path, struct json_object **list, struct dango_error *err);
-
 /*
  * Whether the partition `uuid` may be made below `path`, if it is not there: not when others of its topic hold events,
  * which the user would look for in vain. DANGO_ERR_EXISTS with the command that takes them up.
  */
 int mofka_directories_check(const char *topic, const char *path, const uint8_t uuid[16], struct dango_error *err);
-
-/* Removes the directory of a partition that no process serves, and what an interrupted removal has left of it; fine when
- * there is none. */
-int mofka_directories_remove(const char *topic, const char *path, const char *uuid_text, struct dango_error *err);
 
 /* The RPC. */
 int mofka_directories_register(margo_instance_id mid, uint16_t provider_id, hg_id_t *id, struct dango_error *err);

@@ -164,6 +164,9 @@ static int transfer(struct mofka_request *request)
     return code;
 }
 
+/* Answers the fetches of a session as far as there are events. */
+static void feed(struct mofka_session *session, struct mofka_provider *provider);
+
 /* The body of a ULT: writes the frames to the client, then tells it. */
 static void answer_by_transfer(void *arg)
 {
@@ -180,7 +183,7 @@ static void answer_by_transfer(void *arg)
     session->failed = true;
     pthread_mutex_unlock(&session->lock);
     mofka_request_fail(request, &request->err);
-    mofka_session_feed(session, provider);
+    feed(session, provider);
     mofka_session_release(session);
 }
 
@@ -212,7 +215,7 @@ static bool start_waiting(struct mofka_session *session, struct mofka_provider *
     return started;
 }
 
-void mofka_session_feed(struct mofka_session *session, struct mofka_provider *provider)
+static void feed(struct mofka_session *session, struct mofka_provider *provider)
 {
     pthread_mutex_lock(&session->lock);
     while (!list_empty(&session->fetches) && !session->closed) {
@@ -258,7 +261,7 @@ void mofka_feed_waiting(void *arg)
         struct mofka_session *session = stop_waiting(provider);
         if (!session)
             return;
-        mofka_session_feed(session, provider);
+        feed(session, provider);
         mofka_session_release(session);
     }
 }
@@ -267,7 +270,7 @@ void mofka_feed_waiting(void *arg)
 static void feed_in_thread(void *arg)
 {
     struct mofka_session *session = arg;
-    mofka_session_feed(session, session->provider);
+    feed(session, session->provider);
     mofka_session_release(session);
 }
 

@@ -250,9 +250,6 @@ int mofka_start_position(struct mofka_provider *provider, enum diaspora_start st
 void mofka_request_answer_done(struct mofka_request *request);
 /* saving.done of requests that are answered when a position is saved. */
 void mofka_request_answer_saved(struct mofka_saving *saving, const struct dango_error *err);
-
-/* Answers the fetches of a session as far as there are events. */
-void mofka_session_feed(struct mofka_session *session, struct mofka_provider *provider);
 /* All waiting sessions: events became visible. */
 void mofka_feed_waiting(void *provider);
 

@@ -115,9 +115,8 @@ struct yokan_keys {
 yk_return_t yokan_check_keys(const struct yokan_keys *keys);
 void yokan_part_keys(struct yokan_call *call, const struct yokan_keys *keys);
 
-/* Get and length of checked keys, list of pairs (`values` NULL: keys only): what fetch and iter are made of. */
+/* Get of checked keys, list of pairs (`values` NULL: keys only): what fetch and iter are made of. */
 yk_return_t yokan_get(const struct yokan_target *target, const struct yokan_keys *keys, struct yokan_column *values);
-yk_return_t yokan_length(const struct yokan_target *target, const struct yokan_keys *keys, size_t *vsizes);
 yk_return_t yokan_list(const struct yokan_target *target, struct yokan_slice from, struct yokan_slice filter,
                        struct yokan_column *keys, struct yokan_column *values);
 /* The same for documents. */

@@ -172,7 +172,7 @@ yk_return_t yk_exists_bulk(yk_database_handle_t dbh, int32_t mode, size_t count,
                     size, true);
 }
 
-yk_return_t yokan_length(const struct yokan_target *target, const struct yokan_keys *keys, size_t *vsizes)
+static yk_return_t length(const struct yokan_target *target, const struct yokan_keys *keys, size_t *vsizes)
 {
     assert(target && keys);
     if (keys->count == 0)
@@ -184,8 +184,8 @@ yk_return_t yokan_length(const struct yokan_target *target, const struct yokan_k
 yk_return_t yk_length(yk_database_handle_t dbh, int32_t mode, const void *key, size_t ksize, size_t *vsize, ...)
 {
     YOKAN_TIMEOUT_OF(mode, vsize);
-    yk_return_t ret = yokan_length(&(struct yokan_target){dbh, mode, timeout_ms, NULL},
-                                   &(struct yokan_keys){1, &ksize, NULL, key}, vsize);
+    yk_return_t ret =
+        length(&(struct yokan_target){dbh, mode, timeout_ms, NULL}, &(struct yokan_keys){1, &ksize, NULL, key}, vsize);
     return ret == YOKAN_SUCCESS && *vsize == YOKAN_KEY_NOT_FOUND ? YOKAN_ERR_KEY_NOT_FOUND : ret;
 }
 
@@ -193,16 +193,16 @@ yk_return_t yk_length_multi(yk_database_handle_t dbh, int32_t mode, size_t count
                             const size_t *ksizes, size_t *vsizes, ...)
 {
     YOKAN_TIMEOUT_OF(mode, vsizes);
-    return yokan_length(&(struct yokan_target){dbh, mode, timeout_ms, NULL},
-                        &(struct yokan_keys){count, ksizes, keys, NULL}, vsizes);
+    return length(&(struct yokan_target){dbh, mode, timeout_ms, NULL}, &(struct yokan_keys){count, ksizes, keys, NULL},
+                  vsizes);
 }
 
 yk_return_t yk_length_packed(yk_database_handle_t dbh, int32_t mode, size_t count, const void *keys,
                              const size_t *ksizes, size_t *vsizes, ...)
 {
     YOKAN_TIMEOUT_OF(mode, vsizes);
-    return yokan_length(&(struct yokan_target){dbh, mode, timeout_ms, NULL},
-                        &(struct yokan_keys){count, ksizes, NULL, keys}, vsizes);
+    return length(&(struct yokan_target){dbh, mode, timeout_ms, NULL}, &(struct yokan_keys){count, ksizes, NULL, keys},
+                  vsizes);
 }
 
 yk_return_t yk_length_bulk(yk_database_handle_t dbh, int32_t mode, size_t count, const char *origin, hg_bulk_t data,

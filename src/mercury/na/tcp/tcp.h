@@ -175,8 +175,6 @@ bool tcp_decide_parked(struct tcp_context *context);
 
 /* ---- tcp_send.c ---- */
 hg_return_t tcp_conn_write(struct na_conn *base, const struct iovec *pieces, int count, struct na_loan *loan);
-/* Sends what waits in the connection. HG_AGAIN: not all of it. Send lock held. */
-hg_return_t tcp_flush(struct tcp_conn *conn);
 /* The socket has room again. */
 void tcp_writable(struct tcp_conn *conn);
 const void *tcp_cork(struct na_context *base);

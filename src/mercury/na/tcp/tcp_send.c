@@ -118,7 +118,8 @@ static void advance(struct tcp_conn *conn, size_t sent)
         loan_over(conn, HG_SUCCESS);
 }
 
-hg_return_t tcp_flush(struct tcp_conn *conn)
+/* Sends what waits in the connection. HG_AGAIN: not all of it. Send lock held. */
+static hg_return_t flush(struct tcp_conn *conn)
 {
     while (conn->out_end > conn->out_start || conn->out_loan) {
         struct iovec pieces[PIECES_MAX];
@@ -242,7 +243,7 @@ hg_return_t tcp_conn_write(struct na_conn *base, const struct iovec *pieces, int
     if (later || ret != HG_SUCCESS)
         return ret;
     /* The message is ours now; that the socket is full is no failure of this call. */
-    ret = tcp_flush(conn);
+    ret = flush(conn);
     if (ret != HG_SUCCESS && ret != HG_AGAIN)
         na_conn_break(base, ret);
     return HG_SUCCESS;
@@ -255,7 +256,7 @@ void tcp_writable(struct tcp_conn *conn)
     pthread_mutex_lock(&conn->base.lock);
     conn->blocked = false;
     if (!atomic_load(&conn->base.broken))
-        ret = tcp_flush(conn);
+        ret = flush(conn);
     if (!conn->blocked && conn->watches_output)
         tcp_watch(conn, EPOLL_CTL_MOD, false);
     pthread_mutex_unlock(&conn->base.lock);
@@ -289,7 +290,7 @@ static void flush_corked(struct tcp_conn *conn)
 
     pthread_mutex_lock(&conn->base.lock);
     if (!na_conn_is_closed(&conn->base) && !atomic_load(&conn->base.broken))
-        ret = tcp_flush(conn);
+        ret = flush(conn);
     pthread_mutex_unlock(&conn->base.lock);
     if (ret != HG_SUCCESS && ret != HG_AGAIN)
         na_conn_break(&conn->base, ret);
