@@ -269,8 +269,8 @@ int diaspora_consumer_set_allocator(diaspora_consumer *consumer, diaspora_data_a
 /*
  * The next event: DIASPORA_OK; DIASPORA_TIMEOUT when none came in time (none is lost); the error of one event (the
  * stream continues with the next pull); DIASPORA_CORRUPT when events are damaged and cannot be delivered: the text says
- * which, the stream continues behind them with the next pull; DIASPORA_DISCONNECTED when a partition cannot be reached any more. Events of
- * one partition come in id order. At the end of a topic that is marked complete the event has id
+ * which, the stream continues behind them with the next pull; DIASPORA_DISCONNECTED when a partition cannot be reached
+ * any more. Events of one partition come in id order. At the end of a topic that is marked complete the event has id
  * DIASPORA_NO_MORE_EVENTS.
  */
 int diaspora_pull(diaspora_consumer *consumer, int64_t timeout_ms, diaspora_event **event, diaspora_error *err);

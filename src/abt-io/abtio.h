@@ -8,7 +8,8 @@
  *
  * A public function fills in a struct abtio_call and hands it to abtio_execute (blocking) or abtio_start (_nb). Both
  * wrap it into a struct abt_io_op and submit that to the engine of the instance: a tasklet in the pool runs the system
- * call, or a ring has the kernel execute it, and completes the operation. Operations inside an instance are counted by its gate, which finalisation closes.
+ * call, or a ring has the kernel execute it, and completes the operation. Operations inside an instance are counted by
+ * its gate, which finalisation closes.
  */
 #ifndef DANGO_ABT_IO_ABTIO_H
 #define DANGO_ABT_IO_ABTIO_H

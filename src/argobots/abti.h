@@ -3,10 +3,10 @@
  *
  * Running. An ES is an OS thread with a root context that runs its main scheduler. A scheduler runs a
  * unit as its child (abti_run_child); whenever the unit yields, blocks or ends, the ES goes on with the
- * next unit that the scheduler would pick, directly if the scheduler is one of ours (abti_pick),
+ * next unit that the scheduler would pick, directly if the scheduler is one of ours (pick_next in switch.c),
  * otherwise by returning to the scheduler. What has to happen only after the old context has been saved
  * (make it visible to others, release a lock, free it) is noted in es->post and done by whatever
- * runs next (abti_after_switch).
+ * runs next (do_post).
  *
  * Blocking. A waiter (struct abti_waiter, on the stack of whoever waits) is queued in an object whose
  * bit lock is held; abti_wait releases the lock once the context is saved. An external thread waits on a

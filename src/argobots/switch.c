@@ -2,7 +2,7 @@
  * Running, yielding, blocking and ending: every place where an ES changes from one context to another.
  *
  * The cost of a switch is what the whole library is measured by, so the common case does not go through
- * the scheduler: abti_pick_next asks the scheduler (if it is one of ours and nobody wants something of it)
+ * the scheduler: pick_next asks the scheduler (if it is one of ours and nobody wants something of it)
  * what it would run next, and the switch goes there directly. The parent of the new unit is the parent
  * of the old one, as if the scheduler had started it.
  *

@@ -26,8 +26,8 @@ int bdk_registry_load(struct bdk_registry *registry, const char *library, struct
 /* NULL if no loaded library has the type. */
 const struct bedrock_module *bdk_registry_find(struct bdk_registry *registry, const char *type);
 
-/* ` (known: a, b; did you mean "a"?); …`, the tail of a message about an unknown type: says which library to add, too. Returns
- * buffer. */
+/* ` (known: a, b; did you mean "a"?); …`, the tail of a message about an unknown type: says which library to add,
+ * too. Returns buffer. */
 const char *bdk_registry_suggest(struct bdk_registry *registry, const char *type, char *buffer, size_t size);
 
 /* The i-th module in the order of loading; NULL beyond the last. */

@@ -2,8 +2,9 @@
  * The instance, and what the files of Margo offer to each other.
  *
  * Life: created by init.c with one reference; finalize.c counts handlers, runs the stages of finalisation and frees it
- * when it is finalised, nobody waits, and no reference is left, or later, where that cannot be done. `mutex` guards the fields that say so; where both are
- * taken, the instance's mutex comes before the environment's. Neither is held while a callback of the user runs.
+ * when it is finalised, nobody waits, and no reference is left, or later, where that cannot be done. `mutex` guards the
+ * fields that say so; where both are taken, the instance's mutex comes before the environment's. Neither is held while
+ * a callback of the user runs.
  */
 #ifndef DANGO_MARGO_INSTANCE_H
 #define DANGO_MARGO_INSTANCE_H

@@ -1,5 +1,6 @@
 /*
- * Time in nanoseconds on the monotonic clock, deadlines made from timeouts, and the time of day for what is stored. Pure functions, any thread.
+ * Time in nanoseconds on the monotonic clock, deadlines made from timeouts, and the time of day for what is stored.
+ * Pure functions, any thread.
  */
 #ifndef DANGO_UTIL_CLOCK_H
 #define DANGO_UTIL_CLOCK_H

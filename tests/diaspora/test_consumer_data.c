@@ -1,6 +1,6 @@
 /*
- * Data of events that a consumer wants: what is chosen, where it is put, in how many requests it is read, and what fails of it,
- * on the fake back-end.
+ * Data of events that a consumer wants: what is chosen, where it is put, in how many requests it is read, and what
+ * fails of it, on the fake back-end.
  */
 #include "tests/diaspora/support/consumer.h"
 

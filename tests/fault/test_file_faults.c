@@ -1,6 +1,6 @@
 /*
- * Files that are replaced whole (util/file.h): whichever call fails, the old content or the new one is there, the caller knows
- * which, and nothing else stays in the directory.
+ * Files that are replaced whole (util/file.h): whichever call fails, the old content or the new one is there, the
+ * caller knows which, and nothing else stays in the directory.
  */
 #include "tests/fault/fault.h"
 #include "tests/support/test.h"

@@ -1,6 +1,6 @@
 /*
- * Events for tests of the log: event `id` has the metadata "event <id>" and `id % 40` bytes of data, so that whatever a reader
- * delivers can be checked without remembering anything.
+ * Events for tests of the log: event `id` has the metadata "event <id>" and `id % 40` bytes of data, so that whatever a
+ * reader delivers can be checked without remembering anything.
  */
 #ifndef DANGO_TESTS_MOFKA_LOG_MODEL_H
 #define DANGO_TESTS_MOFKA_LOG_MODEL_H

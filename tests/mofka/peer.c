@@ -35,8 +35,8 @@
  *     PEER_GO_ON            produce: an event whose fate is unknown is no end: says "unknown N" for those up to N
  *     PEER_EXACT            consume: the id of event i must be i
  *
- * Lines: "ready", "stored N" (after each flush), "got N" (every 1000 events and at the end, acknowledged), "error CODE: text".
- * Exit status: 0, 1 after an error of the library (which is printed), 2 when content is wrong.
+ * Lines: "ready", "stored N" (after each flush), "got N" (every 1000 events and at the end, acknowledged), "error CODE:
+ * text". Exit status: 0, 1 after an error of the library (which is printed), 2 when content is wrong.
  */
 #include <diaspora/diaspora.h>
 

@@ -6,9 +6,9 @@
  * *connection* carries messages up to `message_max` bytes, in order, each delivered at most once, until it closes;
  * there is no reconnection below the core.
  *
- * Threads. Sending, connecting, waking and the rma function may be called by any thread. na_poll and all upcalls run
+ * Threads. Sending, connecting, waking and the rma function may be called by any thread. `poll` and all upcalls run
  * under the caller's progress lock: one thread at a time per context. Connections become open and closed inside
- * na_poll only, therefore an upcall never meets a connection that changes state under it.
+ * `poll` only, therefore an upcall never meets a connection that changes state under it.
  *
  * Failures. Whatever goes wrong with a connection (peer died, closed, or sent something invalid) ends in exactly one
  * `closed` upcall, after the messages that had arrived completely. Nothing a peer sends can affect other connections.

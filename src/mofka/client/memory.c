@@ -10,8 +10,9 @@
 
 /* Segments that are described without an allocation. */
 #define SEGMENTS_ON_STACK 64
-/* Buffers that hold one have huge pages: to make and clear one costs little more than a small one. Small answers, of which the
- * application may hold thousands, take small pages: huge ones begin at multiples of their size behind so many bytes. */
+/* Buffers that hold one have huge pages: to make and clear one costs little more than a small one. Small answers, of
+ * which the application may hold thousands, take small pages: huge ones begin at multiples of their size behind so
+ * many bytes. */
 #define HUGE_PAGE    ((size_t)2 << 20)
 #define SMALL_ANSWER ((size_t)64 << 10)
 

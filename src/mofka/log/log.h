@@ -133,7 +133,7 @@ uint64_t dango_mofka_log_first_end(struct mofka_log *log);
 struct mofka_log_reader {
     struct mofka_log *log;
     struct mofka_chunk *chunk; /* pinned; NULL: none */
-    bool headers_only;         /* set by its user after init: contents are compared by log_check, or by somebody else */
+    bool headers_only; /* set by its user after init: contents are compared by dango_mofka_log_check, or elsewhere */
     struct mofka_scan scan;
     unsigned faults; /* of the chunk when the last frame was verified */
 };
@@ -142,14 +142,15 @@ void dango_mofka_log_reader_init(struct mofka_log_reader *reader, struct mofka_l
 /* Unpins. */
 void dango_mofka_log_reader_fini(struct mofka_log_reader *reader);
 
-/* Goes to the frame that holds event `id`; ids before the first kept one go there (scan.next_id says so), ids behind the end are DANGO_ERR_RANGE. */
+/* Goes to the frame that holds event `id`; ids before the first kept one go there (scan.next_id says so), ids behind
+ * the end are DANGO_ERR_RANGE. */
 int dango_mofka_log_seek(struct mofka_log_reader *reader, uint64_t id, struct dango_error *err);
 
 /*
- * The next item: 1 and a frame (whole, content verified unless headers_only; valid while the reader stays in this chunk, or somebody holds the
- * chunk's region) or a stretch of
- * damage (item->frame NULL, item->lost events from item->first_id; or, with item->removed, of events that have been removed
- * before the reader came to them); 0 when there is nothing more yet.
+ * The next item: 1 and a frame (whole, content verified unless headers_only; valid while the reader stays in this
+ * chunk, or somebody holds the chunk's region) or a stretch of damage (item->frame NULL, item->lost events from
+ * item->first_id; or, with item->removed, of events that have been removed before the reader came to them); 0 when
+ * there is nothing more yet.
  */
 int dango_mofka_log_next(struct mofka_log_reader *reader, struct mofka_scan_item *item, struct dango_error *err);
 /* Whether the frame that dango_mofka_log_next gave last is still what it was, as far as anybody knows: its header is. If not,

@@ -40,8 +40,9 @@ int dango_mofka_legacy_open(const struct mofka_legacy_settings *settings, struct
 void dango_mofka_legacy_close(struct mofka_legacy_store *store);
 
 /*
- * Stores a batch: a frame with first_id, followed by its content, or the end of the stream. On failure nothing of it is there; when that is not
- * known (a server did not answer) the store takes no more batches until it is opened again, and says so.
+ * Stores a batch: a frame with first_id, followed by its content, or the end of the stream. On failure nothing of it is
+ * there; when that is not known (a server did not answer) the store takes no more batches until it is opened again, and
+ * says so.
  */
 int dango_mofka_legacy_append(struct mofka_legacy_store *store, const struct mofka_frame *frame,
                               struct dango_error *err);

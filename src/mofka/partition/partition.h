@@ -153,8 +153,8 @@ struct mofka_reception {
 
 /*
  * Gives the batch its place. 1: it has one already, the producer has sent it before; its first_id is set, nothing was
- * reserved and `done` will not be called. On failure (out of sequence, too large, no memory) nothing was reserved, `done` will not
- * be called, and the attempt has failed.
+ * reserved and `done` will not be called. On failure (out of sequence, too large, no memory) nothing was reserved,
+ * `done` will not be called, and the attempt has failed.
  */
 int dango_mofka_partition_reserve(struct mofka_partition *partition, struct mofka_reception *reception,
                                   struct dango_error *err);
@@ -241,7 +241,8 @@ struct mofka_place {
     uint64_t data_size;
 };
 
-/* Puts the reader in front of event `id`, which may be the next one to come, or one that is no longer kept. DANGO_ERR_RANGE when it is beyond that. */
+/* Puts the reader in front of event `id`, which may be the next one to come, or one that is no longer kept.
+ * DANGO_ERR_RANGE when it is beyond that. */
 int dango_mofka_reader_seek(struct mofka_reader *reader, struct mofka_partition *partition, uint64_t id,
                             struct dango_error *err);
 /* A reader for locate, for a user that may wait. */

@@ -1,9 +1,10 @@
 /*
  * Saved positions of a partition: consumer name → id of the first event that it has not acknowledged.
  *
- * Consumers move positions only forward; an operator may put them anywhere or remove them. They live as long as the object (a `memory` partition forgets them with its events), or in
- * a file of the partition's directory (mofka/log/cursors.h). Then a position is saved when it is on the medium; positions
- * that come while others are being written are written together next.
+ * Consumers move positions only forward; an operator may put them anywhere or remove them. They live as long as the
+ * object (a `memory` partition forgets them with its events), or in a file of the partition's directory
+ * (mofka/log/cursors.h). Then a position is saved when it is on the medium; positions that come while others are being
+ * written are written together next.
  *
  * Thread-safe; never blocks beyond a mutex, except for open.
  */

@@ -4,8 +4,9 @@
  *
  * Threads. A request is taken up directly in the progress loop, without a thread of its own: decoding, finding the
  * session, and everything that is a few microseconds of memory work happen there. What waits for the network or moves
- * much (bulk transfers, reads of selections, fetches from files) continues as a ULT in the provider's pool. Whoever commits a batch also
- * feeds the consumers that wait for it, so that an event passes through the server without any hand-over.
+ * much (bulk transfers, reads of selections, fetches from files) continues as a ULT in the provider's pool. Whoever
+ * commits a batch also feeds the consumers that wait for it, so that an event passes through the server without any
+ * hand-over.
  *
  * Locks, in this order: session->lock, provider->lock, partition's and positions' own. They are pthread mutexes, held
  * for short stretches without waiting for anything.
@@ -259,8 +260,8 @@ int mofka_pull(struct mofka_request *request, const unsigned char *flat, size_t 
 /* Writes the pieces to the client's memory one after the other, the first at `offset`. */
 int mofka_push(struct mofka_request *request, hg_bulk_t to, uint64_t offset, const struct mofka_piece *pieces,
                size_t count, struct dango_error *err);
-/* Whether all that was copied or sent from the pieces was there; otherwise the medium has failed after they were verified, and
- * the error lets the client ask again. */
+/* Whether all that was copied or sent from the pieces was there; otherwise the medium has failed after they were
+ * verified, and the error lets the client ask again. */
 bool mofka_pieces_whole(const struct mofka_piece *pieces, size_t count, struct dango_error *err);
 
 #endif

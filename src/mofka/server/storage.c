@@ -62,8 +62,9 @@ int mofka_provider_run(void *provider, void (*body)(void *argument), void *argum
     return run_in(self->settings.pool, self, body, argument);
 }
 
-/* What writes the log runs where its system calls do, if that is a pool: one wake-up in all, and not two for each of them. There
- * it also hands what it has stored to waiting consumers: a controller that serves many partitions wants several streams. */
+/* What writes the log runs where its system calls do, if that is a pool: one wake-up in all, and not two for each of
+ * them. There it also hands what it has stored to waiting consumers: a controller that serves many partitions wants
+ * several streams. */
 static int run_writer(void *arg, void (*body)(void *argument), void *argument)
 {
     struct mofka_provider *provider = arg;

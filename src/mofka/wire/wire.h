@@ -24,8 +24,8 @@
  *
  * Bulk handles travel as flat bytes, so that a receiver that does not need them does not decode them.
  *
- * A session is a lease: MOFKA_LEASE_MS after the last request of any kind the server drops it; clients renew idle ones
- * three times as often.
+ * A session is a lease: MOFKA_LEASE_MS after the last request of any kind the server drops it; clients renew theirs
+ * several times as often (client/lease.c).
  *
  * The decoders are pure functions that trust nothing: they check every length against the bytes that are there and
  * return pointers into the message.

@@ -140,7 +140,8 @@ struct window {
 };
 
 /* The bytes of the record before `offset`: 1; 0 at the end of the file. What has not been read yet is read in pieces of
- * `piece` bytes; where one cannot be read, the record alone, since what else is in the piece may be the content of a region. */
+ * `piece` bytes; where one cannot be read, the record alone, since what else is in the piece may be the content of a
+ * region. */
 static int look(const struct wb_file *file, struct window *window, uint64_t offset, size_t piece,
                 struct raw_record *raw, struct dango_error *err)
 {
