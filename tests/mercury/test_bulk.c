@@ -179,6 +179,47 @@ static void test_permissions(void **state)
     memory_free(&memory);
 }
 
+/* Lets the server push to memory by a descriptor that claims more than we have allowed. */
+static hg_return_t push_forged(const struct memory *memory, size_t place, const void *claim, size_t claim_size,
+                               uint64_t offset)
+{
+    char flat[256];
+    hg_bulk_t forged;
+    hg_size_t size = HG_Bulk_get_serialize_size(memory->bulk, 0);
+
+    assert_true(size <= sizeof flat && place + claim_size <= size);
+    assert_int_equal(HG_Bulk_serialize(flat, size, 0, memory->bulk), HG_SUCCESS);
+    memcpy(flat + place, claim, claim_size);
+    if (place == 16) /* the size of the whole is that of the one segment, too */
+        memcpy(flat + 40, claim, claim_size);
+    assert_int_equal(HG_Bulk_deserialize(client.hg_class, &forged, flat, size), HG_SUCCESS);
+    hg_return_t ret = ask(server, client.rpcs.push, forged, offset, 100, 1).ret;
+    HG_Bulk_free(forged);
+    return ret;
+}
+
+/* What a descriptor says counts for nothing where its owner serves the transfer. */
+static void test_forged_descriptors(void **state)
+{
+    const uint8_t rights = HG_BULK_READWRITE;
+    const uint64_t size = 2000;
+    struct memory memory;
+    const char *messages = getenv("DANGO_SM_NO_DIRECT");
+
+    (void)state;
+    if (strncmp(test_protocol(), "na+sm", 5) == 0 && !messages)
+        skip(); /* the kernel serves it */
+    memory_create(&memory, 1000, 1, HG_BULK_READ_ONLY);
+    assert_int_equal(push_forged(&memory, 4, &rights, sizeof rights, 0), HG_PERMISSION);
+    for (size_t i = 0; i < 1000; i++)
+        assert_int_equal(memory_at(&memory, i), (unsigned char)(i * 13 + 5));
+    memory_free(&memory);
+    memory_create(&memory, 1000, 1, HG_BULK_WRITE_ONLY);
+    assert_int_equal(push_forged(&memory, 16, &size, sizeof size, 950), HG_INVALID_ARG);
+    assert_int_equal(memory_at(&memory, 999), (unsigned char)(999 * 13 + 5));
+    memory_free(&memory);
+}
+
 static void test_ranges(void **state)
 {
     struct memory memory;
@@ -271,6 +312,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_self, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_segments, setup, teardown),
         cmocka_unit_test_setup_teardown(test_permissions, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_forged_descriptors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ranges, setup, teardown),
         cmocka_unit_test_setup_teardown(test_create_arguments, setup, teardown),
         cmocka_unit_test_setup_teardown(test_access, setup, teardown),

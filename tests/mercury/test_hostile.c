@@ -461,6 +461,32 @@ static void test_forged_keys(void **state)
     }
 }
 
+/* A peer that asks and asks, and reads no answer: what waits for it has a limit, and then it is cut off. */
+static void test_unread_answers(void **state)
+{
+    struct {
+        struct hgi_header header;
+        struct hgi_range range;
+    } message = {.header = {.version = HGI_WIRE_VERSION, .kind = HGI_READ, .size = sizeof message.range, .cookie = 5},
+                 .range = {.size = 64}};
+    struct iovec piece = {.iov_base = &message, .iov_len = sizeof message};
+    struct attacker attacker;
+    size_t asked = 0;
+
+    (void)state;
+    attacker_open(&attacker);
+    attacker_shake_hands(&attacker);
+    struct pollfd ready = {.fd = attacker.sock, .events = POLLRDHUP};
+    while (poll(&ready, 1, 0) == 0) {
+        while (sm_ring_write(&attacker.tx, &piece, 1) == SM_RING_OK)
+            asked++;
+        check_alive();
+        assert_true(asked * sizeof message.header < 2 * (size_t)NA_BACKLOG_MAX);
+    }
+    assert_true(asked > 100000);
+    attacker_close(&attacker);
+}
+
 /* Inputs that do not decode are answered; a peer that sends nothing else is cut off. */
 static void test_bad_inputs(void **state)
 {
@@ -497,6 +523,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_ring_head, setup, teardown),
         cmocka_unit_test_setup_teardown(test_messages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_forged_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unread_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_inputs, setup, teardown),
     };
     return cmocka_run_group_tests_name("mercury-hostile", tests, NULL, NULL);

@@ -114,13 +114,13 @@ static size_t pieces_size(const struct iovec *pieces, int count)
 /* Keeps a copy for later; send lock held. */
 static hg_return_t backlog_add(struct na_conn *conn, const struct iovec *pieces, int count, struct na_loan *loan)
 {
-    size_t size = pieces_size(pieces, count), cost = size;
     struct na_queued *queued;
+    size_t size = pieces_size(pieces, count), cost = sizeof *queued + size;
     char *to;
 
     /* What is lent costs us its description only. */
     if (loan)
-        cost += sizeof *queued + sizeof *loan + (size_t)loan->count * sizeof *loan->pieces;
+        cost += sizeof *loan + (size_t)loan->count * sizeof *loan->pieces;
     if (cost > NA_BACKLOG_MAX - conn->backlog_bytes)
         return HG_AGAIN;
     queued = malloc(sizeof *queued + size);
