@@ -77,6 +77,10 @@ static void inclusive_suffix_and_no_prefix(void **state)
     assert_true(sizes[2] == YOKAN_NO_MORE_KEYS && sizes[3] == YOKAN_NO_MORE_KEYS);
     assert_ok(yk_list_keys_packed(f->dbh, 0, "p/198", 5, NULL, 0, 4, packed, 64, sizes));
     assert_memory_equal(packed, "p/199q/000", 10);
+    /* A key that is the prefix is behind the start, too. */
+    assert_ok(yk_list_keys_packed(f->dbh, 0, NULL, 0, "p/197", 5, 4, packed, 64, sizes));
+    assert_memory_equal(packed, "p/197", 5);
+    assert_true(sizes[0] == 5 && sizes[1] == YOKAN_NO_MORE_KEYS);
     assert_ok(yk_list_keys_packed(f->dbh, YOKAN_MODE_SUFFIX, NULL, 0, "00", 2, 8, packed, 64, sizes));
     assert_memory_equal(packed, "p/000p/100q/000", 15);
     assert_true(sizes[3] == YOKAN_NO_MORE_KEYS);
