@@ -119,6 +119,16 @@ static void release(struct flock_provider *provider)
     free(provider->ranks);
 }
 
+static const char *text_of(flock_return_t ret)
+{
+    static const char *const texts[] = {
+#define X(code, text) [code] = text,
+        FLOCK_RETURN_VALUES
+#undef X
+    };
+    return ret < sizeof texts / sizeof texts[0] ? texts[ret] : "unknown code";
+}
+
 static flock_return_t start_gateway(struct flock_provider *provider, struct json_object *config, ABT_pool pool,
                                     struct dango_error *err)
 {
@@ -127,8 +137,8 @@ static flock_return_t start_gateway(struct flock_provider *provider, struct json
         .mid = provider->mid, .provider_id = provider->id, .pool = pool, .config = config};
     flock_return_t ret = provider->gateway->init_gateway(&args, &provider->gateway_context);
     if (ret != FLOCK_SUCCESS) {
-        dango_error_set(err, DANGO_ERR_INTERNAL, "gateway \"%s\" does not start (code %d)", provider->gateway->name,
-                        ret);
+        dango_error_set(err, DANGO_ERR_INTERNAL, "gateway \"%s\" does not start: %s", provider->gateway->name,
+                        text_of(ret));
         return ret;
     }
     const char *address = provider->gateway->get_public_address(provider->gateway_context);
@@ -191,8 +201,8 @@ static flock_return_t start_backend(struct flock_provider *provider, const struc
                         "a group of type \"%s\" cannot be joined: the initial view must contain this provider (%s, %u)",
                         provider->backend->name, provider->address, provider->id);
     else if (ret != FLOCK_SUCCESS)
-        dango_error_set(err, DANGO_ERR_INTERNAL, "group of type \"%s\" does not start (code %d)",
-                        provider->backend->name, ret);
+        dango_error_set(err, DANGO_ERR_INTERNAL, "group of type \"%s\" does not start: %s", provider->backend->name,
+                        text_of(ret));
     return ret;
 }
 

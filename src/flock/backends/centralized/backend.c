@@ -217,8 +217,10 @@ static flock_return_t init_state(struct flk_cen_group *group, flock_backend_init
     group->pool = args->pool;
     group->random = flk_random_seed(group);
     flk_events_init(&group->events, args);
-    if (flock_group_view_member_count(&args->initial_view) == 0)
+    if (flock_group_view_member_count(&args->initial_view) == 0) {
+        dango_error_set(err, DANGO_ERR_INVALID, "the initial view is empty: somebody must be the primary");
         return FLOCK_ERR_INVALID_ARGS;
+    }
     flock_return_t ret = flk_cen_settings_read(args->config, &args->initial_view, &group->settings, err);
     if (ret != FLOCK_SUCCESS)
         return ret;
