@@ -246,7 +246,8 @@ static struct json_object *apply(enum function function, struct json_object *a, 
     }
 }
 
-static struct json_object *parse_call(struct parser *p, const char *name)
+/* What follows "NAME(", where NAME is at `start`. */
+static struct json_object *parse_call(struct parser *p, const char *name, const char *start)
 {
     size_t function = 0;
     while (function < FUNCTION_COUNT && strcmp(function_names[function], name) != 0)
@@ -254,6 +255,7 @@ static struct json_object *parse_call(struct parser *p, const char *name)
     if (function == FUNCTION_COUNT) {
         char problem[128], list[512];
         snprintf(problem, sizeof problem, "unknown function \"%s\"", name);
+        p->at = start;
         return fail(p, problem,
                     dango_suggest_list("functions", name, function_names, FUNCTION_COUNT, list, sizeof list));
     }
@@ -278,7 +280,7 @@ static struct json_object *parse_word(struct parser *p)
     if (!parse_name(p, name))
         return fail(p, *p->at ? "expected a value" : "the expression ends too early, expected a value", "");
     if (accept(p, "("))
-        return parse_call(p, name);
+        return parse_call(p, name, start);
     if (strcasecmp(name, "true") == 0 || strcasecmp(name, "false") == 0)
         return json_object_new_boolean(tolower((unsigned char)*name) == 't');
     if (strcasecmp(name, "null") == 0)

@@ -67,6 +67,7 @@ static const struct example mistakes[] = {
     {"\"$a\"", "variables inside of"},
     {"99999999999999999999", "column 1: this integer does not fit 64 bits"},
     {"in_aray(1, [])", "unknown function \"in_aray\""},
+    {"1 + in_aray(1, [])", "column 5: unknown function"},
     {"in_aray(1, [])", "did you mean \"in_array\"?"},
     {"in_array(1)", "column 11: expected ,"},
     {"rank == 0", "column 1: unknown word; only expressions are supported here (variables begin with $): rank"},

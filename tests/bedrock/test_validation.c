@@ -139,7 +139,7 @@ static const struct wrong catalogue[] = {
     /* conditions */
     {"{'providers':[{'__if__':3}]}", "providers[0].__if__: expected a boolean or a string, got integer"},
     {"{'providers':[{'__if__':'1 +'}]}", "providers[0].__if__: column 4: the expression ends too early"},
-    {"{'margo':{'mercury':{'__if__':'foo(1)'}}}", "margo.mercury.__if__: column 5: unknown function 'foo'"},
+    {"{'margo':{'mercury':{'__if__':'foo(1)'}}}", "margo.mercury.__if__: column 1: unknown function 'foo'"},
     {"{'__if__':'print 3;'}", "__if__: column 1: unknown word; only expressions are supported here"},
     /* document */
     {"{bad", "line 1, column 2: invalid JSON"},
