@@ -48,6 +48,10 @@ static void test_protocol_errors(void **state)
     check_refused("ucx+all", "na+sm");
     check_refused("", "built in");
     check_refused("na+smm", "did you mean \"na+sm\"?");
+    check_refused("na+tpc", "did you mean \"na+tcp\"?");
+    check_refused("ofi+sm", "use na+sm");
+    check_refused("tcp://[fe80::1%lo]:0", "an address with a scope means nothing on another machine");
+    check_refused("tcp://[fe80::1]", "means nothing on another machine");
     check_refused("sm:/x", "expected PROTOCOL or PROTOCOL://HOST");
     check_refused("na+sm://a b", "letters");
     check_refused(NULL, "no protocol");

@@ -75,6 +75,27 @@ static void test_signals(void **state)
     teardown(state);
 }
 
+/* "DOMAIN/HOST": with the name of an interface, which says the address, and beside an address. */
+static void test_domains(void **state)
+{
+    static const char *const names[] = {"ofi+tcp://lo/", "ofi+tcp://lo/:0", "tcp;ofi_rxm://lo/127.0.0.1:0",
+                                        "ofi+sockets://lo/127.0.0.1"};
+    hg_class_t *hg_class;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        hg_class = HG_Init(names[i], HG_TRUE);
+        assert_non_null(hg_class);
+        hg_size_t size = sizeof address;
+        assert_int_equal(HG_Addr_self(hg_class, &self), HG_SUCCESS);
+        assert_int_equal(HG_Addr_to_string(hg_class, address, &size, self), HG_SUCCESS);
+        assert_contains(address, "://127.0.0.1:");
+        HG_Addr_free(hg_class, self);
+        assert_int_equal(HG_Finalize(hg_class), HG_SUCCESS);
+    }
+    assert_null(HG_Init("ofi+tcp://nosuch0/127.0.0.1", HG_TRUE));
+}
+
 /* Progresses the server until it knows as many peers as it should. */
 static void until_known(unsigned count)
 {
@@ -272,6 +293,7 @@ int main(void)
     setenv("DANGO_TEST_PROTOCOL", "ofi+tcp://127.0.0.1", 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_domains),
         cmocka_unit_test_setup_teardown(test_visitors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disorder, setup, teardown),

@@ -116,6 +116,10 @@ int na_ip_split(const char *text, char *host, size_t size, int *port, struct dan
         return dango_error_set(err, DANGO_ERR_INVALID, "the host has more than %zu characters", size - 1);
     memcpy(host, start, length);
     host[length] = '\0';
+    if (strchr(host, ':') && strchr(host, '%'))
+        return dango_error_set(err, DANGO_ERR_INVALID,
+                               "\"%s\": an address with a scope means nothing on another machine: give another one",
+                               text);
     if (strchr(host, ':') && !na_ip_from_numeric(host, &(union na_ip){0}))
         return dango_error_set(err, DANGO_ERR_INVALID,
                                "\"%s\" is not an IPv6 address (with a port it is written [ADDRESS]:PORT)", text);

@@ -220,6 +220,9 @@ static int resolve_own_name(const struct ifaddrs *list, const char *host, int fa
 static int choose_named(const struct ifaddrs *list, const char *host, int family, union na_ip *ip,
                         struct dango_error *err)
 {
+    if (na_ip_from_numeric(host, ip) && ip->any.sa_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&ip->v6.sin6_addr))
+        return dango_error_set(err, DANGO_ERR_INVALID,
+                               "this address has a scope, it means nothing on another machine: give another one");
     if (na_ip_from_numeric(host, ip))
         return 0;
     if (!is_interface(list, host))

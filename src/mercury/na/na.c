@@ -24,6 +24,7 @@
 #endif
 
 #define TRANSPORTS_MAX 16
+#define NAMES_MAX      48 /* with other names; the rest is not suggested */
 
 static const struct na_transport *transports[TRANSPORTS_MAX + 1];
 
@@ -79,21 +80,36 @@ static bool split(const char *text, size_t *name_length, const char **host)
     return true;
 }
 
+/* All names: first those of the transports, whose number is returned, then their other names. */
+static size_t collect_names(const char **names, size_t max, size_t *count)
+{
+    size_t transport_count = 0;
+
+    *count = 0;
+    for (const struct na_transport *const *transport = na_transports(); *transport; transport++, transport_count++)
+        names[(*count)++] = (*transport)->protocol;
+    for (const struct na_transport *const *transport = na_transports(); *transport; transport++)
+        for (const char *const *alias = (*transport)->aliases; *alias && *count < max; alias++)
+            names[(*count)++] = *alias;
+    return transport_count;
+}
+
 static int unknown_protocol(const char *text, size_t name_length, struct dango_error *err)
 {
-    const char *names[sizeof transports / sizeof *transports];
-    char name[64], list[256];
-    size_t count = 0;
+    const char *names[NAMES_MAX];
+    char name[64], list[256], hint[96] = "";
+    size_t count, transport_count = collect_names(names, NAMES_MAX, &count);
 
-    for (const struct na_transport *const *transport = na_transports(); *transport; transport++)
-        names[count++] = (*transport)->protocol;
     snprintf(name, sizeof name, "%.*s", (int)(name_length < 63 ? name_length : 63), text);
     /* libfabric's shm has no descriptor to sleep on, and na+sm is there for the same. */
-    if (strcmp(name, "ofi+shm") == 0 || strcmp(name, "shm") == 0)
+    if (strcmp(name, "ofi+shm") == 0 || strcmp(name, "shm") == 0 || strcmp(name, "ofi+sm") == 0)
         return dango_error_set(err, DANGO_ERR_UNSUPPORTED,
                                "no transport for protocol \"%s\": between processes of one node use na+sm", name);
-    return dango_error_set(err, DANGO_ERR_UNSUPPORTED, "no transport for protocol \"%s\"%s" NOT_BUILT_IN, name,
-                           dango_suggest_list("built in", name, names, count, list, sizeof list));
+    const char *best = dango_suggest(name, names, count);
+    if (best)
+        snprintf(hint, sizeof hint, "; did you mean \"%s\"?", best);
+    return dango_error_set(err, DANGO_ERR_UNSUPPORTED, "no transport for protocol \"%s\"%s%s" NOT_BUILT_IN, name,
+                           dango_suggest_list("built in", NULL, names, transport_count, list, sizeof list), hint);
 }
 
 int na_domain_open(const char *protocol, bool listen, const struct na_init_info_4_0 *options, struct na_domain **domain,

@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,26 +156,56 @@ static int no_provider(const struct ofi_transport *kind, int ret, const struct d
                            library->strerror(-ret));
 }
 
+/* What the text behind "://" says. */
+struct place {
+    char domain[NA_IP_NAME_MAX]; /* libfabric's name of it ("eth0", "mlx5_0", "cxi0"); "": any */
+    char host
+        [NA_IP_NAME_MAX]; /* for na_ip_choose; where addresses are not those of sockets the number behind the colon */
+};
+
+/* "[DOMAIN/][HOST][:PORT]", or "[DOMAIN][:NUMBER]" where addresses are not those of sockets. */
+static int read_place(const struct ofi_transport *kind, const char *text, struct place *place, struct dango_error *err)
+{
+    const char *end = strchr(text, kind->has_ip ? '/' : ':'), *host = end ? end + 1 : kind->has_ip ? text : "";
+    size_t length = end ? (size_t)(end - text) : kind->has_ip ? 0 : strlen(text);
+
+    if (length >= sizeof place->domain || length + strlen(host) >= sizeof place->host)
+        return dango_error_set(err, DANGO_ERR_INVALID, "the host has more than %zu characters", sizeof place->host - 1);
+    memcpy(place->domain, text, length);
+    place->domain[length] = '\0';
+    if (kind->listens && *place->domain && if_nametoindex(place->domain) == 0) /* the provider would not mind */
+        return dango_error_set(err, DANGO_ERR_NOT_FOUND, "\"%s\" is no network interface (ip address lists them)",
+                               place->domain);
+    /* The name of an interface says which address, too. */
+    bool names_address = kind->has_ip && (*host == '\0' || *host == ':') && if_nametoindex(place->domain) != 0;
+    snprintf(place->host, sizeof place->host, "%s%s", names_address ? place->domain : "", host);
+    return 0;
+}
+
 /* Finds the provider's endpoint for the chosen address. */
-static int find_endpoint(struct ofi_domain *domain, const struct ofi_transport *kind, const char *host,
+static int find_endpoint(struct ofi_domain *domain, const struct ofi_transport *kind, const struct place *place,
                          const union na_ip *ip, struct dango_error *err)
 {
     struct fi_info *hints = make_hints(domain->library, kind, ip ? ip->any.sa_family : AF_UNSPEC);
-    char node[NA_IP_NAME_MAX], text[NA_ADDRESS_MAX], service[8];
+    char node[NA_IP_NAME_MAX], text[NA_ADDRESS_MAX], service[NA_IP_NAME_MAX];
+    const char *from = NULL;
     int port = 0;
 
     if (!hints)
         return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+    if (*place->domain)
+        hints->domain_attr->name = strdup(place->domain);
+    snprintf(service, sizeof service, "%s", place->host);
     if (ip) {
         na_ip_format(ip, text, sizeof text);
         na_ip_split(text, node, sizeof node, &port, NULL);
         snprintf(service, sizeof service, "%d", port);
-    } else if (*host) {
-        hints->domain_attr->name = strdup(host); /* "cxi0" */
+        from = node;
+    } else if (*service && *place->domain) {
+        from = place->domain;
     }
-    int ret =
-        ip ? domain->library->getinfo(OFI_VERSION, node, service, FI_SOURCE | FI_NUMERICHOST, hints, &domain->info)
-           : domain->library->getinfo(OFI_VERSION, NULL, NULL, 0, hints, &domain->info);
+    int ret = domain->library->getinfo(OFI_VERSION, from, *service ? service : NULL,
+                                       (*service ? FI_SOURCE : 0) | (ip ? FI_NUMERICHOST : 0), hints, &domain->info);
     domain->library->freeinfo(hints);
     if (ret)
         return no_provider(kind, ret, domain->library, err);
@@ -305,6 +336,7 @@ static int domain_open(const struct na_transport *transport, const struct na_ope
     const struct ofi_transport *kind = container_of(transport, struct ofi_transport, base);
     struct ofi_domain *domain = calloc(1, sizeof *domain);
     struct na_ip_choice choice;
+    struct place place;
     int rc = 0;
 
     if (!domain)
@@ -319,10 +351,12 @@ static int domain_open(const struct na_transport *transport, const struct na_ope
         rc = err ? err->code : DANGO_ERR_UNSUPPORTED;
     else
         ofi_settings_apply(kind->provider);
-    if (rc == 0 && kind->has_ip)
-        rc = na_ip_choose(info->host, info->options, &choice, err);
     if (rc == 0)
-        rc = find_endpoint(domain, kind, info->host, kind->has_ip ? &choice.bind : NULL, err);
+        rc = read_place(kind, info->host, &place, err);
+    if (rc == 0 && kind->has_ip)
+        rc = na_ip_choose(place.host, info->options, &choice, err);
+    if (rc == 0)
+        rc = find_endpoint(domain, kind, &place, kind->has_ip ? &choice.bind : NULL, err);
     if (rc == 0)
         rc = open_objects(domain, err);
     if (rc == 0)
@@ -555,10 +589,11 @@ static hg_return_t recall(struct na_conn *conn, uint64_t loan_number)
 
 /* name, provider, addresses of sockets, listening there, what it is, what a machine without it lacks, other names (NULL: none) */
 #define OFI_PROTOCOLS(X)                                                                                               \
-    X(tcp, "tcp;ofi_rxm", true, true, "libfabric over TCP", "network interface", "ofi+tcp;ofi_rxm", "ofi+tcp_rxm")     \
+    X(tcp, "tcp;ofi_rxm", true, true, "libfabric over TCP", "network interface", "ofi+tcp;ofi_rxm", "ofi+tcp_rxm",     \
+      "ofi+tcp_exp", "tcp;ofi_rxm", "tcp_rxm", "tcp_exp")                                                              \
     X(sockets, "sockets", true, true, "libfabric over TCP, the older provider", "network interface", "sockets", NULL)  \
     X(verbs, "verbs;ofi_rxm", true, false, "libfabric over InfiniBand or RoCE", "InfiniBand or RoCE device", "verbs",  \
-      "ofi+verbs;ofi_rxm")                                                                                             \
+      "ofi+verbs;ofi_rxm", "verbs;ofi_rxm")                                                                            \
     X(cxi, "cxi", false, false, "libfabric over HPE Slingshot", "Slingshot network card", "cxi", NULL)                 \
     X(psm2, "psm2", false, false, "libfabric over Intel Omni-Path", "Omni-Path network card", "psm2", NULL)            \
     X(opx, "opx", false, false, "libfabric over Cornelis Omni-Path", "Omni-Path network card", "opx", NULL)            \
