@@ -169,7 +169,8 @@ hg_return_t ofi_send(struct ofi_conn *conn, enum ofi_kind kind, const struct iov
     ssize_t sent =
         fi_send(domain->endpoint, tx->bytes, tx->size, tx->mr ? fi_mr_desc(tx->mr) : NULL, conn->peer, &tx->context);
     if (sent == 0) {
-        conn->sent += numbered;
+        if (numbered) /* else we need not have the lock */
+            conn->sent++;
         return HG_SUCCESS;
     }
     ofi_sent(domain, tx);
