@@ -243,6 +243,48 @@ static void changes_reach_file_and_clients(void **state)
     unlink(path);
 }
 
+/* ---- a subscriber that updates its handle itself ---- */
+
+struct subscriber {
+    flock_group_handle_t handle;
+    int calls; /* atomic */
+};
+
+/* The second change is fetched here, so that the member that is asked has nothing new to say afterwards. */
+static void change_and_update(void *arg, flock_update_t update, const char *member, uint16_t id)
+{
+    struct subscriber *subscriber = arg;
+    (void)member;
+    (void)id;
+    assert_int_equal(update, FLOCK_MEMBER_JOINED);
+    if (__atomic_load_n(&subscriber->calls, __ATOMIC_ACQUIRE) == 0) {
+        member_joins("zz/second", 1);
+        assert_ok(flock_group_update_view(subscriber->handle, NULL));
+    }
+    __atomic_add_fetch(&subscriber->calls, 1, __ATOMIC_ACQ_REL);
+}
+
+static void what_an_update_fetches_is_reported_at_once(void **state)
+{
+    (void)state;
+    struct subscriber subscriber = {.calls = 0};
+    flock_client_t client;
+    hg_addr_t self;
+    flock_provider_t provider = start("{\"group\":{\"type\":\"changing\"}}");
+    assert_ok(flock_client_init(mid, ABT_POOL_NULL, &client));
+    margo_addr_self(mid, &self);
+    assert_ok(flock_group_handle_create(client, self, 1, FLOCK_MODE_INIT_UPDATE, &subscriber.handle));
+    assert_ok(flock_group_subscribe(subscriber.handle, change_and_update, NULL, &subscriber));
+    member_joins("zz/first", 1);
+    for (int i = 0; i < 300 && __atomic_load_n(&subscriber.calls, __ATOMIC_ACQUIRE) < 2; i++)
+        margo_thread_sleep(mid, 10);
+    assert_int_equal(__atomic_load_n(&subscriber.calls, __ATOMIC_ACQUIRE), 2);
+    assert_ok(flock_group_handle_release(subscriber.handle));
+    assert_ok(flock_client_finalize(client));
+    margo_addr_free(mid, self);
+    assert_ok(flock_provider_destroy(provider));
+}
+
 /* ---- a gateway ---- */
 
 static flock_return_t gateway_init(flock_gateway_init_args_t *args, void **context)
@@ -329,6 +371,7 @@ int main(void)
         cmocka_unit_test(listeners_may_remove_themselves_and_others),
         cmocka_unit_test(remove_waits_for_a_running_callback),
         cmocka_unit_test(changes_reach_file_and_clients),
+        cmocka_unit_test(what_an_update_fetches_is_reported_at_once),
         cmocka_unit_test(a_gateway_changes_the_published_address),
     };
     return cmocka_run_group_tests(tests, init, fini);

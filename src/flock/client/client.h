@@ -26,6 +26,7 @@ struct flock_group_handle {
     uint16_t contact_id;
     /* The subscription, see subscribe.c. */
     bool subscribed, unsubscribing;
+    uint64_t reported; /* the version that the callbacks know */
     ABT_thread subscriber;
     hg_handle_t waiting; /* its call under way, that ends when something changes */
     flock_membership_update_fn member_update;

@@ -79,6 +79,7 @@ static void report(struct flock_group_handle *handle)
 {
     struct answer now = {.view = FLOCK_GROUP_VIEW_INITIALIZER};
     lock(handle);
+    handle->reported = handle->version;
     bool copied = flock_group_view_copy(&handle->view, &now.view) && flock_group_view_copy(&handle->left, &now.left) &&
                   flock_group_view_copy(&handle->moved, &now.moved);
     unlock(handle);
@@ -95,10 +96,15 @@ static void report(struct flock_group_handle *handle)
 
 /* ---- waiting ---- */
 
-/* One question to the member that answered last; false if it does not answer. */
+/* One question to the member that answered last; false if it does not answer. What an update of the program has fetched
+ * since the last report would not be news to that member. */
 static bool wait_for_change(struct flock_group_handle *handle)
 {
     lock(handle);
+    if (handle->version != handle->reported) {
+        unlock(handle);
+        return true;
+    }
     char *address = strdup(handle->contact);
     flock_member_t contact = {.address = address, .provider_id = handle->contact_id};
     uint64_t version = handle->version;
@@ -151,6 +157,7 @@ flock_return_t flock_group_subscribe(flock_group_handle_t handle, flock_membersh
     handle->metadata_update = metadata_update;
     handle->context = context;
     handle->unsubscribing = false;
+    handle->reported = 0;
     if (ret == FLOCK_SUCCESS && ABT_thread_create(handle->client->pool, subscriber, handle, ABT_THREAD_ATTR_NULL,
                                                   &handle->subscriber) != ABT_SUCCESS)
         ret = FLOCK_ERR_FROM_ARGOBOTS;
