@@ -106,6 +106,33 @@ static void every_truncation_keeps_whole_records(void **state)
     free(bytes);
 }
 
+/* Whichever bit is flipped: no wrong position appears, and what was synced later holds. */
+static void damage_costs_only_what_was_in_it(void **state)
+{
+    struct fixture *f = *state;
+    size_t size, header = 64, whole, torn, damaged;
+    set_and_sync(f, 0, 10);
+    set_and_sync(f, 0, 11);
+    set_and_sync(f, 1, 20);
+    char *bytes = dango_file_read(f->path, 4096, &size, NULL);
+    assert_int_equal(size, header + 3 * 24);
+    for (size_t bit = (header + 24) * 8; bit < (header + 48) * 8; bit++) {
+        bytes[bit / 8] = (char)(bytes[bit / 8] ^ 1 << bit % 8);
+        assert_int_equal(dango_file_write(f->path, bytes, size, NULL), 0);
+        bytes[bit / 8] = (char)(bytes[bit / 8] ^ 1 << bit % 8);
+        assert_int_equal(dango_mofka_cursors_read(f->directory, uuid, visit, f, &whole, &torn, &damaged, NULL), 0);
+        assert_true(whole == size && torn == 0 && damaged == 24);
+        assert_int_equal(open_cursors(f, NULL), 0);
+        assert_int_equal(f->positions[0], 10);
+        assert_int_equal(f->positions[1], 20);
+        set_and_sync(f, 0, 12);
+        assert_int_equal(open_cursors(f, NULL), 0);
+        assert_int_equal(f->positions[0], 12);
+        assert_int_equal(f->positions[1], 20);
+    }
+    free(bytes);
+}
+
 static void a_foreign_file_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -146,6 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_last_word_holds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_truncation_keeps_whole_records, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(damage_costs_only_what_was_in_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_foreign_file_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rewriting_drops_what_no_longer_holds, set_up, tear_down),
     };

@@ -423,6 +423,9 @@ static void positions_are_checked(void **state)
     leave(f);
     expect_one(f, MOFKA_DAMAGE, "cursors", 7, "\"archive\" has acknowledged events that the log does not have");
     write_positions(f, 3);
+    flip(f, "cursors", 70);
+    expect_one(f, MOFKA_DAMAGE, "cursors", 0, "bytes between positions are damaged");
+    flip(f, "cursors", 70);
     cut(f, "cursors", size_of(f, "cursors") - 3);
     expect_one(f, MOFKA_NOTE, "cursors", 0, "never written to its end");
     flip(f, "cursors", 20);

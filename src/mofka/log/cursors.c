@@ -21,6 +21,7 @@
 #define TEMPORARY_NAME FILE_NAME ".new"
 #define FILE_SIZE_MAX  ((size_t)256 << 20)
 #define WASTE_MIN      4096u /* records, below which rewriting is not worth it */
+#define DAMAGE_MAX     ((size_t)128 << 10) /* searched for the next whole record: more than one is long */
 
 enum { RECORD_REMOVED = 1 };
 
@@ -263,31 +264,45 @@ static int check_header(const char *bytes, size_t size, const uint8_t partition[
     return 0;
 }
 
-/* Visits the whole records; *end is where they end. */
+/* What a walk found in the file. */
+struct extent {
+    size_t end;     /* of the last whole record */
+    size_t damaged; /* bytes before that which are none */
+    size_t records;
+};
+
+/* Visits the whole records. Between them there may be damage; records behind it were told to be safe, too. */
 static int walk(const char *bytes, size_t size, const uint8_t partition[16], mofka_cursor_visit visit, void *arg,
-                size_t *end, size_t *records, struct dango_error *err)
+                struct extent *extent, struct dango_error *err)
 {
     char name[UINT16_MAX + 1];
     struct record record;
     int status = check_header(bytes, size, partition, err);
     if (status < 0)
         return status;
-    size_t offset = sizeof(struct mofka_chunk_header), n;
-    while (status == 0 && (n = parse_record(bytes + offset, size - offset, &record, name)) > 0) {
+    *extent = (struct extent){.end = sizeof(struct mofka_chunk_header)};
+    for (size_t offset = extent->end; status == 0 && offset < size && offset - extent->end <= DAMAGE_MAX;) {
+        size_t n = parse_record(bytes + offset, size - offset, &record, name);
+        if (n == 0) {
+            offset += 8;
+            continue;
+        }
         status = visit(arg, name, record.next_id, record.flags & RECORD_REMOVED, err);
-        ++*records;
+        extent->records++;
+        extent->damaged += offset - extent->end;
         offset += n;
+        extent->end = offset;
     }
-    *end = offset;
     return status;
 }
 
 int dango_mofka_cursors_read(int directory, const uint8_t partition[16], mofka_cursor_visit visit, void *arg,
-                             size_t *whole, size_t *torn, struct dango_error *err)
+                             size_t *whole, size_t *torn, size_t *damaged, struct dango_error *err)
 {
     char path[64];
-    size_t size, records = 0;
-    *whole = *torn = 0;
+    size_t size;
+    struct extent extent = {0};
+    *whole = *torn = *damaged = 0;
     int fd = openat(directory, FILE_NAME, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? 0 : dango_error_set_errno(err, errno, FILE_NAME ": cannot open");
@@ -296,23 +311,31 @@ int dango_mofka_cursors_read(int directory, const uint8_t partition[16], mofka_c
     close(fd);
     if (!bytes)
         return err ? err->code : DANGO_ERR_IO;
-    int status = walk(bytes, size, partition, visit, arg, whole, &records, err);
+    int status = walk(bytes, size, partition, visit, arg, &extent, err);
     free(bytes);
-    *torn = status == 0 ? size - *whole : 0;
+    *whole = extent.end;
+    *damaged = extent.damaged;
+    *torn = status == 0 ? size - extent.end : 0;
     return status;
 }
 
 static int load(struct mofka_cursors *cursors, const char *bytes, size_t size, mofka_cursor_visit visit, void *arg,
                 struct dango_error *err)
 {
-    size_t offset = 0;
-    int status = walk(bytes, size, cursors->partition, visit, arg, &offset, &cursors->records, err);
-    if (status == 0 && offset < size) {
-        log_warning("mofka-log", FILE_NAME ": %zu bytes at the end are no whole record: cut off", size - offset);
-        if (ftruncate(cursors->fd, (off_t)offset) != 0)
+    struct extent extent = {0};
+    int status = walk(bytes, size, cursors->partition, visit, arg, &extent, err);
+    if (status == 0 && extent.damaged > 0)
+        log_error("mofka-log",
+                  "%s: %zu bytes are damaged: consumers whose last position was there start at an earlier one",
+                  cursors->path, extent.damaged);
+    if (status == 0 && extent.end < size) {
+        log_warning("mofka-log", "%s: %zu bytes at the end are no whole record: cut off", cursors->path,
+                    size - extent.end);
+        if (ftruncate(cursors->fd, (off_t)extent.end) != 0)
             return dango_file_error(err, errno, FILE_NAME ": cannot cut the torn end");
     }
-    cursors->end = offset;
+    cursors->end = extent.end;
+    cursors->records = extent.records;
     return status;
 }
 

@@ -6,7 +6,8 @@
  *
  * A position is changed by appending a record; the last one of a name holds. The CRC32C of a record covers everything
  * behind itself. When records that no longer hold make up most of the file, it is written anew beside itself and renamed.
- * A torn end is cut when the file is opened: nobody was told that those records are safe.
+ * A torn end is cut when the file is opened: nobody was told that those records are safe. Damage before whole records costs
+ * the positions that were in it: those names have the position before.
  *
  * The positions themselves live with the caller; this file knows how to store them. One thread at a time.
  */
@@ -35,10 +36,10 @@ int dango_mofka_cursors_open(int directory, const uint8_t partition[16], const s
                              struct dango_error *err);
 /*
  * Visits what the file holds without changing it, whoever has it open; a missing file holds nothing. `whole` and `torn`:
- * bytes of whole records with the header, and of what follows them.
+ * bytes up to the end of the last whole record, and of what follows it. `damaged`: those of `whole` that are no record.
  */
 int dango_mofka_cursors_read(int directory, const uint8_t partition[16], mofka_cursor_visit visit, void *arg,
-                             size_t *whole, size_t *torn, struct dango_error *err);
+                             size_t *whole, size_t *torn, size_t *damaged, struct dango_error *err);
 void dango_mofka_cursors_close(struct mofka_cursors *cursors);
 
 /* Prepares a record; nothing is written before the next sync. */

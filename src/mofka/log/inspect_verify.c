@@ -72,13 +72,14 @@ static size_t take_last(struct collected *all, struct mofka_inspected_cursor *cu
     return n;
 }
 
-int dango_mofka_inspect_cursors(struct mofka_inspection *inspection, struct mofka_inspected_cursor **cursors,
-                                size_t *count, size_t *whole, size_t *torn, struct dango_error *err)
+static int read_cursors(struct mofka_inspection *inspection, struct mofka_inspected_cursor **cursors, size_t *count,
+                        size_t *whole, size_t *torn, size_t *damaged, struct dango_error *err)
 {
     struct collected all = {0};
     *cursors = NULL;
     *count = 0;
-    int status = dango_mofka_cursors_read(inspection->directory, inspection->uuid, collect, &all, whole, torn, err);
+    int status =
+        dango_mofka_cursors_read(inspection->directory, inspection->uuid, collect, &all, whole, torn, damaged, err);
     if (status == 0 && !(*cursors = calloc(all.count + 1, sizeof **cursors)))
         status = dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     if (status == 0)
@@ -87,6 +88,13 @@ int dango_mofka_inspect_cursors(struct mofka_inspection *inspection, struct mofk
         free(all.records[i].name);
     free(all.records);
     return status;
+}
+
+int dango_mofka_inspect_cursors(struct mofka_inspection *inspection, struct mofka_inspected_cursor **cursors,
+                                size_t *count, size_t *whole, size_t *torn, struct dango_error *err)
+{
+    size_t damaged;
+    return read_cursors(inspection, cursors, count, whole, torn, &damaged, err);
 }
 
 void dango_mofka_inspect_free_cursors(struct mofka_inspected_cursor *cursors, size_t count)
@@ -141,14 +149,23 @@ static int check_cursors(struct mofka_inspection *inspection, const struct mofka
 {
     struct mofka_inspected_cursor *cursors;
     struct dango_error found = {0};
-    size_t count, whole, torn;
+    size_t count, whole, torn, damaged;
     struct mofka_finding place = {.file = "cursors"};
-    int status = dango_mofka_inspect_cursors(inspection, &cursors, &count, &whole, &torn, &found);
+    int status = read_cursors(inspection, &cursors, &count, &whole, &torn, &damaged, &found);
     if (status < 0) {
         place.severity = found.code == DANGO_ERR_CORRUPT ? MOFKA_DAMAGE : MOFKA_UNREADABLE;
         return mofka_inspect_report(visitor, &place, "the events are not concerned", "%s", found.text);
     }
-    if (torn > 0) {
+    if (damaged > 0) {
+        place.severity = MOFKA_DAMAGE;
+        status =
+            mofka_inspect_report(visitor, &place,
+                                 "the events are not concerned; consumers whose last position was there start at an "
+                                 "earlier one",
+                                 "%zu bytes between positions are damaged", damaged);
+        place.severity = MOFKA_NOTE;
+    }
+    if (status == 0 && torn > 0) {
         place.offset = whole;
         place.size = torn;
         status = mofka_inspect_report(visitor, &place,
