@@ -308,6 +308,30 @@ static void cancelled_transfer(hg_bulk_op_t op, int turns)
     HG_Addr_free(a.hg_class, addr);
 }
 
+/* An input that its receiver does not want is not fetched. */
+static void test_too_large(void **state)
+{
+    struct call call = {0};
+    _Atomic bool yes = true;
+    char address[256], *text = malloc(SIZE);
+    text_t in = {.text = text};
+    hg_handle_t handle;
+
+    (void)state;
+    memset(text, 'x', SIZE);
+    text[SIZE - 1] = '\0';
+    dango_hg_set_max_message_size(b.hg_class, SIZE / 2);
+    address_of(&b, address, sizeof address);
+    hg_addr_t addr = side_lookup(&a, address);
+    assert_int_equal(HG_Create(a.context, addr, a.rpcs.echo, &handle), HG_SUCCESS);
+    assert_int_equal(HG_Forward(handle, call_done, &call, &in), HG_SUCCESS);
+    until(&call.done, &yes);
+    assert_int_equal(call.ret, HG_MSGSIZE);
+    HG_Destroy(handle);
+    HG_Addr_free(a.hg_class, addr);
+    free(text);
+}
+
 static void test_cancelled(void **state)
 {
     (void)state;
@@ -329,6 +353,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_freed_while_read_without_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_freed_while_written, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancelled, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_too_large, setup, teardown),
     };
     return cmocka_run_group_tests_name("mercury-tcp-pairs", tests, NULL, NULL);
 }

@@ -75,6 +75,10 @@ static void what_was_not_asked_for_is_refused(void **state)
     size_t end = put_frame(0, 0, 2, 0, true);
     assert_int_equal(dango_mofka_frames_to_runs(&fetch, end, true, uuid, &next_id, &doubt, &err), DANGO_ERR_PROTOCOL);
     assert_string_equal(err.text, "the server sent event 0 instead of 1");
+    size_t later = put_frame(0, 2, 2, 0, true);
+    assert_int_equal(dango_mofka_frames_to_runs(&fetch, later, true, uuid, &next_id, &doubt, &err), DANGO_ERR_PROTOCOL);
+    assert_string_equal(err.text, "the server sent event 2 instead of 1");
+    put_frame(0, 0, 2, 0, true);
     next_id = 0;
     fetch.max_events = 1;
     assert_int_equal(dango_mofka_frames_to_runs(&fetch, end, true, uuid, &next_id, &doubt, &err), DANGO_ERR_PROTOCOL);

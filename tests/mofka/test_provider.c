@@ -13,6 +13,7 @@
 #include "mofka/server/provider.h"
 #include "mofka/wire/wire.h"
 
+#include <semaphore.h>
 #include <unistd.h>
 
 #define PROVIDER_ID 7
@@ -286,6 +287,60 @@ static void rooms_that_are_none_end_the_subscription(void **state)
     assert_int_equal(plain(MOFKA_RPC_CLOSE, token), 0);
 }
 
+/* ---- many at once ---- */
+
+#define FLOOD (2 * MOFKA_WINDOW_MAX + 1)
+
+static struct {
+    hg_handle_t handles[FLOOD];
+    sem_t answered;
+    atomic_int busy;
+} flood;
+
+static void flooded(void *arg, hg_return_t ret)
+{
+    hg_handle_t handle = arg;
+    struct mofka_message message;
+    struct mofka_fetch_answer answer;
+    if (ret == HG_SUCCESS && margo_get_output(handle, &message) == HG_SUCCESS) {
+        if (dango_mofka_decode_answer(&message, &answer, sizeof answer, NULL) == DANGO_ERR_BUSY)
+            atomic_fetch_add(&flood.busy, 1);
+        margo_free_output(handle, &message);
+    }
+    sem_post(&flood.answered);
+}
+
+/* As many fetches as a session may have, and one more. They wait until the silent session is forgotten. */
+static void send_flood(uint64_t token)
+{
+    struct mofka_fetch_request request = {.room = ROOM, .frames_max = 1};
+    mofka_request_head_init(&request.head, token);
+    request.head.extra = 1;
+    diaspora_segment part = {&request, sizeof request};
+    for (size_t i = 0; i < FLOOD; i++) {
+        assert_int_equal(mofka_handle_create(&target, MOFKA_RPC_FETCH, &flood.handles[i], &err), 0);
+        assert_int_equal(mofka_call_start(&target, flood.handles[i], &part, 1, 0, flooded, flood.handles[i], &err), 0);
+    }
+    for (size_t i = 0; i < FLOOD; i++)
+        sem_wait(&flood.answered);
+    for (size_t i = 0; i < FLOOD; i++)
+        margo_destroy(flood.handles[i]);
+}
+
+static void requests_of_one_client_are_limited(void **state)
+{
+    (void)state;
+    sem_init(&flood.answered, 0, 0);
+    atomic_init(&flood.busy, 0);
+    /* On a busy machine the session may be forgotten before all are there. */
+    for (int tries = 0; atomic_load(&flood.busy) == 0; tries++) {
+        assert_true(tries < 20);
+        send_flood(subscribe(DIASPORA_START_LAST).token);
+    }
+    assert_int_equal(flood.busy, 1);
+    sem_destroy(&flood.answered);
+}
+
 static void acknowledgements_of_the_future_are_refused(void **state)
 {
     (void)state;
@@ -369,6 +424,7 @@ int main(void)
         cmocka_unit_test(a_batch_that_is_sent_again_is_stored_once),
         cmocka_unit_test(lies_about_batches_store_nothing),
         cmocka_unit_test(rooms_that_are_none_end_the_subscription),
+        cmocka_unit_test(requests_of_one_client_are_limited),
         cmocka_unit_test(acknowledgements_of_the_future_are_refused),
         cmocka_unit_test(contents_that_are_not_there_any_more_are_not_gone_on_with),
         cmocka_unit_test(random_messages_disturb_nobody),

@@ -36,6 +36,37 @@ static void good_messages_are_understood(void **state)
     assert_string_equal(err.text, "the client speaks version 6 of the protocol, this server version 5");
 }
 
+/* The ranges that items claim are the ranges that are there: nobody counts again. */
+static void ranges_of_a_read_belong_to_items(void **state)
+{
+    (void)state;
+    struct {
+        struct mofka_read_request request;
+        struct mofka_read_item items[2];
+        diaspora_range ranges[3];
+    } bytes = {.request.range_count = 3, .ranges = {{0, 1}, {2, 3}, {5, 7}}};
+    static const struct {
+        uint64_t first, second;
+        int code;
+    } cases[] = {{1, 2, 0},
+                 {3, 0, 0},
+                 {1, 1, DANGO_ERR_PROTOCOL},
+                 {2, 2, DANGO_ERR_PROTOCOL},
+                 {UINT64_MAX, 4, DANGO_ERR_PROTOCOL},
+                 {UINT32_MAX, 0, DANGO_ERR_PROTOCOL}};
+    mofka_request_head_init(&bytes.request.head, 42);
+    bytes.request.head.extra = 2;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bytes.items[0].range_count = cases[i].first;
+        bytes.items[1].range_count = cases[i].second;
+        struct mofka_message message = message_of((unsigned char *)&bytes, sizeof bytes);
+        struct mofka_read read;
+        assert_int_equal(dango_mofka_decode_read(&message, &read, NULL), cases[i].code);
+        if (cases[i].code == 0)
+            assert_int_equal(read.size, 11);
+    }
+}
+
 static void errors_travel_with_their_text(void **state)
 {
     (void)state;
@@ -54,6 +85,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_messages_are_understood),
+        cmocka_unit_test(ranges_of_a_read_belong_to_items),
         cmocka_unit_test(errors_travel_with_their_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
