@@ -38,7 +38,7 @@ struct na_domain;
 /* Connections of one context, and of those, incoming ones that have not said hello yet. */
 #define NA_CONNECTIONS_MAX 16384
 #define NA_HALF_OPEN_MAX   256
-#define NA_SILENT_MS       10000 /* for somebody who connects to say hello */
+#define NA_SILENT_MS       60000 /* for somebody who connects to say hello: the progress loop does, and may be held up */
 
 /* A piece of memory in the address space of its owner. */
 struct na_segment {
