@@ -71,7 +71,7 @@ static inline bool hgi_queue_empty(struct hgi_queue *queue)
 
 /* ---- slots (hg_table.c) ---- */
 
-enum hgi_expects { HGI_EXPECTS_NOTHING, HGI_EXPECTS_RESPONSE, HGI_EXPECTS_ACK, HGI_EXPECTS_DATA };
+enum hgi_expects { HGI_EXPECTS_NOTHING, HGI_EXPECTS_RESPONSE, HGI_EXPECTS_ACK, HGI_EXPECTS_DATA, HGI_EXPECTS_ACCESS };
 
 /* First member of everything that waits for an answer. */
 struct hgi_slot {
@@ -222,6 +222,7 @@ struct hg_context {
     struct hgi_table handles; /* of struct hg_handle */
     struct hgi_table ops;     /* of struct hgi_op */
     pthread_mutex_t ops_lock;
+    struct list_node stalled; /* transfers that wait for room; under ops_lock */
     pthread_mutex_t peers_lock;
     struct hgi_peer *peers;
     _Atomic bool closing;       /* requests are dropped, not dispatched */
@@ -380,7 +381,7 @@ hg_return_t hgi_more_offer(struct hg_handle *handle, struct hgi_buffer *buffer, 
  * is invalid. */
 hg_return_t hgi_more_fetch(struct hg_handle *handle, struct na_conn *conn, const void *message, size_t size);
 
-/* ---- bulk (hg_bulk.c, hg_transfer.c, hg_copy.c) ---- */
+/* ---- bulk (hg_bulk.c, hg_transfer.c, hg_copy.c, hg_access.c) ---- */
 
 enum hgi_bulk_kind {
     HGI_BULK_LOCAL,  /* memory of this process */
@@ -399,7 +400,11 @@ struct hg_bulk {
     uint64_t size; /* all segments */
     uint64_t key;  /* by which the owner finds it; 0 until serialised */
     UT_hash_handle hh;
-    struct list_node loans; /* of this memory to the transport, for peers; under bulks_lock */
+    struct list_node loans;    /* of this memory to the transport, for peers; under bulks_lock */
+    _Atomic bool region_tried; /* local: `region` is what it will be; both written under bulks_lock */
+    struct na_region *region;  /* local: NULL if peers have no access of their own */
+    uint16_t access_size;      /* remote: of `access`; 0: none */
+    const void *access;        /* remote: description of the owner's region */
     struct na_segment segments[];
 };
 
@@ -437,6 +442,8 @@ struct hgi_op {
     hg_return_t ret;
     struct hgi_transfer transfer;      /* with references; addr also holds the result of a look-up */
     uint64_t sent, done;               /* bytes asked for, bytes finished; under ops_lock */
+    bool access_failed;                /* part of it could not be accessed; under ops_lock */
+    struct list_node stalled;          /* in context->stalled, or alone; under ops_lock */
     struct list_node loans;            /* of transfer.local to the transport; under bulks_lock */
     uint64_t ack_cookie;               /* hg_more.c: what to acknowledge */
     void (*finish)(struct hgi_op *op); /* called once, after the claim; queues `entry` or goes on */
@@ -448,8 +455,16 @@ void hgi_op_free(struct hgi_op *op);
 /* Does the transfer here and now if that is possible, else HG_AGAIN with transfer->conn set. If transfer->conn was NULL
  * and is not any more, the caller has to drop a reference. The ranges and flags must have been checked. */
 hg_return_t hgi_transfer_now(hg_context_t *context, struct hgi_transfer *transfer);
-/* Starts a transfer by messages; op->transfer.conn is set. op->finish will be called, perhaps before this returns. */
+/* Starts a transfer, by access to the peer's region if it has one, else by messages; op->transfer.conn is set. op->finish
+ * will be called, perhaps before this returns. */
 void hgi_copy_start(struct hgi_op *op);
+/* Starts it anew, by messages; nothing of it may be under way. ops_lock held. True: it has failed, the caller has to
+ * finish it. */
+bool hgi_copy_by_messages(struct hgi_op *op, uint64_t cookie);
+/* Claims the operation; ops_lock held. True if the caller has to finish it. */
+bool hgi_copy_claim(struct hgi_op *op, uint64_t cookie, hg_return_t ret);
+/* The operation is claimed: nobody else finishes it, and no more of its memory is lent. */
+void hgi_copy_finish(struct hgi_op *op);
 /* Messages of transfers with a payload, when it begins and when it has arrived (struct na_upcalls). */
 hg_return_t hgi_copy_place(hg_context_t *context, struct na_conn *conn, const struct hgi_header *header,
                            const char *bytes, size_t size, size_t payload_size, struct na_loan **loan);
@@ -460,6 +475,11 @@ void hgi_copies_fail(hg_context_t *context, struct na_conn *conn, hg_return_t re
 void hgi_copy_refuse(struct na_conn *conn, const struct hgi_header *request, uint64_t position);
 /* Cancels one. */
 void hgi_copy_cancel(struct hgi_op *op);
+/* Goes on with a transfer by access; ops_lock held. True: it is over, the caller has to finish it. */
+bool hgi_access_advance(struct hgi_op *op, uint64_t cookie);
+/* Upcalls of the transport. */
+void hgi_accessed(void *arg, struct na_conn *conn, const struct na_access *access, const void *bytes, hg_return_t ret);
+void hgi_access_room(void *arg);
 /* Messages of transfers. An error closes the connection. */
 hg_return_t hgi_copy_receive(hg_context_t *context, struct na_conn *conn, const struct hgi_header *header,
                              const char *payload);

@@ -1,8 +1,11 @@
 /*
  * Bulk handles: descriptions of memory, and their flat form.
  *
- *     descriptor header | count × (address, size) | the data themselves, if embedded
+ *     descriptor header | count × (address, size) | access, or the data themselves if embedded
  *
+ * Access is what the transport of the owner says of its region, if memory has one: that of local memory is opened when
+ * the size of its flat form is first asked for, and closed before the memory is given back. What it means is the
+ * business of transports; here it is so many bytes, which go along when a handle is passed on.
  * A descriptor from a peer is checked for consistency before anything is allocated. Addresses in it are only ever used
  * by the kernel (process_vm_*, which checks them) or by their owner, who ignores them and looks up the key.
  * Local memory is entered in the class' directory under a random key when it is serialised for the first time.
@@ -19,8 +22,8 @@
 struct descriptor {
     uint32_t magic;
     uint8_t flags;
-    uint8_t embedded; /* the data follow */
-    uint16_t reserved;
+    uint8_t embedded;     /* the data follow */
+    uint16_t access_size; /* bytes of the region's description; only if nothing is embedded */
     uint32_t count;
     uint32_t reserved2;
     uint64_t size; /* sum of the segments */
@@ -39,6 +42,11 @@ static struct hg_bulk *bulk_new(hg_class_t *hg_class, uint32_t count, uint64_t e
     atomic_init(&bulk->refs, 1);
     list_init(&bulk->loans);
     return bulk;
+}
+
+static void close_region(hg_class_t *hg_class, struct na_region *region)
+{
+    hg_class->domain->transport->region_close(hg_class->domain, region);
 }
 
 /* ---- create and free ---- */
@@ -142,6 +150,8 @@ hg_return_t HG_Bulk_free(hg_bulk_t handle)
             return HG_SUCCESS;
         hgi_loans_recall(handle->hg_class, &handle->loans);
     }
+    if (handle->region)
+        close_region(handle->hg_class, handle->region);
     free_memory(handle);
     free(handle);
     return HG_SUCCESS;
@@ -272,6 +282,9 @@ void hgi_bulks_forget(hg_class_t *hg_class)
     HASH_ITER (hh, hg_class->bulks, bulk, next) {
         HASH_DEL(hg_class->bulks, bulk);
         bulk->registered = false;
+        if (bulk->region)
+            close_region(hg_class, bulk->region);
+        bulk->region = NULL;
     }
     pthread_mutex_unlock(&hg_class->bulks_lock);
 }
@@ -305,12 +318,42 @@ static bool embeds(struct hg_bulk *bulk, unsigned long flags)
     return bulk->kind == HGI_BULK_COPY || ((flags & HG_BULK_EAGER) && bulk->kind == HGI_BULK_LOCAL);
 }
 
+/* Lets peers access local memory by themselves, if the transport can. Tried once. What has a region is in the
+ * directory, so that none outlives the domain. */
+static void ensure_region(struct hg_bulk *bulk)
+{
+    hg_class_t *hg_class = bulk->hg_class;
+    struct na_domain *domain = hg_class->domain;
+
+    if (bulk->kind != HGI_BULK_LOCAL || !domain->transport->region_open ||
+        atomic_load_explicit(&bulk->region_tried, memory_order_acquire) || ensure_registered(bulk) != HG_SUCCESS)
+        return;
+    struct na_region *region = domain->transport->region_open(domain, bulk->segments, bulk->count, bulk->flags);
+    pthread_mutex_lock(&hg_class->bulks_lock);
+    if (!bulk->region_tried) {
+        bulk->region = region;
+        region = NULL;
+        atomic_store_explicit(&bulk->region_tried, true, memory_order_release);
+    }
+    pthread_mutex_unlock(&hg_class->bulks_lock);
+    if (region) /* another thread was first */
+        close_region(hg_class, region);
+}
+
+/* What follows the list of segments. */
+static uint64_t tail_size(struct hg_bulk *bulk, unsigned long flags)
+{
+    if (embeds(bulk, flags))
+        return bulk->size;
+    ensure_region(bulk);
+    return bulk->region ? bulk->region->size : bulk->access_size;
+}
+
 hg_size_t HG_Bulk_get_serialize_size(hg_bulk_t handle, unsigned long flags)
 {
     if (!handle)
         return 0;
-    return sizeof(struct descriptor) + handle->count * sizeof(struct na_segment) +
-           (embeds(handle, flags) ? handle->size : 0);
+    return sizeof(struct descriptor) + handle->count * sizeof(struct na_segment) + tail_size(handle, flags);
 }
 
 hg_return_t HG_Bulk_serialize(void *buf, hg_size_t buf_size, unsigned long flags, hg_bulk_t handle)
@@ -326,9 +369,12 @@ hg_return_t HG_Bulk_serialize(void *buf, hg_size_t buf_size, unsigned long flags
     ret = ensure_registered(handle);
     if (ret != HG_SUCCESS)
         return ret;
+    bool embedded = embeds(handle, flags);
+    uint64_t tail = tail_size(handle, flags);
     descriptor = (struct descriptor){.magic = DESCRIPTOR_MAGIC,
                                      .flags = handle->flags,
-                                     .embedded = embeds(handle, flags),
+                                     .embedded = embedded,
+                                     .access_size = embedded ? 0 : (uint16_t)tail,
                                      .count = handle->count,
                                      .size = handle->size,
                                      .key = handle->key};
@@ -336,8 +382,10 @@ hg_return_t HG_Bulk_serialize(void *buf, hg_size_t buf_size, unsigned long flags
     at += sizeof descriptor;
     memcpy(at, handle->segments, handle->count * sizeof *handle->segments);
     at += handle->count * sizeof *handle->segments;
-    if (descriptor.embedded)
+    if (embedded)
         hgi_bulk_read(handle, 0, at, handle->size);
+    else if (tail > 0)
+        memcpy(at, handle->region ? handle->region->access : handle->access, tail);
     return HG_SUCCESS;
 }
 
@@ -356,9 +404,9 @@ static bool plausible(const struct descriptor *descriptor, const char *segments,
             return false;
         sum += segment.size;
     }
-    if (sum != descriptor->size)
+    if (sum != descriptor->size || (descriptor->embedded && descriptor->access_size > 0))
         return false;
-    return !descriptor->embedded || descriptor->size <= size - list_size;
+    return (descriptor->embedded ? descriptor->size : descriptor->access_size) <= size - list_size;
 }
 
 /* Lets the segments of a handle with embedded data point to them. */
@@ -389,7 +437,7 @@ hg_return_t HG_Bulk_deserialize(hg_class_t *hg_class, hg_bulk_t *handle, const v
     memcpy(&descriptor, buf, sizeof descriptor);
     if (!plausible(&descriptor, segments, buf_size - sizeof descriptor))
         return HG_PROTOCOL_ERROR;
-    bulk = bulk_new(hg_class, descriptor.count, descriptor.embedded ? descriptor.size : 0);
+    bulk = bulk_new(hg_class, descriptor.count, descriptor.embedded ? descriptor.size : descriptor.access_size);
     if (!bulk)
         return HG_NOMEM;
     bulk->kind = descriptor.embedded ? HGI_BULK_COPY : HGI_BULK_REMOTE;
@@ -397,8 +445,13 @@ hg_return_t HG_Bulk_deserialize(hg_class_t *hg_class, hg_bulk_t *handle, const v
     bulk->size = descriptor.size;
     bulk->key = descriptor.key;
     memcpy(bulk->segments, segments, descriptor.count * sizeof *bulk->segments);
-    if (descriptor.embedded)
-        attach_copy(bulk, segments + descriptor.count * sizeof *bulk->segments);
+    segments += descriptor.count * sizeof *bulk->segments;
+    if (descriptor.embedded) {
+        attach_copy(bulk, segments);
+    } else if (descriptor.access_size > 0) {
+        bulk->access = memcpy(&bulk->segments[bulk->count], segments, descriptor.access_size);
+        bulk->access_size = descriptor.access_size;
+    }
     *handle = bulk;
     return HG_SUCCESS;
 }

@@ -69,7 +69,14 @@ static void on_closed(void *arg, struct na_conn *conn, hg_return_t why)
 }
 
 static const struct na_upcalls upcalls = {
-    .message = hgi_receive, .place = hgi_place, .placed = hgi_placed, .accepted = on_accepted, .closed = on_closed};
+    .message = hgi_receive,
+    .place = hgi_place,
+    .placed = hgi_placed,
+    .accessed = hgi_accessed,
+    .access_room = hgi_access_room,
+    .accepted = on_accepted,
+    .closed = on_closed,
+};
 
 /* ---- life ---- */
 
@@ -105,6 +112,7 @@ static hg_context_t *context_new(hg_class_t *hg_class, uint8_t id)
     atomic_init(&context->closing, false);
     atomic_init(&context->users, 1);
     hgi_queue_init(&context->queue);
+    list_init(&context->stalled);
     pthread_mutex_init(&context->progress_lock, NULL);
     pthread_mutex_init(&context->ops_lock, NULL);
     pthread_mutex_init(&context->peers_lock, NULL);

@@ -77,36 +77,46 @@ static hg_return_t pump(struct hgi_op *op, uint64_t cookie)
     return ret;
 }
 
-/* Claims the operation; ops_lock held. True if the caller has to finish it. */
-static bool claim(struct hgi_op *op, uint64_t cookie, hg_return_t ret)
+bool hgi_copy_claim(struct hgi_op *op, uint64_t cookie, hg_return_t ret)
 {
     if (!hgi_slot_claim(&op->slot, cookie))
         return false;
     op->ret = ret;
+    list_remove(&op->stalled);
     return true;
 }
 
-/* The operation is claimed: nobody else finishes it, and no more of its memory is lent. */
-static void finish(struct hgi_op *op)
+void hgi_copy_finish(struct hgi_op *op)
 {
     hgi_loans_recall(op->context->hg_class, &op->loans);
     op->finish(op);
 }
 
+bool hgi_copy_by_messages(struct hgi_op *op, uint64_t cookie)
+{
+    op->sent = op->done = 0;
+    atomic_store_explicit(&op->slot.expects, HGI_EXPECTS_DATA, memory_order_relaxed);
+    hg_return_t ret = pump(op, cookie);
+    return ret != HG_SUCCESS && hgi_copy_claim(op, cookie, ret);
+}
+
+/* Memory that the network can access for us, as far as its description tells. */
+static bool is_accessible(const struct hgi_op *op)
+{
+    return op->transfer.origin->access_size > 0 && op->context->hg_class->domain->access_max > 0;
+}
+
 void hgi_copy_start(struct hgi_op *op)
 {
     hg_context_t *context = op->context;
-    bool over = false;
 
     assert(op->transfer.conn && op->transfer.size > 0);
     pthread_mutex_lock(&context->ops_lock);
-    uint64_t cookie = hgi_slot_arm(&op->slot, op->transfer.conn, HGI_EXPECTS_DATA);
-    hg_return_t ret = pump(op, cookie);
-    if (ret != HG_SUCCESS)
-        over = claim(op, cookie, ret);
+    uint64_t cookie = hgi_slot_arm(&op->slot, op->transfer.conn, HGI_EXPECTS_ACCESS);
+    bool over = is_accessible(op) ? hgi_access_advance(op, cookie) : hgi_copy_by_messages(op, cookie);
     pthread_mutex_unlock(&context->ops_lock);
     if (over)
-        finish(op);
+        hgi_copy_finish(op);
 }
 
 static void end(struct hgi_op *op, struct na_conn *conn, hg_return_t ret)
@@ -117,10 +127,10 @@ static void end(struct hgi_op *op, struct na_conn *conn, hg_return_t ret)
     pthread_mutex_lock(&context->ops_lock);
     uint64_t cookie = atomic_load(&op->slot.pending);
     if (!conn || atomic_load(&op->slot.conn) == conn)
-        over = claim(op, cookie, ret);
+        over = hgi_copy_claim(op, cookie, ret);
     pthread_mutex_unlock(&context->ops_lock);
     if (over)
-        finish(op);
+        hgi_copy_finish(op);
 }
 
 void hgi_copies_fail(hg_context_t *context, struct na_conn *conn, hg_return_t ret)
@@ -167,13 +177,13 @@ static hg_return_t receive_answer(hg_context_t *context, struct na_conn *conn, c
         if (ret == HG_AGAIN)
             ret = pump(op, header->cookie);
         else
-            over = claim(op, header->cookie, ret);
+            over = hgi_copy_claim(op, header->cookie, ret);
         if (!over && ret != HG_SUCCESS)
-            over = claim(op, header->cookie, ret);
+            over = hgi_copy_claim(op, header->cookie, ret);
     }
     pthread_mutex_unlock(&context->ops_lock);
     if (over)
-        finish(op);
+        hgi_copy_finish(op);
     return violation || ret == HG_PROTOCOL_ERROR ? HG_PROTOCOL_ERROR : HG_SUCCESS;
 }
 
@@ -336,10 +346,10 @@ hg_return_t hgi_copy_placed(hg_context_t *context, struct na_conn *conn, struct 
         if (op->done < op->transfer.size)
             ret = pump(op, header.cookie);
         if (op->done == op->transfer.size || ret != HG_SUCCESS)
-            over = claim(op, header.cookie, ret);
+            over = hgi_copy_claim(op, header.cookie, ret);
     }
     pthread_mutex_unlock(&context->ops_lock);
     if (over)
-        finish(op);
+        hgi_copy_finish(op);
     return HG_SUCCESS;
 }

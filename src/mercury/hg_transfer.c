@@ -1,10 +1,11 @@
 /*
- * Bulk transfers: checks, and the three ways to do one, cheapest first.
+ * Bulk transfers: checks, and the ways to do one, cheapest first.
  *
  *  1. Embedded data, or memory of this process: copy here. Memory of this process that is named by a descriptor from
  *     outside is found by its key, never by the addresses in the descriptor.
  *  2. The transport reaches the peer's memory directly: one system call per 64 segments, in the calling thread.
- *  3. By messages, served by the peer's progress loop (hg_copy.c).
+ *  3. The transport's network does: registered memory, a completion for each piece (hg_access.c).
+ *  4. By messages, served by the peer's progress loop (hg_copy.c).
  */
 #include "mercury/hg.h"
 
@@ -37,6 +38,8 @@ struct hgi_op *hgi_op_new(hg_context_t *context)
     op->ret = HG_SUCCESS;
     op->transfer = (struct hgi_transfer){0};
     op->sent = op->done = 0;
+    op->access_failed = false;
+    list_init(&op->stalled);
     list_init(&op->loans);
     op->ack_cookie = 0;
     op->finish = op_finish;

@@ -234,7 +234,7 @@ static void test_structures(void **state)
 static void test_descriptors(void **state)
 {
     int64_t end = dango_deadline_ns(RANDOM_MS);
-    char memory[64] = {0}, flat[512], changed[512];
+    char memory[64] = {0}, flat[512], changed[512], again[512];
     void *pointers[3] = {memory, memory + 10, memory + 30};
     hg_size_t sizes[3] = {10, 0, 30}, size;
     hg_bulk_t bulk, decoded;
@@ -247,12 +247,19 @@ static void test_descriptors(void **state)
     while (dango_clock_ns() < end) {
         char *exact;
         memcpy(changed, flat, size);
+        if (random() % 2) { /* not data behind the list, but what a transport says of the memory */
+            changed[5] = 0;
+            changed[6] = 40;
+        }
         mutate(changed, size);
         hg_size_t cut = random() % 4 ? size : (hg_size_t)random() % size;
         exact = malloc(cut + 1);
         memcpy(exact, changed, cut);
-        if (HG_Bulk_deserialize(side.hg_class, &decoded, exact, cut) == HG_SUCCESS)
+        if (HG_Bulk_deserialize(side.hg_class, &decoded, exact, cut) == HG_SUCCESS) {
+            assert_true(HG_Bulk_get_serialize_size(decoded, 0) <= cut);
+            assert_int_equal(HG_Bulk_serialize(again, sizeof again, 0, decoded), HG_SUCCESS);
             HG_Bulk_free(decoded);
+        }
         free(exact);
     }
     HG_Bulk_free(bulk);

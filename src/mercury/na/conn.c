@@ -430,6 +430,20 @@ hg_return_t na_conn_rma(struct na_conn *conn, enum na_rma_op op, const struct na
     return conn->transport->conn_rma(conn, op, local, local_count, remote, remote_count);
 }
 
+hg_return_t na_conn_access(struct na_conn *conn, const struct na_access *access, const struct iovec *pieces, int count)
+{
+    hg_return_t ret = HG_OPNOTSUPPORTED;
+
+    assert(access->size > 0 && access->size <= conn->context->domain->access_max);
+    pthread_mutex_lock(&conn->lock);
+    if (na_conn_is_closed(conn) || atomic_load_explicit(&conn->broken, memory_order_relaxed) != HG_SUCCESS)
+        ret = HG_NODEV;
+    else if (na_conn_is_open(conn) && conn->transport->conn_access)
+        ret = conn->transport->conn_access(conn, access, pieces, count);
+    pthread_mutex_unlock(&conn->lock);
+    return ret;
+}
+
 void na_hello_fill(struct na_hello *hello, const struct na_context *context, uint8_t target_id)
 {
     memset(hello, 0, sizeof *hello);

@@ -132,6 +132,8 @@ struct na_loan *na_loan_copy(const struct na_loan *loan, size_t offset);
 void na_conn_break(struct na_conn *conn, hg_return_t why);
 hg_return_t na_conn_rma(struct na_conn *conn, enum na_rma_op op, const struct na_segment *local, size_t local_count,
                         const struct na_segment *remote, size_t remote_count);
+/* As conn_access in na.h; HG_OPNOTSUPPORTED also while the connection is not open yet. */
+hg_return_t na_conn_access(struct na_conn *conn, const struct na_access *access, const struct iovec *pieces, int count);
 
 /* ---- hello ---- */
 void na_hello_fill(struct na_hello *hello, const struct na_context *context, uint8_t target_id);

@@ -6,9 +6,9 @@
  * *connection* carries messages up to `message_max` bytes, in order, each delivered at most once, until it closes;
  * there is no reconnection below the core.
  *
- * Threads. Sending, connecting, waking and the rma function may be called by any thread. `poll` and all upcalls run
- * under the caller's progress lock: one thread at a time per context. Connections become open and closed inside
- * `poll` only, therefore an upcall never meets a connection that changes state under it.
+ * Threads. Sending, connecting, waking, regions and access to memory may be called by any thread. `poll` and all
+ * upcalls run under the caller's progress lock: one thread at a time per context. Connections become open and closed
+ * inside `poll` only, therefore an upcall never meets a connection that changes state under it.
  *
  * Failures. Whatever goes wrong with a connection (peer died, closed, or sent something invalid) ends in exactly one
  * `closed` upcall, after the messages that had arrived completely. Nothing a peer sends can affect other connections.
@@ -65,6 +65,23 @@ enum na_rma_op {
     NA_RMA_PUT  /* local to remote */
 };
 
+/* Memory that peers may access without our doing, registered with a domain. Transports embed this. */
+struct na_region {
+    uint16_t size;      /* bytes of `access` */
+    const void *access; /* what a peer needs to know; travels inside bulk handles */
+};
+
+/* One piece of a peer's region, to be read or written. */
+struct na_access {
+    enum na_rma_op op;
+    const void *access; /* the description of the region, as it came from outside; valid during the call */
+    uint16_t access_size;
+    uint32_t segment;          /* of the region */
+    uint64_t offset;           /* within that */
+    uint64_t size;             /* bytes */
+    uint64_t cookie, position; /* the core's; come back */
+};
+
 /* How the core hears of events; see above for threads. */
 struct na_upcalls {
     /* A message. The bytes may lie in memory that the peer can still write to: read each of them once, into private
@@ -76,6 +93,11 @@ struct na_upcalls {
                          struct na_loan **loan);
     /* The payload has arrived completely. The loan is the core's again; `release` is not called. */
     hg_return_t (*placed)(void *arg, struct na_conn *conn, struct na_loan *loan);
+    /* An access has ended; `bytes` is what a get has brought, if it was successful. Never for a closed connection. */
+    void (*accessed)(void *arg, struct na_conn *conn, const struct na_access *access, const void *bytes,
+                     hg_return_t ret);
+    /* An access that was refused with HG_AGAIN may be tried again. */
+    void (*access_room)(void *arg);
     /* An incoming connection said hello; conn->peer names it. HG_SUCCESS accepts it. */
     hg_return_t (*accepted)(void *arg, struct na_conn *conn);
     /* Last upcall for this connection; `why` tells the calls that still waited. */
@@ -125,6 +147,13 @@ struct na_transport {
     const void *(*cork)(struct na_context *context);
     void (*uncork)(struct na_context *context, const void *corked);
 
+    /* Registers memory for peers to read and write, as the HG_BULK_* `rights` say. NULL: impossible, or not worth it;
+     * peers ask by messages then. Any thread. Both functions NULL: never possible. */
+    struct na_region *(*region_open)(struct na_domain *domain, const struct na_segment *segments, uint32_t count,
+                                     uint8_t rights);
+    /* From here on no peer accesses the memory. */
+    void (*region_close)(struct na_domain *domain, struct na_region *region);
+
     /* The rest is called by conn.c. */
 
     /* Hands one message over, with a payload behind it unless `loan` is NULL; HG_AGAIN if there is no room now, any other
@@ -137,6 +166,13 @@ struct na_transport {
      * core then copies by messages. The two lists cover the same number of bytes. NULL: never possible. */
     hg_return_t (*conn_rma)(struct na_conn *conn, enum na_rma_op op, const struct na_segment *local, size_t local_count,
                             const struct na_segment *remote, size_t remote_count);
+    /* Starts an access to a region of the peer, of up to access_max bytes. What a put sends (`pieces`) is copied before
+     * this returns, what a get brings is in the transport's memory until `accessed`: an access that nobody waits for any
+     * more does no harm. HG_SUCCESS: `accessed` will be called, unless the connection closes before. HG_AGAIN: too many
+     * are under way; `access_room` will be called. HG_OPNOTSUPPORTED: not to that region. Connection open, send lock
+     * held. NULL: never. */
+    hg_return_t (*conn_access)(struct na_conn *conn, const struct na_access *access, const struct iovec *pieces,
+                               int count);
     /* Closes descriptors, unmaps. Send lock held, state is closed. */
     void (*conn_shutdown)(struct na_conn *conn);
     void (*conn_free)(struct na_conn *conn);
@@ -150,6 +186,7 @@ struct na_domain {
     char address[NA_ADDRESS_MAX]; /* what others look up: protocol://host */
     size_t message_max;           /* bytes of the largest message */
     size_t loan_max;              /* bytes of the largest payload behind one; 0: there are none */
+    size_t access_max;            /* bytes of the largest access to a region; 0: there are none */
 };
 
 /* ---- na.c: the built-in transports ---- */
