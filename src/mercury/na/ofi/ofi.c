@@ -124,14 +124,23 @@ static int failed(const struct ofi_domain *domain, int ret, const char *what, st
     return dango_error_set(err, DANGO_ERR_IO, "libfabric: %s: %s", what, domain->library->strerror(-ret));
 }
 
+/* Are bulk data to go by remote memory access? */
+static bool wants_rma(const struct ofi_transport *kind)
+{
+    const char *choice = getenv("DANGO_OFI_RMA");
+
+    return choice && *choice ? strcmp(choice, "0") != 0 : kind->rma;
+}
+
 /* What we need of a provider. The caller frees it. */
-static struct fi_info *make_hints(const struct dango_libfabric *library, const struct ofi_transport *kind, int family)
+static struct fi_info *make_hints(const struct dango_libfabric *library, const struct ofi_transport *kind, int family,
+                                  bool rma)
 {
     struct fi_info *hints = library->dupinfo(NULL);
 
     if (!hints)
         return NULL;
-    hints->caps = FI_MSG | FI_MULTI_RECV;
+    hints->caps = FI_MSG | FI_MULTI_RECV | (rma ? FI_RMA : 0);
     hints->mode = FI_CONTEXT | FI_CONTEXT2;
     hints->ep_attr->type = FI_EP_RDM;
     hints->domain_attr->threading = FI_THREAD_SAFE;
@@ -182,17 +191,17 @@ static int read_place(const struct ofi_transport *kind, const char *text, struct
     return 0;
 }
 
-/* Finds the provider's endpoint for the chosen address. */
-static int find_endpoint(struct ofi_domain *domain, const struct ofi_transport *kind, const struct place *place,
-                         const union na_ip *ip, struct dango_error *err)
+/* Asks the provider for an endpoint with the chosen address. 0, or libfabric's code. */
+static int get_info(struct ofi_domain *domain, const struct ofi_transport *kind, const struct place *place,
+                    const union na_ip *ip, bool rma)
 {
-    struct fi_info *hints = make_hints(domain->library, kind, ip ? ip->any.sa_family : AF_UNSPEC);
+    struct fi_info *hints = make_hints(domain->library, kind, ip ? ip->any.sa_family : AF_UNSPEC, rma);
     char node[NA_IP_NAME_MAX], text[NA_ADDRESS_MAX], service[NA_IP_NAME_MAX];
     const char *from = NULL;
     int port = 0;
 
     if (!hints)
-        return dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
+        return -FI_ENOMEM;
     if (*place->domain)
         hints->domain_attr->name = strdup(place->domain);
     snprintf(service, sizeof service, "%s", place->host);
@@ -207,11 +216,25 @@ static int find_endpoint(struct ofi_domain *domain, const struct ofi_transport *
     int ret = domain->library->getinfo(OFI_VERSION, from, *service ? service : NULL,
                                        (*service ? FI_SOURCE : 0) | (ip ? FI_NUMERICHOST : 0), hints, &domain->info);
     domain->library->freeinfo(hints);
+    return ret;
+}
+
+static int find_endpoint(struct ofi_domain *domain, const struct ofi_transport *kind, const struct place *place,
+                         const union na_ip *ip, struct dango_error *err)
+{
+    bool rma = wants_rma(kind);
+    int ret = get_info(domain, kind, place, ip, rma);
+
+    if (ret == -FI_ENODATA && rma) {
+        rma = false;
+        ret = get_info(domain, kind, place, ip, rma);
+    }
     if (ret)
         return no_provider(kind, ret, domain->library, err);
     if (domain->info->ep_attr->max_msg_size < OFI_FRAME_MAX)
         return dango_error_set(err, DANGO_ERR_UNSUPPORTED, "its messages are too small (%zu bytes)",
                                domain->info->ep_attr->max_msg_size);
+    domain->base.access_max = rma ? OFI_LOAN_MAX : 0;
     return 0;
 }
 
@@ -393,13 +416,21 @@ static void repost(struct ofi_context *context)
         ofi_wake_in(context, OFI_RETRY_MS);
 }
 
+static void sent(struct ofi_context *context, struct ofi_tx *tx)
+{
+    if (tx->access.size > 0)
+        ofi_accessed(context, tx, HG_SUCCESS);
+    else
+        ofi_sent((struct ofi_domain *)context->base.domain, tx);
+}
+
 static void take_completion(struct ofi_context *context, const struct fi_cq_data_entry *entry)
 {
     struct ofi_domain *domain = (struct ofi_domain *)context->base.domain;
     struct ofi_recv *recv = as_recv(domain, entry->op_context);
 
     if (!recv) {
-        ofi_sent(domain, entry->op_context);
+        sent(context, entry->op_context);
         return;
     }
     if (entry->len > 0)
@@ -410,7 +441,8 @@ static void take_completion(struct ofi_context *context, const struct fi_cq_data
     }
 }
 
-/* A frame that could not be sent ends its connection. */
+/* A frame that could not be sent ends its connection. An access may have failed because of what the peer does with its
+ * memory: the core asks it by message. */
 static void take_error(struct ofi_context *context)
 {
     struct ofi_domain *domain = (struct ofi_domain *)context->base.domain;
@@ -424,10 +456,15 @@ static void take_error(struct ofi_context *context)
         repost(context);
         return;
     }
-    struct ofi_conn *conn = ((struct ofi_tx *)entry.op_context)->conn;
-    na_conn_ref(&conn->base);
-    ofi_sent(domain, entry.op_context);
+    struct ofi_tx *tx = entry.op_context;
+    struct ofi_conn *conn = tx->conn;
     log_debug("mercury", "%s: %s", conn->base.peer, domain->library->strerror(entry.err));
+    if (tx->access.size > 0) {
+        ofi_accessed(context, tx, HG_NA_ERROR);
+        return;
+    }
+    na_conn_ref(&conn->base);
+    ofi_sent(domain, tx);
     if (!na_conn_is_closed(&conn->base))
         na_conn_close(&conn->base, conn->stage == OFI_STAGE_OPEN ? HG_NODEV : HG_HOSTUNREACH);
     na_conn_release(&conn->base);
@@ -564,6 +601,7 @@ static bool poll_all(struct na_context *base, bool all)
     any |= na_context_attend(base);
     any |= tick_if_due(context);
     any |= read_completions(context);
+    ofi_offer_room(context);
     return any;
 }
 
@@ -587,19 +625,21 @@ static hg_return_t recall(struct na_conn *conn, uint64_t loan_number)
 
 /* ---- protocols ---- */
 
-/* name, provider, addresses of sockets, listening there, what it is, what a machine without it lacks, other names (NULL: none) */
+/* name, provider, addresses of sockets, listening there, memory access by hardware, what it is, what a machine without
+ * it lacks, other names (NULL: none) */
 #define OFI_PROTOCOLS(X)                                                                                               \
-    X(tcp, "tcp;ofi_rxm", true, true, "libfabric over TCP", "network interface", "ofi+tcp;ofi_rxm", "ofi+tcp_rxm",     \
-      "ofi+tcp_exp", "tcp;ofi_rxm", "tcp_rxm", "tcp_exp")                                                              \
-    X(sockets, "sockets", true, true, "libfabric over TCP, the older provider", "network interface", "sockets", NULL)  \
-    X(verbs, "verbs;ofi_rxm", true, false, "libfabric over InfiniBand or RoCE", "InfiniBand or RoCE device", "verbs",  \
-      "ofi+verbs;ofi_rxm", "verbs;ofi_rxm")                                                                            \
-    X(cxi, "cxi", false, false, "libfabric over HPE Slingshot", "Slingshot network card", "cxi", NULL)                 \
-    X(psm2, "psm2", false, false, "libfabric over Intel Omni-Path", "Omni-Path network card", "psm2", NULL)            \
-    X(opx, "opx", false, false, "libfabric over Cornelis Omni-Path", "Omni-Path network card", "opx", NULL)            \
-    X(gni, "gni", false, false, "libfabric over Cray Aries", "Aries network card", "gni", NULL)
+    X(tcp, "tcp;ofi_rxm", true, true, false, "libfabric over TCP", "network interface", "ofi+tcp;ofi_rxm",             \
+      "ofi+tcp_rxm", "ofi+tcp_exp", "tcp;ofi_rxm", "tcp_rxm", "tcp_exp")                                               \
+    X(sockets, "sockets", true, true, false, "libfabric over TCP, the older provider", "network interface", "sockets", \
+      NULL)                                                                                                            \
+    X(verbs, "verbs;ofi_rxm", true, false, true, "libfabric over InfiniBand or RoCE", "InfiniBand or RoCE device",     \
+      "verbs", "ofi+verbs;ofi_rxm", "verbs;ofi_rxm")                                                                   \
+    X(cxi, "cxi", false, false, true, "libfabric over HPE Slingshot", "Slingshot network card", "cxi", NULL)           \
+    X(psm2, "psm2", false, false, false, "libfabric over Intel Omni-Path", "Omni-Path network card", "psm2", NULL)     \
+    X(opx, "opx", false, false, false, "libfabric over Cornelis Omni-Path", "Omni-Path network card", "opx", NULL)     \
+    X(gni, "gni", false, false, true, "libfabric over Cray Aries", "Aries network card", "gni", NULL)
 
-#define OFI_TRANSPORT(NAME, PROVIDER, HAS_IP, LISTENS, DESCRIPTION, HARDWARE, ...)                                     \
+#define OFI_TRANSPORT(NAME, PROVIDER, HAS_IP, LISTENS, RMA, DESCRIPTION, HARDWARE, ...)                                \
     static const char *const NAME##_aliases[] = {__VA_ARGS__, NULL};                                                   \
     static const struct ofi_transport NAME##_transport = {                                                             \
         .base =                                                                                                        \
@@ -620,6 +660,9 @@ static hg_return_t recall(struct na_conn *conn, uint64_t loan_number)
                 .has_work = has_work,                                                                                  \
                 .conn_write = ofi_conn_write,                                                                          \
                 .conn_recall = recall,                                                                                 \
+                .region_open = ofi_region_open,                                                                        \
+                .region_close = ofi_region_close,                                                                      \
+                .conn_access = ofi_conn_access,                                                                        \
                 .conn_shutdown = ofi_conn_shutdown,                                                                    \
                 .conn_free = ofi_conn_free,                                                                            \
             },                                                                                                         \
@@ -627,6 +670,7 @@ static hg_return_t recall(struct na_conn *conn, uint64_t loan_number)
         .hardware = HARDWARE,                                                                                          \
         .has_ip = HAS_IP,                                                                                              \
         .listens = LISTENS,                                                                                            \
+        .rma = RMA,                                                                                                    \
     };
 
 /* clang-format off */

@@ -15,6 +15,9 @@
  * provider fetches by remote memory access of its own, and smaller ones behind them are complete before: frames that are
  * ahead of their turn (by their numbers) wait in copies (ofi_order.c).
  *
+ * Bulk data go by remote memory access where the provider lets its hardware do that (`rma` in the table of protocols;
+ * DANGO_OFI_RMA=1 or 0 in the environment decides otherwise): see ofi_rma.c. Else they are payloads of frames.
+ *
  * Failure. The endpoint does not say that a peer is gone. Every TICK_MS each open connection on which nothing was heard
  * sends a PING: nothing is expected in return (the peer may be busy or stopped for as long as it likes), but to a peer
  * that is gone it fails, or cannot be handed over. Another process may have its address by now: a PING says who sends it,
@@ -35,23 +38,28 @@
 #include <rdma/fi_cm.h>
 #include <rdma/fi_domain.h>
 #include <rdma/fi_endpoint.h>
+#include <rdma/fi_rma.h>
 
 #include <uthash.h>
 
-#define OFI_MESSAGE_MAX   (32u << 10)
-#define OFI_LOAN_MAX      (512u << 10)
-#define OFI_RECV_BUFFERS  4
-#define OFI_RECV_SIZE     (4u << 20)
-#define OFI_TX_MAX        (32u << 20) /* bytes under way per domain */
-#define OFI_CONNECT_MS    10000       /* for the other side to answer a HELLO */
-#define OFI_TICK_MS       1000
-#define OFI_RETRY_MS      50 /* the same while a connection waits for the provider to take something */
-#define OFI_KNOCK_MS      100
-#define OFI_UNSENDABLE_MS 3000
-#define OFI_BYE_MS        3000                         /* for what was sent before a BYE to arrive */
-#define OFI_GONE_MAX      64                           /* PINGs of strangers that are answered per TICK */
-#define OFI_ADDRESS_MAX   64                           /* bytes of a provider's address */
-#define OFI_EARLY_MAX     (OFI_TX_MAX + OFI_FRAME_MAX) /* bytes that wait for their turn per connection */
+#define OFI_MESSAGE_MAX     (32u << 10)
+#define OFI_LOAN_MAX        (512u << 10)
+#define OFI_RECV_BUFFERS    4
+#define OFI_RECV_SIZE       (4u << 20)
+#define OFI_TX_MAX          (32u << 20) /* bytes under way per domain */
+#define OFI_ACCESSES_MAX    16 /* under way per domain; a few, so that frames find room in the queue of the provider */
+#define OFI_REGION_MIN      (16u << 10) /* bytes of memory that is worth registering */
+#define OFI_REGION_PIECE    (4u << 10)  /* the same, of its segments on average */
+#define OFI_REGION_SEGMENTS 32
+#define OFI_CONNECT_MS      10000 /* for the other side to answer a HELLO */
+#define OFI_TICK_MS         1000
+#define OFI_RETRY_MS        50 /* the same while a connection waits for the provider to take something */
+#define OFI_KNOCK_MS        100
+#define OFI_UNSENDABLE_MS   3000
+#define OFI_BYE_MS          3000                         /* for what was sent before a BYE to arrive */
+#define OFI_GONE_MAX        64                           /* PINGs of strangers that are answered per TICK */
+#define OFI_ADDRESS_MAX     64                           /* bytes of a provider's address */
+#define OFI_EARLY_MAX       (OFI_TX_MAX + OFI_FRAME_MAX) /* bytes that wait for their turn per connection */
 
 enum ofi_kind { OFI_HELLO = 1, OFI_WELCOME, OFI_MESSAGE, OFI_PING, OFI_BYE, OFI_GONE };
 
@@ -80,16 +88,18 @@ struct ofi_transport {
     const char *hardware; /* what is missing when there is none */
     bool has_ip;          /* addresses are those of sockets */
     bool listens;         /* and sockets of the provider's listen there */
+    bool rma;             /* memory is accessed by hardware, which forgets a registration when it is closed */
 };
 
 struct ofi_conn;
 
-/* A frame on its way out. */
+/* A frame on its way out, or what a memory access moves. */
 struct ofi_tx {
     struct fi_context2 context; /* the provider's; first */
     struct list_node link;      /* in a free list, or among those under way */
     struct ofi_conn *conn;      /* with a reference */
     struct fid_mr *mr;
+    struct na_access access; /* size 0: it is a frame */
     size_t capacity, size;
     char bytes[];
 };
@@ -98,6 +108,20 @@ struct ofi_recv {
     struct fi_context2 context; /* first */
     struct fid_mr *mr;
     char *bytes;
+};
+
+/* Description of a region, as it travels. */
+struct ofi_region_info {
+    uint64_t epoch; /* of the owner's hello */
+    struct {
+        uint64_t base, key; /* little endian; of a segment */
+    } segments[OFI_REGION_SEGMENTS];
+};
+
+struct ofi_region {
+    struct na_region base;
+    struct fid_mr *mrs[OFI_REGION_SEGMENTS]; /* NULL: that segment is empty */
+    struct ofi_region_info info;
 };
 
 /* A frame ahead of its turn. */
@@ -124,6 +148,9 @@ struct ofi_domain {
     struct ofi_context *context; /* NULL: none */
     _Atomic unsigned peer_count; /* addresses in the provider's table */
     struct ofi_recv recvs[OFI_RECV_BUFFERS];
+    _Atomic unsigned accesses;         /* under way */
+    _Atomic uint64_t accesses_started; /* ever */
+    _Atomic unsigned regions;          /* that are open */
 
     pthread_mutex_t tx_lock;     /* guards the rest */
     struct list_node tx_free[2]; /* small and large ones */
@@ -136,6 +163,7 @@ struct ofi_context {
     int timer_fd;
     _Atomic int64_t tick_ns;     /* when the timer rings next; 0: it does not. Written under conns_lock */
     int64_t looked_ns;           /* progress loop: when connections were looked after */
+    _Atomic bool access_wanted;  /* an access was refused for want of room */
     unsigned unposted;           /* progress loop: mask of receive buffers that the provider has not */
     bool lonely;                 /* progress loop: closing, nothing new is let in */
     unsigned half_open;          /* progress loop: incoming and not accepted */
@@ -152,7 +180,8 @@ struct ofi_conn {
     uint64_t token, peer_token, epoch;
     fi_addr_t peer;
     uint32_t sent;              /* number of the next frame; send lock */
-    _Atomic unsigned peer_uses; /* of that: frames in flight, and 1 until the connection is closed */
+    _Atomic unsigned peer_uses; /* of that: frames and accesses in flight, and 1 until the connection is closed */
+    _Atomic unsigned accesses;  /* of those in flight */
 
     /* progress loop */
     struct ofi_early *early; /* frames ahead of their turn, by number */
@@ -198,11 +227,28 @@ void ofi_early_drop(struct ofi_conn *conn);
 bool ofi_probe_refused(struct ofi_conn *conn);
 void ofi_probe_end(struct ofi_conn *conn);
 
+/* ---- ofi_rma.c ---- */
+struct na_region *ofi_region_open(struct na_domain *base, const struct na_segment *segments, uint32_t count,
+                                  uint8_t rights);
+void ofi_region_close(struct na_domain *base, struct na_region *region);
+hg_return_t ofi_conn_access(struct na_conn *base, const struct na_access *access, const struct iovec *pieces,
+                            int count);
+/* Progress loop: an access has ended. */
+void ofi_accessed(struct ofi_context *context, struct ofi_tx *tx, hg_return_t ret);
+/* Progress loop: lets the core try again what was refused. */
+void ofi_offer_room(struct ofi_context *context);
+
 /* ---- ofi_settings.c ---- */
 /* Before the library is asked for endpoints of this provider. */
 void ofi_settings_apply(const char *provider);
 
 /* ---- ofi_send.c ---- */
+/* A buffer; HG_AGAIN when enough is under way, unless it is `urgent`. */
+hg_return_t ofi_tx_get(struct ofi_domain *domain, size_t size, bool urgent, struct ofi_tx **tx);
+/* Copies into it; returns the offset behind. */
+size_t ofi_tx_fill(struct ofi_tx *tx, size_t offset, const struct iovec *pieces, int count);
+/* The buffer is about a connection, which it keeps alive, and the provider's memory of the peer. */
+void ofi_tx_attach(struct ofi_tx *tx, struct ofi_conn *conn);
 hg_return_t ofi_conn_write(struct na_conn *base, const struct iovec *pieces, int count, struct na_loan *loan);
 /* Sends one frame; HG_AGAIN if the provider does not take it now. MESSAGE and BYE: send lock held. */
 hg_return_t ofi_send(struct ofi_conn *conn, enum ofi_kind kind, const struct iovec *pieces, int count,

@@ -440,6 +440,12 @@ void ofi_arrived(struct ofi_context *context, const void *bytes, size_t size)
 
 /* ---- time ---- */
 
+/* A frame in flight fails if the peer is gone, an access may just not end. */
+static bool has_frames_in_flight(struct ofi_conn *conn)
+{
+    return atomic_load(&conn->peer_uses) > 1 + atomic_load(&conn->accesses);
+}
+
 /* Sends a ping if nothing else tells whether the peer is there. HG_SUCCESS: it may be. */
 static hg_return_t look_after(struct ofi_conn *conn, int64_t now_ns)
 {
@@ -449,7 +455,7 @@ static hg_return_t look_after(struct ofi_conn *conn, int64_t now_ns)
     conn->heard = false;
     if (conn->bye_ns && now_ns - conn->bye_ns > OFI_BYE_MS * DANGO_NS_PER_MS)
         return HG_NODEV;
-    if (!heard && atomic_load(&conn->peer_uses) == 1)
+    if (!heard && !has_frames_in_flight(conn))
         ret = introduce(conn, OFI_PING);
     bool gone = nobody_there(conn, ret == HG_AGAIN ? now_ns : 0);
     if (ret == HG_AGAIN) {

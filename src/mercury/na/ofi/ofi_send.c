@@ -48,7 +48,8 @@ static struct ofi_tx *tx_new(struct ofi_domain *domain, size_t capacity)
     tx->capacity = capacity;
     list_init(&tx->link);
     if (domain->info->domain_attr->mr_mode & FI_MR_LOCAL &&
-        fi_mr_reg(domain->domain, tx->bytes, capacity, FI_SEND, 0, 0, 0, &tx->mr, NULL)) {
+        fi_mr_reg(domain->domain, tx->bytes, capacity,
+                  domain->base.access_max > 0 ? FI_SEND | FI_READ | FI_WRITE : FI_SEND, 0, 0, 0, &tx->mr, NULL)) {
         tx->mr = NULL;
         tx_free(tx);
         return NULL;
@@ -56,8 +57,7 @@ static struct ofi_tx *tx_new(struct ofi_domain *domain, size_t capacity)
     return tx;
 }
 
-/* HG_AGAIN when enough is under way, unless it is `urgent`. */
-static hg_return_t tx_get(struct ofi_domain *domain, size_t size, bool urgent, struct ofi_tx **tx)
+hg_return_t ofi_tx_get(struct ofi_domain *domain, size_t size, bool urgent, struct ofi_tx **tx)
 {
     bool large = size > SMALL_SIZE;
 
@@ -117,10 +117,21 @@ void ofi_tx_fini(struct ofi_domain *domain)
     pthread_mutex_destroy(&domain->tx_lock);
 }
 
+void ofi_tx_attach(struct ofi_tx *tx, struct ofi_conn *conn)
+{
+    tx->conn = conn;
+    na_conn_ref(&conn->base);
+    atomic_fetch_add(&conn->peer_uses, 1);
+}
+
 void ofi_sent(struct ofi_domain *domain, struct ofi_tx *tx)
 {
     struct ofi_conn *conn = tx->conn;
 
+    if (tx->access.size > 0) {
+        atomic_fetch_sub(&domain->accesses, 1);
+        atomic_fetch_sub(&conn->accesses, 1);
+    }
     ofi_peer_unuse(domain, conn);
     tx_put(domain, tx);
     na_conn_release(&conn->base);
@@ -128,13 +139,14 @@ void ofi_sent(struct ofi_domain *domain, struct ofi_tx *tx)
 
 /* ---- frames ---- */
 
-static char *append(char *to, const struct iovec *pieces, int count)
+size_t ofi_tx_fill(struct ofi_tx *tx, size_t offset, const struct iovec *pieces, int count)
 {
     for (int i = 0; i < count; i++) {
-        memcpy(to, pieces[i].iov_base, pieces[i].iov_len);
-        to += pieces[i].iov_len;
+        assert(pieces[i].iov_len <= tx->size - offset);
+        memcpy(tx->bytes + offset, pieces[i].iov_base, pieces[i].iov_len);
+        offset += pieces[i].iov_len;
     }
-    return to;
+    return offset;
 }
 
 hg_return_t ofi_send(struct ofi_conn *conn, enum ofi_kind kind, const struct iovec *pieces, int count,
@@ -148,7 +160,7 @@ hg_return_t ofi_send(struct ofi_conn *conn, enum ofi_kind kind, const struct iov
         head += pieces[i].iov_len;
     assert(head <= OFI_MESSAGE_MAX && payload <= OFI_LOAN_MAX);
     /* Of the frames other than messages there are few, and PINGs that do not leave are a sign. */
-    hg_return_t ret = tx_get(domain, sizeof(struct ofi_frame) + head + payload, kind != OFI_MESSAGE, &tx);
+    hg_return_t ret = ofi_tx_get(domain, sizeof(struct ofi_frame) + head + payload, kind != OFI_MESSAGE, &tx);
     if (ret != HG_SUCCESS)
         return ret;
     const bool numbered = kind == OFI_MESSAGE || kind == OFI_BYE;
@@ -160,12 +172,11 @@ hg_return_t ofi_send(struct ofi_conn *conn, enum ofi_kind kind, const struct iov
         .number = numbered ? htole32(conn->sent) : 0,
     };
     memcpy(tx->bytes, &frame, sizeof frame);
-    char *end = append(tx->bytes + sizeof frame, pieces, count);
+    size_t end = ofi_tx_fill(tx, sizeof frame, pieces, count);
     if (loan)
-        append(end, loan->pieces, loan->count);
-    tx->conn = conn;
-    na_conn_ref(&conn->base);
-    atomic_fetch_add(&conn->peer_uses, 1);
+        ofi_tx_fill(tx, end, loan->pieces, loan->count);
+    tx->access.size = 0;
+    ofi_tx_attach(tx, conn);
     ssize_t sent =
         fi_send(domain->endpoint, tx->bytes, tx->size, tx->mr ? fi_mr_desc(tx->mr) : NULL, conn->peer, &tx->context);
     if (sent == 0) {

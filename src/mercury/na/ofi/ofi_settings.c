@@ -21,6 +21,10 @@ static const struct setting {
      * (not so over verbs); those of up to 16 KiB are sent at once, as they are with its own settings. */
     {"tcp;ofi_rxm", "FI_OFI_RXM_BUFFER_SIZE", "FI_OFI_RXM_BUFFER_SIZE=1024"},
     {"tcp;ofi_rxm", "FI_OFI_RXM_EAGER_LIMIT", "FI_OFI_RXM_EAGER_LIMIT=16384"},
+    /* Peers know the keys of registered memory: what we close must be gone, not kept for later. */
+    {"verbs;ofi_rxm", "FI_MR_CACHE_MAX_COUNT", "FI_MR_CACHE_MAX_COUNT=0"},
+    {"cxi", "FI_MR_CACHE_MAX_COUNT", "FI_MR_CACHE_MAX_COUNT=0"},
+    {"gni", "FI_MR_CACHE_MAX_COUNT", "FI_MR_CACHE_MAX_COUNT=0"},
 };
 
 #define SETTINGS (sizeof settings / sizeof *settings)
