@@ -3,8 +3,8 @@
  * metadata (string key, string value). The digest is not sent: it follows from the content.
  *
  * Nothing that arrives is trusted: counts are compared with the bytes that remain before anything is allocated, strings
- * must be there, addresses must not be empty, and items must come in the order of a view, without duplicates, so that decoding takes linear time. The
- * destination must be an initialised view; on any error it is empty.
+ * must be there, addresses must not be empty, and items must come in the order of a view, without duplicates, so that
+ * decoding takes linear time. The destination must be an initialised view; on any error it is empty.
  */
 #include "flock/internal.h"
 

@@ -40,8 +40,9 @@ void flk_client_ref(struct flock_client *client)
 
 void flk_client_unref(struct flock_client *client)
 {
-    assert(client->references > 0);
-    if (__atomic_sub_fetch(&client->references, 1, __ATOMIC_ACQ_REL) != 0)
+    uint64_t references = __atomic_fetch_sub(&client->references, 1, __ATOMIC_ACQ_REL);
+    assert(references > 0);
+    if (references > 1)
         return;
     margo_instance_release(client->mid);
     free(client);
