@@ -258,6 +258,9 @@ function(dango_bench name)
     target_include_directories(bench-${name} PRIVATE ${CMAKE_SOURCE_DIR})
     target_link_libraries(bench-${name} PRIVATE dango_flags ${components} ${libraries} m)
     set_target_properties(bench-${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+    if(DANGO_SANITIZE) # nobody measures these; `ninja bench-NAME` still builds one
+        set_target_properties(bench-${name} PROPERTIES EXCLUDE_FROM_ALL TRUE)
+    endif()
 endfunction()
 
 # Headers, pkg-config files under the names of the original components, and the CMake package.

@@ -176,7 +176,7 @@ def test_the_largest_event_goes_through(ctl):
 def test_lines_that_are_too_long_are_skipped(ctl):
     create(ctl)
     limit = 64 * 1024 * 1024
-    text = "1\n" + "x" * (limit + 1) + "\n2\n" + "x" * (5 * limit) + "\n3\n" + "x" * (3 * limit)
+    text = "1\n" + "x" * (limit + 1) + "\n2\n" + "x" * (2 * limit) + "\n3\n" + "x" * (limit + 1)
     result = ctl("produce", "--topic", "t", stdin=text, check=False)
     assert result.returncode == 1
     for line in (2, 4, 6):
