@@ -3,6 +3,9 @@
  */
 #include "tests/mofka/log_model.h"
 
+#include "mofka/log/chunk.h"
+#include "mofka/log/internal.h"
+#include "tests/support/sigbus.h"
 #include "util/crc32c.h"
 #include "util/file.h"
 
@@ -249,6 +252,41 @@ static uint64_t whole_events(const char *bytes, size_t size)
     return events;
 }
 
+/* An index that was made while the medium failed is made again when the medium can be read. */
+static void an_index_that_ended_early_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    struct mofka_log_report report;
+    char path[256], *bytes;
+    size_t size;
+    uint64_t lost;
+    sigbus_to_guards();
+    f->settings.max_chunk_size = 400000;
+    f->settings.mappings = 16; /* none is given up */
+    create(f);
+    append(f, 300, 100);
+    assert_int_equal(reopen(f, &report, NULL), 0);
+    assert_true(report.chunks > 1);
+    struct mofka_chunk *chunk = f->log->chunks[0];
+    const uint64_t last_id = f->log->chunks[1]->first_id - 1;
+    snprintf(path, sizeof path, "%s/chunk-000000.idx", f->directory);
+    assert_int_equal(unlink(path), 0);
+    copy_chunk(f, &bytes, &size);
+    put_chunk(f, bytes, size / 2);
+    for (int round = 0; round < 2; round++) {
+        const uint64_t read = read_all(f, 0, &lost);
+        assert_true(lost > 0);
+        assert_int_equal(read + lost, 30000);
+        assert_int_not_equal(access(path, F_OK), 0);
+        assert_in_range(mofka_chunk_locate(chunk, last_id).offset, size / 4, size / 2);
+    }
+    put_chunk(f, bytes, size);
+    free(bytes);
+    assert_int_equal(read_all(f, 0, &lost), 30000);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_in_range(mofka_chunk_locate(chunk, last_id).offset, size * 3 / 4, size);
+}
+
 static void every_truncation_keeps_the_whole_batches(void **state)
 {
     struct fixture *f = *state;
@@ -457,6 +495,8 @@ static void no_event_is_delivered_twice(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        /* The first, since the guards' handler is installed once, and cmocka's replaces it in every test. */
+        cmocka_unit_test_setup_teardown(an_index_that_ended_early_goes_on, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_appended_is_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reserved_space_is_given_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(chunks_are_rotated_and_indexed, set_up, tear_down),

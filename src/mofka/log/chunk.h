@@ -46,6 +46,7 @@ struct mofka_chunk {
     pthread_mutex_t lock; /* guards the index and the mapping */
     struct mofka_index_point *points;
     size_t num_points, points_capacity;
+    size_t unread; /* sealed chunk: where the medium failed when the index was made, which ends there; 0: nowhere */
     struct mofka_region region; /* mapping, or base NULL; to hold it is to pin the chunk */
     size_t mapped;              /* its length */
     struct dango_bus_guard guard;
@@ -124,9 +125,11 @@ int mofka_chunk_map(struct mofka_chunk *chunk, int directory, size_t length, str
 void mofka_chunk_unmap(struct mofka_chunk *chunk);
 /* Reads the index file of a sealed chunk; false when there is none that fits the chunk. */
 bool mofka_chunk_load_index(struct mofka_chunk *chunk, int directory, const uint8_t partition[16]);
-/* For a sealed chunk: reads its index file, or makes the index (and the file) again. */
+/* For a sealed chunk: reads its index file, or makes the index (and the file) again, as far as the chunk can be read. */
 int mofka_chunk_prepare_index(struct mofka_chunk *chunk, int directory, const uint8_t partition[16],
                               struct dango_error *err);
+/* Whether a sealed chunk that is mapped is to be given an index: it has none, or one that could go on now. */
+bool mofka_chunk_wants_index(const struct mofka_chunk *chunk);
 /* Gives the memory of a sealed chunk's index and of the mapping back. */
 void mofka_chunk_forget(struct mofka_chunk *chunk);
 

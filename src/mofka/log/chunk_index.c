@@ -10,6 +10,7 @@
 #include "util/file.h"
 #include "util/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -212,8 +213,30 @@ bool mofka_chunk_load_index(struct mofka_chunk *chunk, int directory, const uint
     free(chunk->points);
     chunk->points = points;
     chunk->num_points = chunk->points_capacity = count;
+    chunk->unread = 0;
     pthread_mutex_unlock(&chunk->lock);
     return true;
+}
+
+bool mofka_chunk_wants_index(const struct mofka_chunk *chunk)
+{
+    assert(atomic_load(&chunk->sealed) && chunk->mapped > chunk->unread);
+    if (chunk->unread == 0)
+        return chunk->num_points == 0;
+    const unsigned char *there = chunk->region.base + chunk->unread;
+    dango_bus_guard_touch(there, 1);
+    return dango_bus_guard_whole(&chunk->guard, there, 1);
+}
+
+/* The first byte of a mapped chunk that cannot be read. */
+static size_t first_unread(const struct mofka_chunk *chunk)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t offset = 0;
+    while (offset < chunk->mapped && dango_bus_guard_whole(&chunk->guard, chunk->region.base + offset, 1))
+        offset += page;
+    assert(offset < chunk->mapped);
+    return offset > 0 ? offset : 1; /* 0 has a meaning of its own */
 }
 
 int mofka_chunk_prepare_index(struct mofka_chunk *chunk, int directory, const uint8_t partition[16],
@@ -225,6 +248,7 @@ int mofka_chunk_prepare_index(struct mofka_chunk *chunk, int directory, const ui
     log_warning("mofka-log", "chunk %" PRIu64 ": its index is missing or damaged: made again", chunk->number);
     if (mofka_chunk_scan(chunk, directory, partition, false, &report, err) < 0)
         return err ? err->code : DANGO_ERR_IO;
+    chunk->unread = report.unreadable ? first_unread(chunk) : 0;
     if (report.unreadable) /* the points before that place are good enough for now */
         log_error("mofka-log", "chunk %" PRIu64 ": " MOFKA_CHUNK_UNREADABLE, chunk->number);
     else
@@ -240,6 +264,6 @@ void mofka_chunk_forget(struct mofka_chunk *chunk)
     pthread_mutex_lock(&chunk->lock);
     free(chunk->points);
     chunk->points = NULL;
-    chunk->num_points = chunk->points_capacity = 0;
+    chunk->num_points = chunk->points_capacity = chunk->unread = 0;
     pthread_mutex_unlock(&chunk->lock);
 }

@@ -54,7 +54,7 @@ static int pin(struct mofka_log *log, struct mofka_chunk *chunk, struct dango_er
     int status = 0;
     if (chunk->pins == 0)
         status = mofka_chunk_map(chunk, log->directory, want, err);
-    if (status == 0 && chunk->pins == 0 && atomic_load(&chunk->sealed) && chunk->num_points == 0)
+    if (status == 0 && chunk->pins == 0 && atomic_load(&chunk->sealed) && mofka_chunk_wants_index(chunk))
         status = mofka_chunk_prepare_index(chunk, log->directory, log->uuid, err);
     if (status == 0)
         chunk->pins++;
