@@ -11,6 +11,7 @@
 #include "margo/instance.h"
 
 #include "util/json.h"
+#include "util/log.h"
 
 #include <argobots/dango_abt.h>
 #include <mercury/dango_hg.h>
@@ -89,12 +90,29 @@ static void fill_init_info(struct hg_init_info *info, const struct mg_mercury_op
         info->stats = o->stats;
 }
 
+/* What a document asks for and nobody does: said, so that nobody relies on it. */
+static void warn_of_ignored(const struct mg_mercury_options *o)
+{
+    const struct {
+        bool asked;
+        const char *field;
+    } ignored[] = {{o->auto_sm, "auto_sm"},
+                   {o->auth_key != NULL, "auth_key"},
+                   {o->na_request_mem_device, "na_request_mem_device"},
+                   {o->checksum_level != 0, "checksum_level"}};
+
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        if (ignored[i].asked)
+            log_warning("margo", "mercury.%s has no effect (docs/config/margo.md says why)", ignored[i].field);
+}
+
 static int start_class(margo_instance_id mid, const char *address, int mode, const struct margo_init_info *info,
                        struct json_object *config, struct dango_error *err)
 {
     struct hg_init_info hg_info = HG_INIT_INFO_INITIALIZER;
     if (info->hg_init_info)
         hg_info = *info->hg_init_info;
+    warn_of_ignored(&mid->options.mercury);
     fill_init_info(&hg_info, &mid->options.mercury, dango_json_get(config, "mercury"), info->hg_init_info != NULL);
     mid->never_sleep = hg_info.na_init_info.progress_mode & NA_NO_BLOCK;
     mid->hg_class = dango_hg_init(address, mode == MARGO_SERVER_MODE, &hg_info, err);
