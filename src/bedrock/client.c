@@ -129,6 +129,11 @@ static int transport_error(const struct bedrock_service *service, hg_return_t hr
                                service->address, service->provider_id);
     case HG_PERMISSION:
         return dango_error_set(err, DANGO_ERR_CANCELED, "%s: the daemon is shutting down", service->address);
+    case HG_PROTOCOL_ERROR:
+        return dango_error_set(err, DANGO_ERR_DISCONNECTED,
+                               "what answers at %s is no server of this kind, or a server that calls itself otherwise "
+                               "(behind a forwarded port, for instance)",
+                               service->address);
     default:
         return dango_error_set(err, DANGO_ERR_DISCONNECTED, "no reply from %s (%s): it has ended, or %s",
                                service->address, HG_Error_to_string(hret),
