@@ -44,6 +44,10 @@ struct dango_hg_protocol {
 };
 const struct dango_hg_protocol *dango_hg_protocols(void);
 
+/* The protocol string of a client that is to reach `address`: its protocol, and over libfabric, whose endpoints belong to
+ * one family of IP addresses, one of that family ("ofi+tcp://[::]"). To be released with free(); NULL without memory. */
+char *dango_hg_client_protocol(const char *address);
+
 /* Canonical protocol string of a class ("na+sm"); valid as long as the class. */
 const char *dango_hg_class_protocol(const hg_class_t *hg_class);
 

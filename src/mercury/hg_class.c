@@ -217,6 +217,18 @@ static void list_protocols(void)
     }
 }
 
+char *dango_hg_client_protocol(const char *address)
+{
+    const char *colon = strchr(address, ':'), *host = "";
+    size_t length = colon ? (size_t)(colon - address) : strlen(address);
+    char *protocol;
+
+    /* Who is bound to the loopback address of IPv6 reaches nothing but that. */
+    if (colon && strncmp(address, "ofi+", 4) == 0 && strncmp(colon, "://[", 4) == 0)
+        host = strncmp(colon, "://[::1]", 8) == 0 ? "://[::1]" : "://[::]";
+    return asprintf(&protocol, "%.*s%s", (int)length, address, host) < 0 ? NULL : protocol;
+}
+
 const struct dango_hg_protocol *dango_hg_protocols(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;

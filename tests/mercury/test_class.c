@@ -59,6 +59,25 @@ static void test_protocol_errors(void **state)
     assert_null(HG_Init_opt2(NULL, HG_FALSE, HG_VERSION(2, 4), NULL));
 }
 
+static void check_client(const char *address, const char *expected)
+{
+    char *protocol = dango_hg_client_protocol(address);
+
+    assert_string_equal(protocol, expected);
+    free(protocol);
+}
+
+static void test_client_protocol(void **state)
+{
+    (void)state;
+    check_client("na+sm://12-0", "na+sm");
+    check_client("tcp://[::1]:5", "tcp");
+    check_client("ofi+tcp://127.0.0.1:5", "ofi+tcp");
+    check_client("ofi+tcp://[::1]:5", "ofi+tcp://[::1]");
+    check_client("ofi+tcp://[fd00::1]:5", "ofi+tcp://[::]");
+    check_client("tcp", "tcp");
+}
+
 static void test_name_taken(void **state)
 {
     hg_class_t *first = HG_Init("na+sm://taken", HG_TRUE);
@@ -211,9 +230,10 @@ static void test_error_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_protocols),   cmocka_unit_test(test_protocol_errors), cmocka_unit_test(test_name_taken),
-        cmocka_unit_test(test_addresses),   cmocka_unit_test(test_lookups),         cmocka_unit_test(test_registration),
-        cmocka_unit_test(test_error_names),
+        cmocka_unit_test(test_protocols),       cmocka_unit_test(test_protocol_errors),
+        cmocka_unit_test(test_client_protocol), cmocka_unit_test(test_name_taken),
+        cmocka_unit_test(test_addresses),       cmocka_unit_test(test_lookups),
+        cmocka_unit_test(test_registration),    cmocka_unit_test(test_error_names),
     };
     return cmocka_run_group_tests_name("mercury-class", tests, NULL, NULL);
 }

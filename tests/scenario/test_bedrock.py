@@ -71,6 +71,15 @@ def test_a_signal_that_comes_twice_is_one_request(servers):
     assert server.wait() == 0
 
 
+@pytest.mark.skipif(PROTOCOL == "na+sm", reason="na+sm has no IP addresses")
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_a_client_reaches_both_families_of_addresses(servers, host):
+    if host == "[::1]" and not os.path.exists("/proc/net/if_inet6"):
+        pytest.skip("this machine has no IPv6")
+    server = servers.bedrock({}, protocol=f"{PROTOCOL}://{host}")
+    assert config_of(server)["margo"]["mercury"]["address"] == server.address
+
+
 def test_a_client_shuts_down_all_that_it_can_reach(servers, workdir):
     first, second = servers.bedrock({}), servers.bedrock({"margo": {"rpc_thread_count": 2}})
     gone = servers.bedrock({})

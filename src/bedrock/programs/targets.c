@@ -3,6 +3,7 @@
  */
 #include "bedrock/programs/targets.h"
 #include "margo/dango_margo.h"
+#include "mercury/dango_hg.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,9 +44,16 @@ static void tell_silence(void *arg, const char *address)
             targets->program, address, SILENCE_MS / 1000);
 }
 
-static int connect_client(struct targets *targets, const char *protocol, double timeout_ms, struct dango_error *err)
+/* `first`: an address of that protocol, perhaps, which says more than its name. NULL: none. */
+static int connect_client(struct targets *targets, const char *protocol, const char *first, double timeout_ms,
+                          struct dango_error *err)
 {
-    targets->mid = dango_margo_init(protocol, MARGO_CLIENT_MODE, NULL, err);
+    size_t length = strlen(protocol);
+    bool same = first && strncmp(first, protocol, length) == 0 && first[length] == ':';
+    char *more = same ? dango_hg_client_protocol(first) : NULL;
+
+    targets->mid = dango_margo_init(more ? more : protocol, MARGO_CLIENT_MODE, NULL, err);
+    free(more);
     if (targets->mid == MARGO_INSTANCE_NULL)
         return err->code;
     dango_margo_on_silence(targets->mid, SILENCE_MS, tell_silence, targets);
@@ -105,7 +113,7 @@ int targets_open(struct targets *targets, const struct cli_program *program, con
         memcpy(all, given->values, given->count * sizeof *all);
     for (size_t i = 0; i < num_members; i++)
         all[given->count + i] = members[i];
-    int status = connect_client(targets, protocol, timeout_ms, err);
+    int status = connect_client(targets, protocol, all[0], timeout_ms, err);
     if (status == 0)
         status = open_group(targets, all, given->count + num_members, provider_id, err);
     free(all);

@@ -7,18 +7,12 @@
  * partitions are.
  */
 #include "mofka/client/driver.h"
+#include "mercury/dango_hg.h"
 #include "mofka/client/options.h"
 #include "util/log.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* "na+sm" of "na+sm://12-0"; NULL without memory. */
-static char *protocol_of(const char *address)
-{
-    const char *colon = strchr(address, ':');
-    return colon ? strndup(address, (size_t)(colon - address)) : strdup(address);
-}
 
 static int open_network(struct mofka_driver *driver, const struct mofka_driver_options *options,
                         struct dango_error *err)
@@ -28,7 +22,7 @@ static int open_network(struct mofka_driver *driver, const struct mofka_driver_o
     int code = bedrock_group_file_read(driver->group_file, &addresses, &count, err);
     if (code != 0)
         return code;
-    char *protocol = protocol_of(addresses[0]);
+    char *protocol = dango_hg_client_protocol(addresses[0]);
     code = protocol ? mofka_engine_get(protocol, options->margo, &driver->engine, err)
                     : dango_error_set(err, DANGO_ERR_NO_MEMORY, "out of memory");
     free(protocol);

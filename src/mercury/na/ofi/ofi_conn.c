@@ -51,6 +51,20 @@ static void forget_token(struct ofi_conn *conn)
 
 /* ---- objects ---- */
 
+/* An endpoint has addresses of one family, and meets no other. */
+static bool of_another_family(const struct ofi_domain *domain, const char *host)
+{
+    bool other = (*host == '[') != (*domain->base.host == '[');
+
+    if (other)
+        log_warning(
+            "mercury",
+            "%s cannot be reached from %s: over libfabric both need addresses of one family (%s://%s for IPv%c)", host,
+            domain->base.host, domain->base.transport->protocol, *host == '[' ? "[::]" : "0.0.0.0",
+            *host == '[' ? '6' : '4');
+    return other;
+}
+
 /* Enters the peer's address into the provider's table, for one use. */
 static hg_return_t find_peer(struct ofi_domain *domain, const char *host, struct ofi_conn *conn)
 {
@@ -125,7 +139,9 @@ hg_return_t ofi_connect(struct na_context *base, const char *host, uint8_t targe
 
     if (!conn)
         return HG_NOMEM;
-    ret = find_peer((struct ofi_domain *)base->domain, host, conn);
+    ret = of_another_family((const struct ofi_domain *)base->domain, host)
+              ? HG_HOSTUNREACH
+              : find_peer((struct ofi_domain *)base->domain, host, conn);
     if (ret != HG_SUCCESS) {
         free(conn);
         return ret;
