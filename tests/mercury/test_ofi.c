@@ -107,6 +107,18 @@ static void until_known(unsigned count)
     }
 }
 
+static void until_done(struct side *client, struct call *call)
+{
+    int64_t deadline = dango_deadline_ns(PEER_LIMIT_MS);
+
+    while (!call->done) {
+        progress(client);
+        progress(&server);
+        assert_true(dango_clock_ns() < deadline);
+    }
+    assert_int_equal(call->ret, HG_SUCCESS);
+}
+
 /* A client with an address of its own calls once and goes. */
 static void visit(void)
 {
@@ -114,18 +126,12 @@ static void visit(void)
     struct call call = {0};
     sum_in_t in = {.x = 1, .y = 2};
     hg_handle_t handle;
-    int64_t deadline = dango_deadline_ns(PEER_LIMIT_MS);
 
     side_open(&client, test_protocol(), false, NULL);
     hg_addr_t addr = side_lookup(&client, address);
     assert_int_equal(HG_Create(client.context, addr, client.rpcs.sum, &handle), HG_SUCCESS);
     assert_int_equal(HG_Forward(handle, call_done, &call, &in), HG_SUCCESS);
-    while (!call.done) {
-        progress(&client);
-        progress(&server);
-        assert_true(dango_clock_ns() < deadline);
-    }
-    assert_int_equal(call.ret, HG_SUCCESS);
+    until_done(&client, &call);
     assert_int_equal(known_peers(), 1);
     HG_Destroy(handle);
     HG_Addr_free(client.hg_class, addr);
@@ -255,6 +261,48 @@ static void test_disorder(void **state)
     }
 }
 
+/* What waits for its turn is limited. */
+static void test_early_limit(void **state)
+{
+    (void)state;
+    start_noting();
+    uint64_t token = hello();
+    struct ofi_conn *conn = ((struct ofi_context *)server.context->na)->tokens;
+    receive(OFI_MESSAGE, token, 1, "b", 1);
+    conn->early_bytes = OFI_EARLY_MAX - OFI_EARLY_COST;
+    receive(OFI_MESSAGE, token, 2, "c", 1);
+    assert_string_equal(arrived, "!");
+}
+
+/* A sender does not reach the limit: it waits until everything has arrived. */
+static void test_sender_waits(void **state)
+{
+    struct side client;
+    struct call call = {0};
+    hg_handle_t handle;
+
+    (void)state;
+    side_open(&client, test_protocol(), false, NULL);
+    hg_addr_t addr = side_lookup(&client, address);
+    assert_int_equal(HG_Create(client.context, addr, client.rpcs.null, &handle), HG_SUCCESS);
+    assert_int_equal(HG_Forward(handle, call_done, &call, NULL), HG_SUCCESS);
+    until_done(&client, &call);
+    struct ofi_conn *conn = ((struct ofi_context *)client.context->na)->tokens;
+    while (atomic_load(&conn->unarrived) > 0)
+        progress(&client);
+    atomic_store(&conn->unarrived, 1);
+    conn->unsettled = OFI_EARLY_MAX;
+    call.done = false;
+    assert_int_equal(HG_Forward(handle, call_done, &call, NULL), HG_SUCCESS);
+    progress(&client);
+    assert_true(atomic_load(&conn->base.has_backlog));
+    atomic_store(&conn->unarrived, 0);
+    until_done(&client, &call);
+    HG_Destroy(handle);
+    HG_Addr_free(client.hg_class, addr);
+    side_close(&client);
+}
+
 /* Who does not know a connection any more may still have sent something over it; who never did is another process. */
 static void test_gone(void **state)
 {
@@ -297,6 +345,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_visitors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disorder, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_early_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sender_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_strangers, setup, teardown),
     };

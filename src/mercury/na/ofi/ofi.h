@@ -56,10 +56,11 @@
 #define OFI_RETRY_MS        50 /* the same while a connection waits for the provider to take something */
 #define OFI_KNOCK_MS        100
 #define OFI_UNSENDABLE_MS   3000
-#define OFI_BYE_MS          3000                         /* for what was sent before a BYE to arrive */
-#define OFI_GONE_MAX        64                           /* PINGs of strangers that are answered per TICK */
-#define OFI_ADDRESS_MAX     64                           /* bytes of a provider's address */
-#define OFI_EARLY_MAX       (OFI_TX_MAX + OFI_FRAME_MAX) /* bytes that wait for their turn per connection */
+#define OFI_BYE_MS          3000        /* for what was sent before a BYE to arrive */
+#define OFI_GONE_MAX        64          /* PINGs of strangers that are answered per TICK */
+#define OFI_ADDRESS_MAX     64          /* bytes of a provider's address */
+#define OFI_EARLY_MAX       (32u << 20) /* what may be sent behind a frame that has not arrived */
+#define OFI_EARLY_COST      128         /* of that for each frame, besides its bytes */
 
 enum ofi_kind { OFI_HELLO = 1, OFI_WELCOME, OFI_MESSAGE, OFI_PING, OFI_BYE, OFI_GONE };
 
@@ -101,6 +102,7 @@ struct ofi_tx {
     struct fid_mr *mr;
     struct na_access access; /* size 0: it is a frame */
     size_t capacity, size;
+    bool numbered; /* a MESSAGE or BYE that is under way */
     char bytes[];
 };
 
@@ -130,6 +132,7 @@ struct ofi_early {
     struct ofi_frame frame;
     char bytes[]; /* head and payload */
 };
+_Static_assert(sizeof(struct ofi_early) <= OFI_EARLY_COST, "what waits costs no more than senders count");
 
 struct ofi_context;
 
@@ -180,6 +183,8 @@ struct ofi_conn {
     uint64_t token, peer_token, epoch;
     fi_addr_t peer;
     uint32_t sent;              /* number of the next frame; send lock */
+    size_t unsettled;           /* cost of the messages since none was in flight; send lock */
+    _Atomic unsigned unarrived; /* numbered frames in flight */
     _Atomic unsigned peer_uses; /* of that: frames and accesses in flight, and 1 until the connection is closed */
     _Atomic unsigned accesses;  /* of those in flight */
 
@@ -216,6 +221,11 @@ void ofi_conn_shutdown(struct na_conn *base);
 void ofi_conn_free(struct na_conn *base);
 
 /* ---- ofi_order.c: progress loop ---- */
+/* What a frame that waits counts for, at both ends. */
+static inline size_t ofi_early_cost(size_t bytes)
+{
+    return OFI_EARLY_COST + bytes;
+}
 /* Keeps a frame (in host order) whose turn has not come. */
 hg_return_t ofi_early_add(struct ofi_conn *conn, const struct ofi_frame *frame, const char *bytes);
 /* Takes the kept frame whose turn it is, for the caller to free; NULL: it is not here. */

@@ -1,7 +1,8 @@
 /*
  * Frames ahead of their turn. A provider may complete a small frame before a large one that was sent first, because that
- * is fetched meanwhile. What overtakes is copied and kept until everything before it is here. Who sends more than
- * OFI_EARLY_MAX that has no predecessor, or the same number twice, is cut off.
+ * is fetched meanwhile. What overtakes is copied and kept until everything before it is here. The sender learns when a
+ * large frame has been fetched, and sends no more than OFI_EARLY_MAX from a moment when all had arrived until all have
+ * again (ofi_send.c). Who sends more that has no predecessor, or the same number twice, is cut off.
  */
 #include "mercury/na/ofi/ofi.h"
 
@@ -11,7 +12,7 @@
 
 static size_t cost(const struct ofi_frame *frame)
 {
-    return sizeof(struct ofi_early) + frame->head_size + frame->payload_size;
+    return ofi_early_cost(frame->head_size + frame->payload_size);
 }
 
 static struct ofi_early *find(const struct ofi_conn *conn, uint32_t number)
@@ -28,7 +29,7 @@ hg_return_t ofi_early_add(struct ofi_conn *conn, const struct ofi_frame *frame, 
     if (frame->number - conn->received > INT32_MAX || cost(frame) > OFI_EARLY_MAX - conn->early_bytes ||
         find(conn, frame->number))
         return HG_PROTOCOL_ERROR;
-    struct ofi_early *early = malloc(cost(frame));
+    struct ofi_early *early = malloc(sizeof *early + frame->head_size + frame->payload_size);
     if (!early)
         return HG_NOMEM;
     early->frame = *frame;

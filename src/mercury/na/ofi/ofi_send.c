@@ -132,6 +132,9 @@ void ofi_sent(struct ofi_domain *domain, struct ofi_tx *tx)
         atomic_fetch_sub(&domain->accesses, 1);
         atomic_fetch_sub(&conn->accesses, 1);
     }
+    if (tx->numbered)
+        atomic_fetch_sub(&conn->unarrived, 1);
+    tx->numbered = false;
     ofi_peer_unuse(domain, conn);
     tx_put(domain, tx);
     na_conn_release(&conn->base);
@@ -149,6 +152,14 @@ size_t ofi_tx_fill(struct ofi_tx *tx, size_t offset, const struct iovec *pieces,
     return offset;
 }
 
+/* Whether the peer can keep a message until what was sent before has arrived. Send lock held. */
+static bool fits_behind(struct ofi_conn *conn, size_t bytes)
+{
+    if (atomic_load(&conn->unarrived) == 0)
+        conn->unsettled = 0;
+    return ofi_early_cost(bytes) <= OFI_EARLY_MAX - conn->unsettled;
+}
+
 hg_return_t ofi_send(struct ofi_conn *conn, enum ofi_kind kind, const struct iovec *pieces, int count,
                      const struct na_loan *loan)
 {
@@ -159,6 +170,8 @@ hg_return_t ofi_send(struct ofi_conn *conn, enum ofi_kind kind, const struct iov
     for (int i = 0; i < count; i++)
         head += pieces[i].iov_len;
     assert(head <= OFI_MESSAGE_MAX && payload <= OFI_LOAN_MAX);
+    if (kind == OFI_MESSAGE && !fits_behind(conn, head + payload))
+        return HG_AGAIN;
     /* Of the frames other than messages there are few, and PINGs that do not leave are a sign. */
     hg_return_t ret = ofi_tx_get(domain, sizeof(struct ofi_frame) + head + payload, kind != OFI_MESSAGE, &tx);
     if (ret != HG_SUCCESS)
@@ -177,11 +190,16 @@ hg_return_t ofi_send(struct ofi_conn *conn, enum ofi_kind kind, const struct iov
         ofi_tx_fill(tx, end, loan->pieces, loan->count);
     tx->access.size = 0;
     ofi_tx_attach(tx, conn);
+    tx->numbered = numbered;
+    if (numbered)
+        atomic_fetch_add(&conn->unarrived, 1);
     ssize_t sent =
         fi_send(domain->endpoint, tx->bytes, tx->size, tx->mr ? fi_mr_desc(tx->mr) : NULL, conn->peer, &tx->context);
     if (sent == 0) {
-        if (numbered) /* else we need not have the lock */
+        if (numbered) { /* else we need not have the lock */
             conn->sent++;
+            conn->unsettled += ofi_early_cost(head + payload);
+        }
         return HG_SUCCESS;
     }
     ofi_sent(domain, tx);
