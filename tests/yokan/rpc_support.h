@@ -4,6 +4,7 @@
 #ifndef TESTS_YOKAN_RPC_SUPPORT_H
 #define TESTS_YOKAN_RPC_SUPPORT_H
 
+#include "tests/support/protocol.h"
 #include "tests/yokan/backends.h"
 
 #include <yokan/collection.h>
@@ -59,6 +60,28 @@ static inline void disconnect_client(struct fixture *f)
     assert_ok(yk_database_handle_release(f->dbh));
     assert_ok(yk_client_finalize(f->client));
     margo_addr_free(f->mid, f->addr);
+}
+
+/* For tests whose process is both: *state is the fixture. */
+static inline int set_up_both(void **state)
+{
+    static struct fixture f;
+    memset(&f, 0, sizeof f);
+    f.mid = margo_init(test_protocol(), MARGO_SERVER_MODE, 1, 2);
+    assert_non_null(f.mid);
+    own_address(f.mid, f.address, sizeof f.address);
+    register_providers(&f);
+    connect_client(&f, f.address);
+    *state = &f;
+    return 0;
+}
+
+static inline int tear_down_both(void **state)
+{
+    struct fixture *f = *state;
+    disconnect_client(f);
+    margo_finalize_and_wait(f->mid);
+    return 0;
 }
 
 #endif

@@ -31,27 +31,6 @@ static size_t pack(char *buffer)
     return total;
 }
 
-static int set_up(void **state)
-{
-    static struct fixture f;
-    memset(&f, 0, sizeof f);
-    f.mid = margo_init(test_protocol(), MARGO_SERVER_MODE, 1, 2);
-    assert_non_null(f.mid);
-    own_address(f.mid, f.address, sizeof f.address);
-    register_providers(&f);
-    connect_client(&f, f.address);
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    disconnect_client(f);
-    margo_finalize_and_wait(f->mid);
-    return 0;
-}
-
 static void life_of_a_collection(void **state)
 {
     struct fixture *f = *state;
@@ -336,5 +315,5 @@ int main(void)
         cmocka_unit_test(bulk_forms),
         cmocka_unit_test(fetch_and_iterate),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up_both, tear_down_both);
 }

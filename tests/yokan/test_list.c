@@ -10,30 +10,16 @@
 /* Keys "p/000" … with values of different sizes, and two neighbours that no filter "p/" may show. */
 static int set_up(void **state)
 {
-    static struct fixture f;
-    memset(&f, 0, sizeof f);
-    f.mid = margo_init(test_protocol(), MARGO_SERVER_MODE, 1, 2);
-    assert_non_null(f.mid);
-    own_address(f.mid, f.address, sizeof f.address);
-    register_providers(&f);
-    connect_client(&f, f.address);
+    set_up_both(state);
+    struct fixture *f = *state;
     for (int i = 0; i < N; i++) {
         char key[16], value[512];
         memset(value, 'a' + i % 26, sizeof value);
         int size = sprintf(key, "p/%03d", i);
-        assert_ok(yk_put(f.dbh, 0, key, (size_t)size, value, (size_t)i % 7 * 60));
+        assert_ok(yk_put(f->dbh, 0, key, (size_t)size, value, (size_t)i % 7 * 60));
     }
-    assert_ok(yk_put(f.dbh, 0, "o", 1, "before", 6));
-    assert_ok(yk_put(f.dbh, 0, "q/000", 5, "behind", 6));
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    disconnect_client(f);
-    margo_finalize_and_wait(f->mid);
+    assert_ok(yk_put(f->dbh, 0, "o", 1, "before", 6));
+    assert_ok(yk_put(f->dbh, 0, "q/000", 5, "behind", 6));
     return 0;
 }
 
@@ -362,5 +348,5 @@ int main(void)
         cmocka_unit_test(fetch_from_a_bulk),
         cmocka_unit_test(fetch_of_large_values),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, tear_down_both);
 }

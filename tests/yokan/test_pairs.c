@@ -35,27 +35,6 @@ static size_t pack(const void *const *items, const size_t *sizes, char *buffer)
     return total;
 }
 
-static int set_up(void **state)
-{
-    static struct fixture f;
-    memset(&f, 0, sizeof f);
-    f.mid = margo_init(test_protocol(), MARGO_SERVER_MODE, 1, 2);
-    assert_non_null(f.mid);
-    own_address(f.mid, f.address, sizeof f.address);
-    register_providers(&f);
-    connect_client(&f, f.address);
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    disconnect_client(f);
-    margo_finalize_and_wait(f->mid);
-    return 0;
-}
-
 /* Small and large values, allowed to be exposed or not. */
 static const struct {
     int32_t mode;
@@ -352,5 +331,5 @@ int main(void)
         cmocka_unit_test(exists_length_erase),
         cmocka_unit_test(bulk_forms),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up_both, tear_down_both);
 }
