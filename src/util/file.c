@@ -21,6 +21,8 @@
  * copies. */
 #define TEMPORARY    ".new-"
 #define ALPHANUMERIC "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+/* As many as the kernel follows. */
+#define LINKS_MAX 40
 
 /* What an operator can do about a failed call; NULL: that depends. */
 static const char *advice(int errnum)
@@ -177,17 +179,34 @@ static int replace(const char *path, const void *bytes, size_t size, struct dang
     return dango_file_error(err, errnum, "%s: cannot write", path);
 }
 
+/* Where symbolic links lead from `path`, which need not exist. */
+static int follow(const char *path, char target[PATH_MAX], struct dango_error *err)
+{
+    char link[PATH_MAX], next[PATH_MAX];
+    ssize_t n = 0;
+    if (snprintf(target, PATH_MAX, "%s", path) >= PATH_MAX)
+        return dango_error_set(err, DANGO_ERR_INVALID, "%s: path is too long", path);
+    for (int links = 0; (n = readlink(target, link, sizeof link)) >= 0; links++) {
+        const char *slash = strrchr(target, '/');
+        int directory = slash && link[0] != '/' ? (int)(slash + 1 - target) : 0; /* relative links begin in theirs */
+        if (links == LINKS_MAX)
+            return dango_file_error(err, ELOOP, "%s: cannot follow", path);
+        if (snprintf(next, sizeof next, "%.*s%.*s", directory, target, (int)n, link) >= (int)sizeof next)
+            return dango_error_set(err, DANGO_ERR_INVALID, "%s: leads to a path that is too long", path);
+        memcpy(target, next, sizeof next);
+    }
+    return 0; /* what is no link, or cannot be looked at, is for who opens it */
+}
+
 int dango_file_write(const char *path, const void *bytes, size_t size, struct dango_error *err)
 {
     assert(path && (bytes || size == 0));
     struct stat status;
     char target[PATH_MAX];
-    if (stat(path, &status) != 0)
-        return replace(path, bytes, size, err);
-    if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
         return write_into(path, bytes, size, err);
-    /* A symbolic link stays: what it points to is replaced. */
-    return replace(realpath(path, target) ? target : path, bytes, size, err);
+    int code = follow(path, target, err);
+    return code < 0 ? code : replace(target, bytes, size, err);
 }
 
 /* Whether `name` is a temporary of the file called `base`. */
@@ -210,8 +229,11 @@ static void remove_old(int directory, const char *name, unsigned age_s)
 void dango_file_remove_litter(const char *path, unsigned age_s)
 {
     assert(path);
-    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-    char *where = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    char target[PATH_MAX];
+    if (follow(path, target, NULL) < 0)
+        return;
+    const char *slash = strrchr(target, '/'), *base = slash ? slash + 1 : target;
+    char *where = slash ? strndup(target, slash == target ? 1 : (size_t)(slash - target)) : strdup(".");
     DIR *directory = where ? opendir(where) : NULL;
     struct dirent *entry;
     while (directory && (entry = readdir(directory)))

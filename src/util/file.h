@@ -18,10 +18,10 @@ int dango_file_error(struct dango_error *err, int errnum, const char *format, ..
 char *dango_file_read(const char *path, size_t size_max, size_t *size, struct dango_error *err);
 
 /*
- * Replaces `path` by `size` bytes: temporary file beside it, fsync, rename, fsync of the directory. On failure the old file
- * stays as it was; only when the last step fails (the text says so) the new one is in place, though not for certain after
- * a power failure. A symbolic link stays, its target is replaced; what is no file (a terminal, a pipe, /dev/null) is written
- * into.
+ * Replaces `path` by `size` bytes: temporary file beside it, fsync, rename, fsync of the directory. On failure the old
+ * file stays as it was; only when the last step fails (the text says so) the new one is in place, though not for certain
+ * after a power failure. A symbolic link stays, and where it leads is written; what is no file (a terminal, a pipe,
+ * /dev/null) is written into.
  */
 int dango_file_write(const char *path, const void *bytes, size_t size, struct dango_error *err);
 

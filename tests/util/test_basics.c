@@ -117,6 +117,20 @@ static void links_and_devices_are_not_replaced(void **state)
     assert_int_equal(dango_file_write(link, "hello", 5, &err), 0);
     assert_true(lstat(link, &status) == 0 && S_ISLNK(status.st_mode));
     assert_true(stat(file, &status) == 0 && status.st_size == 5);
+    unlink(file); /* it leads nowhere yet */
+    assert_int_equal(dango_file_write(link, "hi", 2, &err), 0);
+    assert_true(lstat(link, &status) == 0 && S_ISLNK(status.st_mode));
+    assert_true(lstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_size == 2);
+    unlink(file);
+    assert_int_equal(symlink(link, file), 0); /* a circle */
+    assert_true(dango_file_write(link, "x", 1, &err) < 0);
+    assert_contains(err.text, "link: cannot follow");
+    unlink(file);
+    char litter[128];
+    snprintf(litter, sizeof litter, "%s.new-a1B2c3", file);
+    assert_int_equal(dango_file_write(litter, "x", 1, &err), 0);
+    dango_file_remove_litter(link, 0);
+    assert_int_not_equal(access(litter, F_OK), 0);
     /* Nobody reads, and then somebody does. */
     assert_int_equal(mkfifo(pipe, 0600), 0);
     assert_true(dango_file_write(pipe, "hello", 5, &err) < 0);
@@ -128,7 +142,6 @@ static void links_and_devices_are_not_replaced(void **state)
     assert_string_equal(text, "hello");
     close(fd);
     assert_true(stat(pipe, &status) == 0 && S_ISFIFO(status.st_mode));
-    unlink(file);
     unlink(link);
     unlink(pipe);
     assert_int_equal(rmdir(directory), 0);
