@@ -20,7 +20,7 @@
 #define FILE_NAME      MOFKA_CURSORS_NAME
 #define TEMPORARY_NAME FILE_NAME ".new"
 #define FILE_SIZE_MAX  ((size_t)256 << 20)
-#define WASTE_MIN      4096u /* records, below which rewriting is not worth it */
+#define WASTE_MIN      4096u               /* records, below which rewriting is not worth it */
 #define DAMAGE_MAX     ((size_t)128 << 10) /* searched for the next whole record: more than one is long */
 
 enum { RECORD_REMOVED = 1 };
