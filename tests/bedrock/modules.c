@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 char journal[4096];
 
@@ -83,6 +84,9 @@ static int thing_ready(void *component, struct dango_error *err)
 static void thing_destroy(void *component)
 {
     struct thing *thing = component;
+    const char *slow_ms = getenv("THING_SLOW_END_MS");
+    if (slow_ms)
+        usleep((useconds_t)(1000 * atof(slow_ms)));
     note("destroy", thing->name);
     free(thing);
 }
