@@ -9,6 +9,7 @@
 #include "mercury/na/ofi/ofi.h"
 #include "util/clock.h"
 
+#include <endian.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -594,6 +595,37 @@ static void test_wrong_size(void **state)
     memory_free(&local);
 }
 
+/* A peer that accesses our memory can have our endpoint tell us, unasked. */
+static void test_announced(void **state)
+{
+    enum { SIZE = 32 };
+    struct memory remote, local;
+    struct ofi_region_info info = {0};
+    unsigned char flat[256];
+    size_t size;
+    int64_t deadline = dango_deadline_ns(PEER_LIMIT_MS);
+
+    (void)state;
+    memory_create(&remote, &owner, 100000, 1, HG_BULK_READWRITE);
+    memory_create(&local, &user, SIZE, 1, HG_BULK_READWRITE);
+    fill(&local, 11);
+    memset(remote.bytes, 0, remote.size);
+    HG_Bulk_free(carry(remote.bulk, flat, sizeof flat, &size));
+    memcpy(&info, flat + PLAIN_SIZE(1), size - PLAIN_SIZE(1));
+    const struct ofi_conn *conn = container_of(user.context->na->conns.next, struct ofi_conn, base.link);
+    assert_int_equal(fi_inject_writedata(domain_of(&user)->endpoint, local.bytes, SIZE, 1, conn->peer,
+                                         le64toh(info.segments[0].base), le64toh(info.segments[0].key)),
+                     0);
+    while (memcmp(remote.bytes, local.bytes, SIZE) != 0) {
+        poll_side(&owner);
+        poll_side(&user);
+        assert_true(dango_clock_ns() < deadline);
+    }
+    check_move(HG_BULK_PULL, 100000, 1, 1, 0, 0);
+    memory_free(&remote);
+    memory_free(&local);
+}
+
 /* ---- it ends early ---- */
 
 static void until_quiet(void)
@@ -773,6 +805,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_freed_during, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wrong_description, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wrong_size, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_announced, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancelled, setup, teardown),
         cmocka_unit_test(test_context_destroyed),
     };

@@ -429,6 +429,9 @@ static void take_completion(struct ofi_context *context, const struct fi_cq_data
     struct ofi_domain *domain = (struct ofi_domain *)context->base.domain;
     struct ofi_recv *recv = as_recv(domain, entry->op_context);
 
+    /* A peer has accessed our memory, and wants us to know: that is nothing of ours that has ended. */
+    if (!entry->op_context || entry->flags & (FI_REMOTE_READ | FI_REMOTE_WRITE))
+        return;
     if (!recv) {
         sent(context, entry->op_context);
         return;
