@@ -36,6 +36,8 @@ static void cancel(struct margo_request_struct *req)
 static void expire(void *arg)
 {
     struct margo_request_struct *req = arg;
+    if (atomic_load(&req->group) == MG_GROUP_DONE) /* nobody has waited for it yet; its handle may be gone */
+        return;
     if (dango_clock_ns() < req->deadline_ns) {
         mg_silence_tell(req->mid, req->handle);
         dango_abt_timer_arm(&req->timer, req->deadline_ns);
