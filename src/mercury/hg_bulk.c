@@ -364,13 +364,13 @@ hg_return_t HG_Bulk_serialize(void *buf, hg_size_t buf_size, unsigned long flags
 
     if (!buf || !handle)
         return HG_INVALID_ARG;
-    if (buf_size < HG_Bulk_get_serialize_size(handle, flags))
-        return HG_OVERFLOW;
-    ret = ensure_registered(handle);
+    ret = ensure_registered(handle); /* before anybody asks how long its tail is, which depends on it */
     if (ret != HG_SUCCESS)
         return ret;
     bool embedded = embeds(handle, flags);
     uint64_t tail = tail_size(handle, flags);
+    if (buf_size < sizeof descriptor + handle->count * sizeof(struct na_segment) + tail)
+        return HG_OVERFLOW;
     descriptor = (struct descriptor){.magic = DESCRIPTOR_MAGIC,
                                      .flags = handle->flags,
                                      .embedded = embedded,
