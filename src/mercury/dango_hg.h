@@ -36,14 +36,6 @@ struct dango_error;
  * says what is wrong and, for an unknown protocol, which ones are built in. */
 hg_class_t *dango_hg_init(const char *protocol, bool listen, const struct hg_init_info *info, struct dango_error *err);
 
-/* One protocol of this build; the list ends with an entry whose `name` is NULL. */
-struct dango_hg_protocol {
-    const char *name;        /* canonical protocol string, e.g. "na+sm" */
-    const char *aliases;     /* other accepted spellings, comma separated, e.g. "sm" */
-    const char *description; /* one line */
-};
-const struct dango_hg_protocol *dango_hg_protocols(void);
-
 /* The protocol string of a client that is to reach `address`: its protocol, and over libfabric, whose endpoints belong to
  * one family of IP addresses, one of that family ("ofi+tcp://[::]"). To be released with free(); NULL without memory. */
 char *dango_hg_client_protocol(const char *address);

@@ -200,23 +200,6 @@ void dango_hg_set_max_message_size(hg_class_t *hg_class, size_t size_bytes)
     atomic_store(&hg_class->payload_max, size_bytes);
 }
 
-#define PROTOCOLS_MAX 16
-
-/* Filled once from the transports' own descriptions. */
-static struct dango_hg_protocol protocols[PROTOCOLS_MAX];
-
-static void list_protocols(void)
-{
-    size_t count = 0;
-
-    for (const struct na_transport *const *transport = na_transports(); *transport; transport++) {
-        assert(count < PROTOCOLS_MAX - 1);
-        protocols[count++] = (struct dango_hg_protocol){.name = (*transport)->protocol,
-                                                        .aliases = (*transport)->alias_text,
-                                                        .description = (*transport)->description};
-    }
-}
-
 char *dango_hg_client_protocol(const char *address)
 {
     const char *colon = strchr(address, ':'), *host = "";
@@ -227,14 +210,6 @@ char *dango_hg_client_protocol(const char *address)
     if (colon && strncmp(address, "ofi+", 4) == 0 && strncmp(colon, "://[", 4) == 0)
         host = strncmp(colon, "://[::1]", 8) == 0 ? "://[::1]" : "://[::]";
     return asprintf(&protocol, "%.*s%s", (int)length, address, host) < 0 ? NULL : protocol;
-}
-
-const struct dango_hg_protocol *dango_hg_protocols(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-    pthread_once(&once, list_protocols);
-    return protocols;
 }
 
 /* ---- peers that went away ---- */

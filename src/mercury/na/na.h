@@ -116,8 +116,6 @@ struct na_transport {
     const char *name;           /* "sm" */
     const char *protocol;       /* "na+sm" */
     const char *const *aliases; /* other spellings of `protocol`, NULL-terminated */
-    const char *alias_text;     /* the same, for people */
-    const char *description;
 
     int (*domain_open)(const struct na_transport *transport, const struct na_open_info *info, struct na_domain **domain,
                        struct dango_error *err);

@@ -628,21 +628,20 @@ static hg_return_t recall(struct na_conn *conn, uint64_t loan_number)
 
 /* ---- protocols ---- */
 
-/* name, provider, addresses of sockets, listening there, memory access by hardware, what it is, what a machine without
- * it lacks, other names (NULL: none) */
+/* name, provider, addresses of sockets, listening there, memory access by hardware, what a machine without it lacks, other
+ * names (NULL: none) */
 #define OFI_PROTOCOLS(X)                                                                                               \
-    X(tcp, "tcp;ofi_rxm", true, true, false, "libfabric over TCP", "network interface", "ofi+tcp;ofi_rxm",             \
-      "ofi+tcp_rxm", "ofi+tcp_exp", "tcp;ofi_rxm", "tcp_rxm", "tcp_exp")                                               \
-    X(sockets, "sockets", true, true, false, "libfabric over TCP, the older provider", "network interface", "sockets", \
-      NULL)                                                                                                            \
-    X(verbs, "verbs;ofi_rxm", true, false, true, "libfabric over InfiniBand or RoCE", "InfiniBand or RoCE device",     \
-      "verbs", "ofi+verbs;ofi_rxm", "verbs;ofi_rxm")                                                                   \
-    X(cxi, "cxi", false, false, true, "libfabric over HPE Slingshot", "Slingshot network card", "cxi", NULL)           \
-    X(psm2, "psm2", false, false, false, "libfabric over Intel Omni-Path", "Omni-Path network card", "psm2", NULL)     \
-    X(opx, "opx", false, false, false, "libfabric over Cornelis Omni-Path", "Omni-Path network card", "opx", NULL)     \
-    X(gni, "gni", false, false, true, "libfabric over Cray Aries", "Aries network card", "gni", NULL)
+    X(tcp, "tcp;ofi_rxm", true, true, false, "network interface", "ofi+tcp;ofi_rxm", "ofi+tcp_rxm", "ofi+tcp_exp",     \
+      "tcp;ofi_rxm", "tcp_rxm", "tcp_exp")                                                                             \
+    X(sockets, "sockets", true, true, false, "network interface", "sockets", NULL)                                     \
+    X(verbs, "verbs;ofi_rxm", true, false, true, "InfiniBand or RoCE device", "verbs", "ofi+verbs;ofi_rxm",            \
+      "verbs;ofi_rxm")                                                                                                 \
+    X(cxi, "cxi", false, false, true, "Slingshot network card", "cxi", NULL)                                           \
+    X(psm2, "psm2", false, false, false, "Omni-Path network card", "psm2", NULL)                                       \
+    X(opx, "opx", false, false, false, "Cornelis Omni-Path network card", "opx", NULL)                                 \
+    X(gni, "gni", false, false, true, "Aries network card", "gni", NULL)
 
-#define OFI_TRANSPORT(NAME, PROVIDER, HAS_IP, LISTENS, RMA, DESCRIPTION, HARDWARE, ...)                                \
+#define OFI_TRANSPORT(NAME, PROVIDER, HAS_IP, LISTENS, RMA, HARDWARE, ...)                                             \
     static const char *const NAME##_aliases[] = {__VA_ARGS__, NULL};                                                   \
     static const struct ofi_transport NAME##_transport = {                                                             \
         .base =                                                                                                        \
@@ -651,8 +650,6 @@ static hg_return_t recall(struct na_conn *conn, uint64_t loan_number)
                 .name = #NAME,                                                                                         \
                 .protocol = "ofi+" #NAME,                                                                              \
                 .aliases = NAME##_aliases,                                                                             \
-                .alias_text = #NAME,                                                                                   \
-                .description = DESCRIPTION,                                                                            \
                 .domain_open = domain_open,                                                                            \
                 .domain_close = domain_close,                                                                          \
                 .address_normalise = HAS_IP ? ip_normalise : hex_normalise,                                            \
