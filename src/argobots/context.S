@@ -2,9 +2,9 @@
  * Context switches for x86-64 and aarch64: push the callee-saved registers, exchange stack pointers, pop, return.
  * See context.h.
  *
- * Processors predict returns with a stack of their own, which a switch does not exchange. So that it stays right as often
- * as possible, a switch returns with a return instruction paired with its call (both sides usually switch at the same
- * place), a new context is entered with a jump, and a context that ends leaves without calls of its own: then
+ * Processors predict returns with a stack of their own, which a switch does not exchange. So that it stays right as
+ * often as possible, a switch returns with a return instruction paired with its call (both sides usually switch at the
+ * same place), a new context is entered with a jump, and a context that ends leaves without calls of its own: then
  * everything that follows in the context that had started it is predicted correctly.
  */
 #if !defined(ABTI_UCONTEXT)

@@ -5,9 +5,9 @@
  * STEALING (randws): the own pool is the first; when it is empty, the others from a random one on.
  *
  * When all pools are empty the ES spins for a moment and then sleeps (sleep.c). How long it spins it learns: success,
- * or a sleep so short that a longer spin would have paid, doubles the next spin; a long sleep halves it. But when a spin
- * of twice the time in which work comes to an ES that hardly spins was in vain, then whoever had to make that work was
- * waiting for this CPU: the ES returns to the shortest spin, and stays there for a while.
+ * or a sleep so short that a longer spin would have paid, doubles the next spin; a long sleep halves it. But when a
+ * spin of twice the time in which work comes to an ES that hardly spins was in vain, then whoever had to make that work
+ * was waiting for this CPU: the ES returns to the shortest spin, and stays there for a while.
  */
 #include "argobots/abti.h"
 #include "util/clock.h"

@@ -56,9 +56,9 @@ int dango_margo_remove_xstream(margo_instance_id mid, const char *name, struct d
 /* ---- peers that do not answer ---- */
 
 /*
- * Calls `told` when a call that has a deadline has been without an answer for so long, for people who would otherwise look
- * at nothing happening until the deadline; the call goes on. Of a peer that stays silent it is told again after half a
- * minute at the soonest. `told` runs on the thread of the timers: it must be short and not block. To be set
+ * Calls `told` when a call that has a deadline has been without an answer for so long, for people who would otherwise
+ * look at nothing happening until the deadline; the call goes on. Of a peer that stays silent it is told again after
+ * half a minute at the soonest. `told` runs on the thread of the timers: it must be short and not block. To be set
  * before the instance's first call.
  */
 void dango_margo_on_silence(margo_instance_id mid, double after_ms, void (*told)(void *arg, const char *address),

@@ -204,7 +204,8 @@ int mg_env_prepare(struct mg_options *options, bool *owns_abt, struct dango_erro
     if (!*owns_abt)
         return 0;
     apply_setting("ABT_THREAD_STACKSIZE", &options->argobots.thread_stacksize);
-    /* The customary 8 would make every burst of handlers map its stacks anew: it stands for the runtime's own choice. */
+    /* The customary 8 would make every burst of handlers map its stacks anew: it stands for the runtime's own
+     * choice. */
     if (options->argobots.mem_max_num_stacks != MG_MAX_NUM_STACKS_DEFAULT || getenv("ABT_MEM_MAX_NUM_STACKS"))
         apply_setting("ABT_MEM_MAX_NUM_STACKS", &options->argobots.mem_max_num_stacks);
     int code = ABT_init(0, NULL);

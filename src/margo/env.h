@@ -6,8 +6,9 @@
  * held by an RPC (with a reference) is used without it. Where the caller must not block, it says so.
  *
  * Ending an environment joins execution streams (ESs). That cannot be done by a thread that runs on one of them, and
- * Argobots can be finalised by the main thread alone: mg_env_may_end_here tells, and finalize.c sees to it that the last
- * release happens in the right place. The environment that started Argobots lives as long as any other that uses it.
+ * Argobots can be finalised by the main thread alone: mg_env_may_end_here tells, and finalize.c sees to it that the
+ * last release happens in the right place. The environment that started Argobots lives as long as any other that uses
+ * it.
  */
 #ifndef DANGO_MARGO_ENV_H
 #define DANGO_MARGO_ENV_H

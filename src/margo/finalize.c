@@ -14,9 +14,9 @@
  * cannot wait for itself.
  *
  * Retirement. A handler that ends an instance runs on one of its execution streams and cannot join them; and the main
- * thread may be just about to call margo_wait_for_finalize. So an instance that is over elsewhere than in the main thread
- * is put on a list. The main thread ends what is on the list when it comes by (mg_reap); the memory stays until somebody
- * waits for the instance, or for good: a few hundred bytes.
+ * thread may be just about to call margo_wait_for_finalize. So an instance that is over elsewhere than in the main
+ * thread is put on a list. The main thread ends what is on the list when it comes by (mg_reap); the memory stays until
+ * somebody waits for the instance, or for good: a few hundred bytes.
  */
 #include "margo/instance.h"
 

@@ -3,9 +3,9 @@
  *
  * Order: the whole configuration is checked before anything is touched; then the network, then Argobots with pools and
  * execution streams, then the RPCs of our own and the progress loop. A failure undoes what was done. Freeing goes the
- * other way round, with one subtlety: the context is closed first, as soon as progress has stopped, so that threads that
- * still wait for the network wake up with HG_CANCELED; the environment goes next, which lets them come to their end; only
- * then the class and the memory go, which these threads may still use.
+ * other way round, with one subtlety: the context is closed first, as soon as progress has stopped, so that threads
+ * that still wait for the network wake up with HG_CANCELED; the environment goes next, which lets them come to their
+ * end; only then the class and the memory go, which these threads may still use.
  */
 #include "margo/dango_margo.h"
 #include "margo/instance.h"

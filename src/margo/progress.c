@@ -43,8 +43,8 @@ static unsigned progress_once(margo_instance_id mid)
 }
 
 /* Lets the others of this ES run. If several of them have just been given something to do, what they send is collected.
- * Whoever works for long keeps the messages of those before it waiting: then there is nothing to gain, and collecting is
- * left off for a while. */
+ * Whoever works for long keeps the messages of those before it waiting: then there is nothing to gain, and collecting
+ * is left off for a while. */
 static void let_others_run(margo_instance_id mid, unsigned woken)
 {
     if (woken < 2 || mid->no_cork > 0) {

@@ -1,9 +1,9 @@
 /*
  * Peers that do not answer, while there is still time: see dango_margo_on_silence.
  *
- * A forward with a deadline has a timer anyway; that fires once before (request.c). Many calls to one peer are silent at
- * the same time, and one message is enough: peers that were told of are remembered for a while, as many as there is room
- * for, the oldest making room. All of this runs on the one thread of the timers, and so needs no lock.
+ * A forward with a deadline has a timer anyway; that fires once before (request.c). Many calls to one peer are silent
+ * at the same time, and one message is enough: peers that were told of are remembered for a while, as many as there is
+ * room for, the oldest making room. All of this runs on the one thread of the timers, and so needs no lock.
  */
 #include "margo/dango_margo.h"
 #include "margo/instance.h"

@@ -4,7 +4,8 @@
  * Waking a sleeper costs a few microseconds; polling costs a CPU that another thread or process may need, perhaps the
  * one that has to answer us. So the budget follows what polling is good for: it doubles when the loop was woken so soon
  * that a little more polling would have found the work, and halves when polling was in vain. It never exceeds
- * progress_spindown_msec, and on one or two CPUs, where the thread that we wait for may be waiting for ours, it is zero.
+ * progress_spindown_msec, and on one or two CPUs, where the thread that we wait for may be waiting for ours, it is
+ * zero.
  *
  * Pure arithmetic over times given by the caller (nanoseconds); one loop owns it.
  */

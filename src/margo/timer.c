@@ -6,8 +6,8 @@
  * submitted one back to IDLE, so that the ULT finds nothing to do, and waits for a running one. A restart from the
  * callback makes the timer ARMED while `running` is still set.
  *
- * Memory: freed when it has been destroyed, is IDLE, and no ULT that knows it is left (`ults`). A timer that outlives its
- * instance has lost it (`mid` NULL) and can only be destroyed.
+ * Memory: freed when it has been destroyed, is IDLE, and no ULT that knows it is left (`ults`). A timer that outlives
+ * its instance has lost it (`mid` NULL) and can only be destroyed.
  */
 #include "margo/instance.h"
 

@@ -36,15 +36,16 @@ struct dango_error;
  * says what is wrong and, for an unknown protocol, which ones are built in. */
 hg_class_t *dango_hg_init(const char *protocol, bool listen, const struct hg_init_info *info, struct dango_error *err);
 
-/* The protocol string of a client that is to reach `address`: its protocol, and over libfabric, whose endpoints belong to
- * one family of IP addresses, one of that family ("ofi+tcp://[::]"). To be released with free(); NULL without memory. */
+/* The protocol string of a client that is to reach `address`: its protocol, and over libfabric, whose endpoints belong
+ * to one family of IP addresses, one of that family ("ofi+tcp://[::]"). To be released with free(); NULL without
+ * memory. */
 char *dango_hg_client_protocol(const char *address);
 
 /* Canonical protocol string of a class ("na+sm"); valid as long as the class. */
 const char *dango_hg_class_protocol(const hg_class_t *hg_class);
 
-/* Why HG_Addr_lookup2() returned `ret` for that address, for people: the protocol of the address is not the class's, the
- * text is malformed, or the host is unknown. Returns the code of the error. */
+/* Why HG_Addr_lookup2() returned `ret` for that address, for people: the protocol of the address is not the class's,
+ * the text is malformed, or the host is unknown. Returns the code of the error. */
 int dango_hg_explain_address(const hg_class_t *hg_class, const char *address, hg_return_t ret, struct dango_error *err);
 
 /* Largest serialised input or output, in bytes, that the class accepts from a peer (default 256 MiB):
@@ -72,9 +73,9 @@ bool dango_hg_has_completions(hg_context_t *context);
 
 /* ---- collecting ---- */
 
-/* Between the two, small messages that the calling thread sends may wait for each other, and leave by one system call; at
- * the latest when the context is progressed again. NULL: nothing is collected. The result goes to dango_hg_uncork, on
- * whichever thread that runs. */
+/* Between the two, small messages that the calling thread sends may wait for each other, and leave by one system call;
+ * at the latest when the context is progressed again. NULL: nothing is collected. The result goes to dango_hg_uncork,
+ * on whichever thread that runs. */
 const void *dango_hg_cork(hg_context_t *context);
 void dango_hg_uncork(hg_context_t *context, const void *corked);
 

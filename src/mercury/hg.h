@@ -324,7 +324,8 @@ hg_return_t hgi_loan_serve(hg_class_t *hg_class, uint64_t key, uint8_t right, co
 struct hgi_loan *hgi_loan_own(struct hgi_op *op, uint64_t position, uint64_t size);
 /* Takes it out of its owner's list, and frees it. */
 void hgi_loan_return(struct hgi_loan *loan);
-/* Returns when nothing of the owner is lent any more; peers whose writes that has cut off are told. No lock may be held. */
+/* Returns when nothing of the owner is lent any more; peers whose writes that has cut off are told. No lock may be
+ * held. */
 void hgi_loans_recall(hg_class_t *hg_class, struct list_node *owner);
 
 /* ---- handles (hg_handle.c, hg_forward.c, hg_respond.c) ---- */
@@ -455,8 +456,8 @@ void hgi_op_free(struct hgi_op *op);
 /* Does the transfer here and now if that is possible, else HG_AGAIN with transfer->conn set. If transfer->conn was NULL
  * and is not any more, the caller has to drop a reference. The ranges and flags must have been checked. */
 hg_return_t hgi_transfer_now(hg_context_t *context, struct hgi_transfer *transfer);
-/* Starts a transfer, by access to the peer's region if it has one, else by messages; op->transfer.conn is set. op->finish
- * will be called, perhaps before this returns. */
+/* Starts a transfer, by access to the peer's region if it has one, else by messages; op->transfer.conn is set.
+ * op->finish will be called, perhaps before this returns. */
 void hgi_copy_start(struct hgi_op *op);
 /* Starts it anew, by messages; nothing of it may be under way. ops_lock held. True: it has failed, the caller has to
  * finish it. */

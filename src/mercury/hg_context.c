@@ -17,9 +17,9 @@
 
 /*
  * Before a thread sleeps it polls for a while: waking a sleeper on another core takes 20 to 60 µs, so a peer that is
- * busy answering is worth waiting for about as long. Past the first polls the processor is offered to others, at once if a
- * poll costs a system call: the peer may be waiting for this very processor, and 64 such calls take three times as long
- * as its answer.
+ * busy answering is worth waiting for about as long. Past the first polls the processor is offered to others, at once
+ * if a poll costs a system call: the peer may be waiting for this very processor, and 64 such calls take three times as
+ * long as its answer.
  */
 #define SPIN_NS      50000
 #define SPIN_EAGER   64     /* polls before offering the processor */

@@ -1,14 +1,15 @@
 /*
- * Memory lent to the transport: registered memory that a peer reads or writes, and the local side of transfers under way.
+ * Memory lent to the transport: registered memory that a peer reads or writes, and the local side of transfers under
+ * way.
  *
  * A loan is in the list of its owner (struct hg_bulk or struct hgi_op) from before the transport gets it until it comes
  * back. The owner must not give up the memory before the list is empty: when a bulk handle is freed, or a transfer ends
  * early (cancelled, connection lost), the loans are recalled, and the transport goes on with a copy or throws away what
- * arrives. A slow or malicious peer can thus never make us touch memory that the user has taken back. A peer whose write is
- * cut off in this way gets an answer that says so, as it waits for one; it is sent by whoever recalls.
+ * arrives. A slow or malicious peer can thus never make us touch memory that the user has taken back. A peer whose
+ * write is cut off in this way gets an answer that says so, as it waits for one; it is sent by whoever recalls.
  *
- * The lists are guarded by class->bulks_lock. `release` is called with a connection's locks held, hence these come before
- * bulks_lock, and nothing here uses a connection under bulks_lock.
+ * The lists are guarded by class->bulks_lock. `release` is called with a connection's locks held, hence these come
+ * before bulks_lock, and nothing here uses a connection under bulks_lock.
  */
 #include "mercury/hg.h"
 

@@ -1,7 +1,7 @@
 /*
  * Which connection leads to which endpoint, per context. Entries appear when we connect or are connected to, and go
- * when the connection closes. A peer that connects while we connect to it may give two connections; the first one known is
- * used for requests, answers go back where the request came from.
+ * when the connection closes. A peer that connects while we connect to it may give two connections; the first one known
+ * is used for requests, answers go back where the request came from.
  */
 #include "mercury/hg.h"
 

@@ -1,6 +1,6 @@
 /*
- * Peers that do not keep to the protocol: on the socket, in the hello, in the shared memory, in the messages. The server
- * closes their connections, goes on, and serves a correct client all the while.
+ * Peers that do not keep to the protocol: on the socket, in the hello, in the shared memory, in the messages. The
+ * server closes their connections, goes on, and serves a correct client all the while.
  */
 #include "tests/mercury/peer.h"
 

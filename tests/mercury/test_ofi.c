@@ -201,7 +201,8 @@ static void receive(enum ofi_kind kind, uint64_t token, uint32_t number, const v
     ofi_arrived((struct ofi_context *)server.context->na, bytes, sizeof frame + size);
 }
 
-/* A stranger says hello; it has our own address, which is one that can be reached. Returns the token of its connection. */
+/* A stranger says hello; it has our own address, which is one that can be reached. Returns the token of its
+ * connection. */
 static uint64_t hello(void)
 {
     struct ofi_hello hello = {.token = htole64(7), .epoch = 8};

@@ -1,7 +1,7 @@
 /*
- * Bulk transfers over libfabric by remote memory access: that it is used, and what happens when it is not possible, or goes
- * wrong. Both sides are in this process (but for the one that is killed), so that the endpoints can be looked into, and so
- * that one of them stands still unless it is progressed.
+ * Bulk transfers over libfabric by remote memory access: that it is used, and what happens when it is not possible, or
+ * goes wrong. Both sides are in this process (but for the one that is killed), so that the endpoints can be looked
+ * into, and so that one of them stands still unless it is progressed.
  */
 #include "tests/mercury/peer.h"
 

@@ -1,7 +1,7 @@
 /*
- * Peers of tcp that do not keep to the protocol: rubbish, half hellos, sizes beyond all limits, silence, data that nobody
- * asked for, streams cut into single bytes, and frames with random faults. Each costs its sender the connection at
- * most; the server goes on for everybody else.
+ * Peers of tcp that do not keep to the protocol: rubbish, half hellos, sizes beyond all limits, silence, data that
+ * nobody asked for, streams cut into single bytes, and frames with random faults. Each costs its sender the connection
+ * at most; the server goes on for everybody else.
  */
 #include "tests/mercury/attacker.h"
 #include "tests/mercury/peer.h"

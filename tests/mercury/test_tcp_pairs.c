@@ -1,6 +1,6 @@
 /*
- * tcp inside one process, where a test sees both ends: one connection for each pair of endpoints, also when both connect
- * at once; peers that come back; and memory that its owner takes back while the network has it.
+ * tcp inside one process, where a test sees both ends: one connection for each pair of endpoints, also when both
+ * connect at once; peers that come back; and memory that its owner takes back while the network has it.
  */
 #include "tests/mercury/attacker.h"
 #include "tests/mercury/peer.h"
@@ -203,7 +203,8 @@ static void test_freed_while_read(void **state)
     close(sock);
 }
 
-/* A peer asks for the same memory again and again, and reads nothing: when the memory is freed it is not copied as often. */
+/* A peer asks for the same memory again and again, and reads nothing: when the memory is freed it is not copied as
+ * often. */
 static void test_freed_while_read_without_end(void **state)
 {
     void *memory = map_memory();

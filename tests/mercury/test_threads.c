@@ -1,6 +1,6 @@
 /*
- * Threads: several contexts of one class, several threads on one context, and sleeping and waking between them. Server and
- * client are two classes in one process here, so that ThreadSanitizer sees both sides.
+ * Threads: several contexts of one class, several threads on one context, and sleeping and waking between them. Server
+ * and client are two classes in one process here, so that ThreadSanitizer sees both sides.
  */
 #include "tests/mercury/peer.h"
 

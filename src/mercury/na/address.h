@@ -50,11 +50,12 @@ int na_ip_split(const char *text, char *host, size_t size, int *port, struct dan
 /* "10.0.0.5" or "fd00::2" to an address without port. False: not numeric. */
 bool na_ip_from_numeric(const char *host, union na_ip *ip);
 
-/* A full address, "HOST:PORT" with a port that is not 0, to its sockets' address. With `resolve`, HOST may be a name. */
+/* A full address, "HOST:PORT" with a port that is not 0, to its sockets' address. With `resolve`, HOST may be a
+ * name. */
 int na_ip_resolve(const char *text, bool resolve, union na_ip *ip, struct dango_error *err);
 
-/* The canonical form of a full address: the address_normalise of a transport whose addresses are these. What is wrong is
- * logged, behind `prefix`, if names were looked up. */
+/* The canonical form of a full address: the address_normalise of a transport whose addresses are these. What is wrong
+ * is logged, behind `prefix`, if names were looked up. */
 hg_return_t na_ip_normalise(const char *prefix, const char *text, bool resolve, char *canonical, size_t size);
 
 /* What an endpoint binds to, and what it tells others. */

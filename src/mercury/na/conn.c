@@ -233,8 +233,8 @@ struct na_loan *na_loan_copy(const struct na_loan *loan, size_t offset)
     return &copied->loan;
 }
 
-/* Takes the place of a loan in the backlog, whose limit holds for copies, too: a peer that asks for the same memory again
- * and again, and reads nothing, must not make us copy it as often. NULL: no memory. */
+/* Takes the place of a loan in the backlog, whose limit holds for copies, too: a peer that asks for the same memory
+ * again and again, and reads nothing, must not make us copy it as often. NULL: no memory. */
 static struct na_loan *copy_queued(struct na_conn *conn, struct na_queued *queued)
 {
     struct na_loan *loan = queued->loan, *copy = NULL;

@@ -88,8 +88,8 @@ void na_context_fini(struct na_context *context); /* no connection may be left *
 /* ---- listening ---- */
 /* Watches a listening socket, which stays the caller's: input on it is an event of the context. -1 and errno. */
 int na_listen_start(struct na_context *context, int sock);
-/* Accepts without blocking: a socket, or -1. When descriptors or memory are short, listening pauses; the context gets its
- * event again after a moment. */
+/* Accepts without blocking: a socket, or -1. When descriptors or memory are short, listening pauses; the context gets
+ * its event again after a moment. */
 int na_listen_accept(struct na_context *context);
 /* Ends a pause; nothing if there is none. */
 void na_listen_resume(struct na_context *context);
@@ -97,8 +97,8 @@ void na_listen_resume(struct na_context *context);
 void na_listen_drop_oldest(struct na_context *context);
 
 /* ---- life of a connection ---- */
-/* Adds a connecting connection to the context; one reference for the context and, unless it is incoming, one for the caller,
- * because the progress loop may close it at once. HG_NOMEM beyond the limit. The transport
+/* Adds a connecting connection to the context; one reference for the context and, unless it is incoming, one for the
+ * caller, because the progress loop may close it at once. HG_NOMEM beyond the limit. The transport
  * has zeroed it, and set peer, peer_context_id and user of one that it connects itself. */
 hg_return_t na_conn_init(struct na_conn *conn, struct na_context *context, bool incoming);
 void na_conn_ref(struct na_conn *conn);
@@ -151,7 +151,8 @@ static inline bool na_context_attend(struct na_context *context)
  * been handled. True if there was anything. For contexts that watch their connections by epoll. */
 bool na_context_poll_events(struct na_context *context, void (*listener)(struct na_context *context),
                             void (*event)(struct na_conn *conn, uint32_t events));
-/* Before a socket of a connection is closed or given away: closing does not end its events while a forked child has a copy. */
+/* Before a socket of a connection is closed or given away: closing does not end its events while a forked child has a
+ * copy. */
 void na_context_unwatch(struct na_context *context, int sock);
 /* Closes all connections. */
 void na_context_close_conns(struct na_context *context);

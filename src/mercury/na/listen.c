@@ -1,13 +1,14 @@
 /*
  * Accepting, what happens when descriptors run out, and who connects and says nothing.
  *
- * A socket with waiting connections stays readable, so a context that cannot accept takes it out of its epoll set instead of
- * spinning. It comes back when one of the context's own connections closes, and in any case after a moment: files or
- * another context may have used the descriptors up. The timer that says so is made with the listener, since there is none
- * left to make it with when it is needed.
+ * A socket with waiting connections stays readable, so a context that cannot accept takes it out of its epoll set
+ * instead of spinning. It comes back when one of the context's own connections closes, and in any case after a moment:
+ * files or another context may have used the descriptors up. The timer that says so is made with the listener, since
+ * there is none left to make it with when it is needed.
  *
- * Who has connected and not said hello for NA_SILENT_MS is let go; when descriptors are short, after PAUSE_MS. What it said
- * may only not have been read yet, by a progress loop that was held up: so only who was silent at the last look, too.
+ * Who has connected and not said hello for NA_SILENT_MS is let go; when descriptors are short, after PAUSE_MS. What it
+ * said may only not have been read yet, by a progress loop that was held up: so only who was silent at the last look,
+ * too.
  */
 #include "mercury/na/conn.h"
 
@@ -75,7 +76,8 @@ static void mark_silent(struct na_context *context, int64_t before_ns)
     pthread_mutex_unlock(&context->conns_lock);
 }
 
-/* Closes those that were silent at the last look and have been for `ms`; marks those that are now. True if there were any. */
+/* Closes those that were silent at the last look and have been for `ms`; marks those that are now. True if there were
+ * any. */
 static bool close_silent(struct na_context *context, int64_t ms)
 {
     int64_t before_ns = dango_clock_ns() - ms * DANGO_NS_PER_MS;

@@ -38,7 +38,7 @@ struct na_domain;
 /* Connections of one context, and of those, incoming ones that have not said hello yet. */
 #define NA_CONNECTIONS_MAX 16384
 #define NA_HALF_OPEN_MAX   256
-#define NA_SILENT_MS       60000 /* for somebody who connects to say hello: the progress loop does, and may be held up */
+#define NA_SILENT_MS       60000 /* for somebody who connects to say hello; the progress loop may be held up */
 
 /* A piece of memory in the address space of its owner. */
 struct na_segment {
@@ -47,10 +47,10 @@ struct na_segment {
 };
 
 /*
- * Memory that the payload behind a message is sent from, or received into, where it lies: no copy is made. Whoever lends
- * it must not touch or free it until `release`, which is called exactly once, with the reason if the bytes did not go
- * all the way. It may be called by any thread that uses the connection, with the connection's locks held: it must not
- * wait, and must not use the connection.
+ * Memory that the payload behind a message is sent from, or received into, where it lies: no copy is made. Whoever
+ * lends it must not touch or free it until `release`, which is called exactly once, with the reason if the bytes did
+ * not go all the way. It may be called by any thread that uses the connection, with the connection's locks held: it
+ * must not wait, and must not use the connection.
  */
 struct na_loan {
     const struct iovec *pieces;
@@ -87,8 +87,8 @@ struct na_upcalls {
     /* A message. The bytes may lie in memory that the peer can still write to: read each of them once, into private
      * memory, before checking them. Anything but HG_SUCCESS closes the connection. */
     hg_return_t (*message)(void *arg, struct na_conn *conn, const void *bytes, size_t size);
-    /* A message, as above, with a payload of `payload_size` bytes behind it. The core says where these go: `*loan` covers
-     * as many bytes, or is NULL, which throws them away. Only if domain->loan_max > 0. */
+    /* A message, as above, with a payload of `payload_size` bytes behind it. The core says where these go: `*loan`
+     * covers as many bytes, or is NULL, which throws them away. Only if domain->loan_max > 0. */
     hg_return_t (*place)(void *arg, struct na_conn *conn, const void *bytes, size_t size, size_t payload_size,
                          struct na_loan **loan);
     /* The payload has arrived completely. The loan is the core's again; `release` is not called. */
@@ -121,8 +121,8 @@ struct na_transport {
                        struct dango_error *err);
     void (*domain_close)(struct na_domain *domain);
 
-    /* Brings the text of an address (without "protocol://") into its canonical form, or refuses it. Host names are looked
-     * up only if `resolve`, which may block for as long as the system's resolver does. */
+    /* Brings the text of an address (without "protocol://") into its canonical form, or refuses it. Host names are
+     * looked up only if `resolve`, which may block for as long as the system's resolver does. */
     hg_return_t (*address_normalise)(const char *host, bool resolve, char *canonical, size_t size);
 
     hg_return_t (*context_open)(struct na_domain *domain, uint8_t id, const struct na_upcalls *upcalls, void *arg,
@@ -140,8 +140,8 @@ struct na_transport {
     bool polls_by_system_call; /* even if there is nothing */
     /* Whether poll would find something without a system call. */
     bool (*has_work)(struct na_context *context);
-    /* Between the two, small messages that the calling thread sends may wait for each other, until it polls. The result of
-     * `cork` goes to `uncork`, on whichever thread that runs. NULL: of no use. */
+    /* Between the two, small messages that the calling thread sends may wait for each other, until it polls. The result
+     * of `cork` goes to `uncork`, on whichever thread that runs. NULL: of no use. */
     const void *(*cork)(struct na_context *context);
     void (*uncork)(struct na_context *context, const void *corked);
 
@@ -154,21 +154,21 @@ struct na_transport {
 
     /* The rest is called by conn.c. */
 
-    /* Hands one message over, with a payload behind it unless `loan` is NULL; HG_AGAIN if there is no room now, any other
-     * error breaks the connection. Only with HG_SUCCESS the loan is the transport's. Send lock held. */
+    /* Hands one message over, with a payload behind it unless `loan` is NULL; HG_AGAIN if there is no room now, any
+     * other error breaks the connection. Only with HG_SUCCESS the loan is the transport's. Send lock held. */
     hg_return_t (*conn_write)(struct na_conn *conn, const struct iovec *pieces, int count, struct na_loan *loan);
-    /* Gives back a loan, if the connection has it: what is still to be sent is copied, what is still to arrive is thrown
-     * away. Send lock held. NULL if loan_max is 0. */
+    /* Gives back a loan, if the connection has it: what is still to be sent is copied, what is still to arrive is
+     * thrown away. Send lock held. NULL if loan_max is 0. */
     hg_return_t (*conn_recall)(struct na_conn *conn, uint64_t loan_number);
     /* Direct access to the peer's memory, finished on return. HG_OPNOTSUPPORTED: not possible on this connection, the
      * core then copies by messages. The two lists cover the same number of bytes. NULL: never possible. */
     hg_return_t (*conn_rma)(struct na_conn *conn, enum na_rma_op op, const struct na_segment *local, size_t local_count,
                             const struct na_segment *remote, size_t remote_count);
     /* Starts an access to a region of the peer, of up to access_max bytes. What a put sends (`pieces`) is copied before
-     * this returns, what a get brings is in the transport's memory until `accessed`: an access that nobody waits for any
-     * more does no harm. HG_SUCCESS: `accessed` will be called, unless the connection closes before. HG_AGAIN: too many
-     * are under way; `access_room` will be called. HG_OPNOTSUPPORTED: not to that region. Connection open, send lock
-     * held. NULL: never. */
+     * this returns, what a get brings is in the transport's memory until `accessed`: an access that nobody waits for
+     * any more does no harm. HG_SUCCESS: `accessed` will be called, unless the connection closes before. HG_AGAIN: too
+     * many are under way; `access_room` will be called. HG_OPNOTSUPPORTED: not to that region. Connection open, send
+     * lock held. NULL: never. */
     hg_return_t (*conn_access)(struct na_conn *conn, const struct na_access *access, const struct iovec *pieces,
                                int count);
     /* Closes descriptors, unmaps. Send lock held, state is closed. */

@@ -584,7 +584,8 @@ static bool tick_if_due(struct ofi_context *context)
     return true;
 }
 
-/* The doorbell is edge-triggered: to be silent it must have been looked at. What else there is, we find without epoll. */
+/* The doorbell is edge-triggered: to be silent it must have been looked at. What else there is, we find without
+ * epoll. */
 static void answer_doorbell(struct ofi_context *context)
 {
     struct epoll_event events[3];
@@ -628,8 +629,8 @@ static hg_return_t recall(struct na_conn *conn, uint64_t loan_number)
 
 /* ---- protocols ---- */
 
-/* name, provider, addresses of sockets, listening there, memory access by hardware, what a machine without it lacks, other
- * names (NULL: none) */
+/* name, provider, addresses of sockets, listening there, memory access by hardware, what a machine without it lacks,
+ * other names (NULL: none) */
 #define OFI_PROTOCOLS(X)                                                                                               \
     X(tcp, "tcp;ofi_rxm", true, true, false, "network interface", "ofi+tcp;ofi_rxm", "ofi+tcp_rxm", "ofi+tcp_exp",     \
       "tcp;ofi_rxm", "tcp_rxm", "tcp_exp")                                                                             \

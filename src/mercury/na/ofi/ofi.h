@@ -5,29 +5,30 @@
  * Endpoints. A domain is one reliable-datagram endpoint (FI_EP_RDM) with one completion queue; it has one context.
  * Addresses are those of sockets where the provider has such, else the bytes of the provider's address in hexadecimal.
  *
- * Connections are ours; the endpoint knows none. Who connects chooses a random *token* and sends HELLO with it; the other
- * side sends WELCOME, with a token of its own, to the address that the HELLO names; from then on every frame carries the
- * receiver's token, and a frame without a known one is nobody's. An incoming connection is accepted with the first frame
- * that carries its token: then its peer has the address that it names, because it received the WELCOME there.
+ * Connections are ours; the endpoint knows none. Who connects chooses a random *token* and sends HELLO with it; the
+ * other side sends WELCOME, with a token of its own, to the address that the HELLO names; from then on every frame
+ * carries the receiver's token, and a frame without a known one is nobody's. An incoming connection is accepted with
+ * the first frame that carries its token: then its peer has the address that it names, because it received the WELCOME
+ * there.
  *
  * Frames are copied into buffers that the provider may read at its leisure, payloads included, and received into a few
- * large buffers that it fills one frame after the other; payloads are copied from there into lent memory. Large frames the
- * provider fetches by remote memory access of its own, and smaller ones behind them are complete before: frames that are
- * ahead of their turn (by their numbers) wait in copies (ofi_order.c).
+ * large buffers that it fills one frame after the other; payloads are copied from there into lent memory. Large frames
+ * the provider fetches by remote memory access of its own, and smaller ones behind them are complete before: frames
+ * that are ahead of their turn (by their numbers) wait in copies (ofi_order.c).
  *
  * Bulk data go by remote memory access where the provider lets its hardware do that (`rma` in the table of protocols;
  * DANGO_OFI_RMA=1 or 0 in the environment decides otherwise): see ofi_rma.c. Else they are payloads of frames.
  *
  * Failure. The endpoint does not say that a peer is gone. Every TICK_MS each open connection on which nothing was heard
  * sends a PING: nothing is expected in return (the peer may be busy or stopped for as long as it likes), but to a peer
- * that is gone it fails, or cannot be handed over. Another process may have its address by now: a PING says who sends it,
- * and who does not know its token answers GONE, with an epoch. What cannot be handed over, PING or HELLO, is tried again every
- * RETRY_MS, and after KNOCK_MS, where the provider has sockets, we knock there (ofi_probe.c): a peer that refuses is gone,
- * else an open one that could not be sent to for UNSENDABLE_MS is. A HELLO without an answer is looked after in the same
- * way, once a TICK: what it met may have been about to close. Who closes in an orderly way says BYE.
+ * that is gone it fails, or cannot be handed over. Another process may have its address by now: a PING says who sends
+ * it, and who does not know its token answers GONE, with an epoch. What cannot be handed over, PING or HELLO, is tried
+ * again every RETRY_MS, and after KNOCK_MS, where the provider has sockets, we knock there (ofi_probe.c): a peer that
+ * refuses is gone, else an open one that could not be sent to for UNSENDABLE_MS is. A HELLO without an answer is looked
+ * after in the same way, once a TICK: what it met may have been about to close. Who closes in an orderly way says BYE.
  *
- * Threads. Sending takes the connection's send lock, then tx_lock; the table of tokens has a lock of its own. Completions
- * and timers are handled by the progress loop.
+ * Threads. Sending takes the connection's send lock, then tx_lock; the table of tokens has a lock of its own.
+ * Completions and timers are handled by the progress loop.
  */
 #ifndef DANGO_MERCURY_NA_OFI_OFI_H
 #define DANGO_MERCURY_NA_OFI_OFI_H

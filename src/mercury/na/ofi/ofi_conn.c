@@ -173,7 +173,8 @@ void ofi_conn_shutdown(struct na_conn *base)
     forget_token(conn);
 }
 
-/* Something could not be handed over or has no answer (`now_ns`), or all is well (0). True: nobody is there to receive it. */
+/* Something could not be handed over or has no answer (`now_ns`), or all is well (0). True: nobody is there to receive
+ * it. */
 static bool nobody_there(struct ofi_conn *conn, int64_t now_ns)
 {
     if (now_ns == 0) {
@@ -379,7 +380,8 @@ static hg_return_t take_in_turn(struct ofi_conn *conn, const struct ofi_frame *f
     return ret;
 }
 
-/* The peer does not know the connection. If it is the one that we have met, what it sent before may still be on its way. */
+/* The peer does not know the connection. If it is the one that we have met, what it sent before may still be on its
+ * way. */
 static hg_return_t take_gone(struct ofi_conn *conn, const struct ofi_hello *hello)
 {
     if (conn->stage != OFI_STAGE_OPEN)

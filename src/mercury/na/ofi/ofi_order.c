@@ -1,8 +1,8 @@
 /*
- * Frames ahead of their turn. A provider may complete a small frame before a large one that was sent first, because that
- * is fetched meanwhile. What overtakes is copied and kept until everything before it is here. The sender learns when a
- * large frame has been fetched, and sends no more than OFI_EARLY_MAX from a moment when all had arrived until all have
- * again (ofi_send.c). Who sends more that has no predecessor, or the same number twice, is cut off.
+ * Frames ahead of their turn. A provider may complete a small frame before a large one that was sent first, because
+ * that is fetched meanwhile. What overtakes is copied and kept until everything before it is here. The sender learns
+ * when a large frame has been fetched, and sends no more than OFI_EARLY_MAX from a moment when all had arrived until
+ * all have again (ofi_send.c). Who sends more that has no predecessor, or the same number twice, is cut off.
  */
 #include "mercury/na/ofi/ofi.h"
 

@@ -7,22 +7,22 @@
  * connection is refused; what the numbers mean is the peer's own affair, for it is its memory that they lead to.
  *
  * The end of a region. Closing the registrations must end all access, for the user takes back the memory. Hardware sees
- * to that. Providers that emulate it look up the key when an access begins, and go on with what they have begun when the
- * registration is closed (seen with tcp and sockets: memory was written after it had been freed). That is why these
+ * to that. Providers that emulate it look up the key when an access begins, and go on with what they have begun when
+ * the registration is closed (seen with tcp and sockets: memory was written after it had been freed). That is why these
  * exchange messages, from which memory can be recalled (hg_loan.c), unless DANGO_OFI_RMA=1 says otherwise.
  *
  * The local side. An access that libfabric has been given cannot be taken back, and to a peer that is gone it may end
- * long after we have noticed, or never. Therefore the provider never gets the user's memory, but a buffer of ours (those
- * of frames, ofi_send.c): a put copies into it at the beginning, and of a get the core copies out of it at the end, if
- * it still waits. The buffer, the connection and the provider's address of the peer stay until the provider has reported
- * the end, or the endpoint is closed. While the connection is open that is told to the core, exactly once; after it has
- * closed, to nobody: the core has ended all transfers then.
+ * long after we have noticed, or never. Therefore the provider never gets the user's memory, but a buffer of ours
+ * (those of frames, ofi_send.c): a put copies into it at the beginning, and of a get the core copies out of it at the
+ * end, if it still waits. The buffer, the connection and the provider's address of the peer stay until the provider has
+ * reported the end, or the endpoint is closed. While the connection is open that is told to the core, exactly once;
+ * after it has closed, to nobody: the core has ended all transfers then.
  *
  * A peer that refuses an access may lose its connection to us by that: emulated, and on verbs, an invalid key ends the
  * provider's own connection, with whatever was under way on it.
  *
- * Limits. OFI_ACCESSES_MAX are under way at most, their bytes counting for OFI_TX_MAX. Beyond, and when the provider says
- * FI_EAGAIN, the access is refused, and the progress loop offers to try again.
+ * Limits. OFI_ACCESSES_MAX are under way at most, their bytes counting for OFI_TX_MAX. Beyond, and when the provider
+ * says FI_EAGAIN, the access is refused, and the progress loop offers to try again.
  */
 #include "mercury/na/ofi/ofi.h"
 

@@ -1,9 +1,9 @@
 /*
- * Settings of libfabric's providers that nothing but the environment can change, and that they read once, when the library
- * looks for its first endpoint. A provider of which the user has set any stays as it is.
+ * Settings of libfabric's providers that nothing but the environment can change, and that they read once, when the
+ * library looks for its first endpoint. A provider of which the user has set any stays as it is.
  *
- * The environment is replaced by a longer copy: setenv might free the old one while another thread reads it. Both stay, so
- * that getenv finds a whole one at any time; what another thread sets at this very moment may be missing in it.
+ * The environment is replaced by a longer copy: setenv might free the old one while another thread reads it. Both stay,
+ * so that getenv finds a whole one at any time; what another thread sets at this very moment may be missing in it.
  */
 #include "mercury/na/ofi/ofi.h"
 
@@ -14,11 +14,11 @@
 static const struct setting {
     const char *provider, *name, *text;
 } settings[] = {
-    /* Its thread spins for 10 ms after every message, on the processors that those who wait for it need; calls take 4 times
-     * as long. */
+    /* Its thread spins for 10 ms after every message, on the processors that those who wait for it need; calls take 4
+     * times as long. */
     {"sockets", "FI_SOCKETS_PE_WAITTIME", "FI_SOCKETS_PE_WAITTIME=0"},
-    /* Its 4096 buffers are 66 MB, 5 if smaller. Over TCP it needs them for its own words only, and messages may be larger
-     * (not so over verbs); those of up to 16 KiB are sent at once, as they are with its own settings. */
+    /* Its 4096 buffers are 66 MB, 5 if smaller. Over TCP it needs them for its own words only, and messages may be
+     * larger (not so over verbs); those of up to 16 KiB are sent at once, as they are with its own settings. */
     {"tcp;ofi_rxm", "FI_OFI_RXM_BUFFER_SIZE", "FI_OFI_RXM_BUFFER_SIZE=1024"},
     {"tcp;ofi_rxm", "FI_OFI_RXM_EAGER_LIMIT", "FI_OFI_RXM_EAGER_LIMIT=16384"},
     /* Peers know the keys of registered memory: what we close must be gone, not kept for later. */

@@ -10,8 +10,8 @@
  * it sleeps, its doorbell page says so (wait.h), and only then a sender writes the event descriptor.
  *
  * Bulk. process_vm_readv/writev, if the kernel allows it: each side probes at set-up by reading a word of the other.
- * Before each system call it looks whether the peer has closed the connection, which then has given its memory to others.
- * Otherwise, or with DANGO_SM_NO_DIRECT=1 in the environment, the core copies by messages.
+ * Before each system call it looks whether the peer has closed the connection, which then has given its memory to
+ * others. Otherwise, or with DANGO_SM_NO_DIRECT=1 in the environment, the core copies by messages.
  *
  * Trust. Only processes of the same user (or root) are accepted. What they share with us is sealed against shrinking,
  * so that touching it cannot fault, and every index and length in it is checked before use. A doorbell must be a

@@ -3,7 +3,8 @@
  *
  * Polling. Asking epoll costs a system call, and so does reading; the sockets that delivered something lately (the hot
  * ones) are read without asking, and epoll is asked when they have nothing or every POLLS_PER_EPOLL polls, so that
- * others get their turn. A thread that has just slept and finds nothing there, and handshakes, make the poll ask at once.
+ * others get their turn. A thread that has just slept and finds nothing there, and handshakes, make the poll ask at
+ * once.
  */
 #include "mercury/na/tcp/tcp.h"
 
@@ -41,8 +42,8 @@ static int bind_failed(int errnum, const struct na_ip_choice *choice, struct dan
     return dango_error_set_errno(err, errnum, "cannot bind to %s", text);
 }
 
-/* Binds; fills in the port that is published. A socket that does not listen keeps the address from being given to others,
- * so that a client has a name, too. */
+/* Binds; fills in the port that is published. A socket that does not listen keeps the address from being given to
+ * others, so that a client has a name, too. */
 static int bind_socket(struct tcp_domain *domain, struct na_ip_choice *choice, struct dango_error *err)
 {
     union na_ip bound;
@@ -195,7 +196,8 @@ static bool receive(struct tcp_conn *conn)
     return true;
 }
 
-/* The connection delivers: look at it first from now on. It takes the place of the one that has been hot for longest. */
+/* The connection delivers: look at it first from now on. It takes the place of the one that has been hot for
+ * longest. */
 static void heat(struct tcp_context *context, struct tcp_conn *conn)
 {
     unsigned place = context->hot_next;

@@ -1,30 +1,31 @@
 /*
  * tcp: the transport over plain sockets. `tcp://HOST:PORT`, IPv4 and IPv6.
  *
- * Set-up. A domain has one socket bound to its address; every context of a listening domain accepts from it. Who connects
- * sends a hello first: who it is (its own address, listening or not), which context it wants, and its *epoch*, a random
- * number that tells a restarted process from the one that had the address before. The other side answers with its own.
- * A connection that arrives in a context which it does not want is handed over to the one that it wants.
+ * Set-up. A domain has one socket bound to its address; every context of a listening domain accepts from it. Who
+ * connects sends a hello first: who it is (its own address, listening or not), which context it wants, and its *epoch*,
+ * a random number that tells a restarted process from the one that had the address before. The other side answers with
+ * its own. A connection that arrives in a context which it does not want is handed over to the one that it wants.
  *
  * One connection per pair of endpoints carries the requests of both directions. If both connect at the same time, the
  * connection that was started by the lower address (as text) wins: its owner parks the other one until its own is
  * open, and the other side takes the winner's socket over into the connection that it has already sent on.
  *
- * Messages. A frame is a header of 8 bytes (size of the message, size of the payload), the message, the payload. Messages
- * are read into one buffer per context and delivered from there. Payloads go directly from and into lent memory
- * (na_loan): the core says where, after it has checked the message in front of them.
+ * Messages. A frame is a header of 8 bytes (size of the message, size of the payload), the message, the payload.
+ * Messages are read into one buffer per context and delivered from there. Payloads go directly from and into lent
+ * memory (na_loan): the core says where, after it has checked the message in front of them.
  *
- * Sending. From the memory of the caller in pieces, small messages from a copy; what the kernel does not take is copied (the
- * message) or stays lent (the payload), and goes out when the socket is writable. While a thread has the context *corked*,
- * its small messages are collected and leave in one system call, at the latest when it polls. Further messages wait in the
- * backlog of conn.h, which is limited.
+ * Sending. From the memory of the caller in pieces, small messages from a copy; what the kernel does not take is copied
+ * (the message) or stays lent (the payload), and goes out when the socket is writable. While a thread has the context
+ * *corked*, its small messages are collected and leave in one system call, at the latest when it polls. Further
+ * messages wait in the backlog of conn.h, which is limited.
  *
  * Failure. An end of file or error of the socket closes the connection at once; a host that vanishes is noticed by
  * keep-alive or TCP_USER_TIMEOUT within TCP_DEAD_MS.
  *
  * Trust. Sizes are checked before anything is read into place, and until the hello nothing but a hello is read, and
- * who says none is let go (listen.c). The address in a hello is taken for the peer's only if the connection comes from that host; otherwise the peer is called by
- * the address that the connection comes from. Texts from peers are never looked up as names.
+ * who says none is let go (listen.c). The address in a hello is taken for the peer's only if the connection comes from
+ * that host; otherwise the peer is called by the address that the connection comes from. Texts from peers are never
+ * looked up as names.
  *
  * Blocking. Only domain_open and the normalising of an address with a host name ask the resolver; connecting and
  * everything in the progress loop never block.

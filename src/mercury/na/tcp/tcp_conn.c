@@ -246,7 +246,8 @@ hg_return_t tcp_connect(struct na_context *base, const char *host, uint8_t targe
         conn_discard(conn);
         return ret;
     }
-    /* From here on the progress loop may see it, and have given it a socket that the peer has started, and watch that. */
+    /* From here on the progress loop may see it, and have given it a socket that the peer has started, and watch
+     * that. */
     if (watch_locked(conn, EPOLL_CTL_ADD, true) && errno != EEXIST)
         na_conn_break(&conn->base, HG_NOMEM);
     *result = &conn->base;

@@ -2,9 +2,9 @@
  * Two connections between the same two endpoints, because both connected at once or because one of them is a new
  * incarnation at an old address (tcp.h says who wins).
  *
- * An incoming connection whose hello is there becomes one of its own, unless a connection of ours waits for the same peer:
- * that takes its socket over if it loses (adopts), and if it is to win, the incoming one waits for the outcome (is parked).
- * What is open to a former incarnation is closed.
+ * An incoming connection whose hello is there becomes one of its own, unless a connection of ours waits for the same
+ * peer: that takes its socket over if it loses (adopts), and if it is to win, the incoming one waits for the outcome
+ * (is parked). What is open to a former incarnation is closed.
  */
 #include "mercury/na/tcp/tcp.h"
 

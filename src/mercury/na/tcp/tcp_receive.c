@@ -1,11 +1,11 @@
 /*
  * The receiving side of a connection: frames out of a stream of bytes, in the progress loop.
  *
- * Reading goes into the context's buffer; complete messages are delivered from there, the beginning of an incomplete one
- * is kept with the connection and put in front of the next read. A payload is read into the memory that the core lends,
- * together with the beginning of what follows it. Because the frame in front of a payload is read without knowing what
- * comes, the first bytes of the payload are in the buffer and have to be copied; reads are small while payloads are
- * expected, so that these are few.
+ * Reading goes into the context's buffer; complete messages are delivered from there, the beginning of an incomplete
+ * one is kept with the connection and put in front of the next read. A payload is read into the memory that the core
+ * lends, together with the beginning of what follows it. Because the frame in front of a payload is read without
+ * knowing what comes, the first bytes of the payload are in the buffer and have to be copied; reads are small while
+ * payloads are expected, so that these are few.
  *
  * While memory is lent to us it may be recalled by another thread: it is only touched under in_lock.
  */
@@ -74,7 +74,8 @@ static hg_return_t finish_payload(struct tcp_conn *conn)
     return loan ? context->upcalls.placed(context->upcall_arg, &conn->base, loan) : HG_SUCCESS;
 }
 
-/* A message with a payload; the first `size` bytes of the payload are in the buffer. `*taken`: how many belong to it. */
+/* A message with a payload; the first `size` bytes of the payload are in the buffer. `*taken`: how many belong to
+ * it. */
 static hg_return_t start_payload(struct tcp_conn *conn, const char *head, size_t head_size, size_t payload_size,
                                  const char *bytes, size_t size, size_t *taken)
 {
@@ -174,8 +175,8 @@ static hg_return_t read_failed(ssize_t result)
     return errno == ECONNREFUSED ? HG_HOSTUNREACH : tcp_errno(errno);
 }
 
-/* Reads the rest of a payload, and what comes behind it into the buffer; `*extra` bytes of that. HG_NOENTRY: the loan has
- * been recalled. */
+/* Reads the rest of a payload, and what comes behind it into the buffer; `*extra` bytes of that. HG_NOENTRY: the loan
+ * has been recalled. */
 static hg_return_t read_payload(struct tcp_conn *conn, size_t *extra)
 {
     struct tcp_context *context = (struct tcp_context *)conn->base.context;

@@ -3,7 +3,8 @@
  *
  * A socket connects from the address that its domain publishes, so that the other side can compare the two. The port is
  * another one: a socket could share the port of the one that listens only if both allowed that (SO_REUSEPORT), and then
- * other processes could share it, too. So a process can be told from those of other hosts, but not from all of its own host.
+ * other processes could share it, too. So a process can be told from those of other hosts, but not from all of its own
+ * host.
  */
 #include "mercury/na/tcp/tcp.h"
 
