@@ -70,8 +70,8 @@ int cli_driver_options(const struct cli_component *driver, const char *environme
 /* ---- stop.c ----------------------------------------------------------------------------------------------------- */
 
 /*
- * SIGINT and SIGTERM: the first asks the command to stop, another one after a second ends the process at once. To be called before any
- * other thread exists. SIGPIPE is ignored: writing to a closed pipe fails with EPIPE.
+ * SIGINT and SIGTERM: the first asks the command to stop, another one after a second ends the process at once. To be
+ * called before any other thread exists. SIGPIPE is ignored: writing to a closed pipe fails with EPIPE.
  */
 int cli_stop_start(struct dango_error *err);
 /* The signal that asked to stop; 0 while there was none. */

@@ -1,9 +1,9 @@
 /*
  * Signals: requests to end, and handlers that libraries must not replace.
  *
- * Who ends a process may send its signal twice for one request: `timeout` to the process and
- * to its group, a terminal to the group of which a launcher is part, which forwards it. A program that takes the second for
- * impatience ends in the middle of its orderly end.
+ * Who ends a process may send its signal twice for one request: `timeout` to the process and to its group, a terminal to
+ * the group of which a launcher is part, which forwards it. A program that takes the second for impatience ends in the
+ * middle of its orderly end.
  */
 #ifndef DANGO_UTIL_SIGNALS_H
 #define DANGO_UTIL_SIGNALS_H
@@ -20,8 +20,8 @@
 int dango_signal_wait(const sigset_t *set, int64_t *previous_ns);
 
 /*
- * What every signal does. Some libraries set handlers when they are loaded (libinfinipath, which libfabric brings along, those
- * of SIGINT, SIGTERM, SIGSEGV and SIGBUS), without regard for those that the program has set.
+ * What every signal does. Some libraries set handlers when they are loaded (libinfinipath, which libfabric brings along,
+ * those of SIGINT, SIGTERM, SIGSEGV and SIGBUS), without regard for those that the program has set.
  */
 struct dango_signal_actions {
     struct sigaction actions[NSIG];

@@ -2,8 +2,9 @@
  * bedrock: reads a configuration, starts what it describes, and serves until a client, SIGINT or SIGTERM ends it.
  *
  * Signals are taken by a thread that sleeps in sigwait: the first one asks for an orderly stop, another one after a second
- * ends the process the hard way. Exit status: 0 after an orderly stop; 1 when the start failed, with one line on standard error
- * that says why, or for a wrong command line; 255 for options that contradict each other, or a file that cannot be read.
+ * ends the process the hard way. Exit status: 0 after an orderly stop; 1 when the start failed, with one line on standard
+ * error that says why, or for a wrong command line; 255 for options that contradict each other, or a file that cannot be
+ * read.
  */
 #include "bedrock/programs/cli.h"
 #include "bedrock/reference_pages.h"

@@ -15,12 +15,13 @@ struct mofka_doubt {
 };
 
 /*
- * `size` bytes of frames stand at the beginning of the fetch's buffer. Fills in fetch->runs. *next_id is the id that the first
- * event must have, and afterwards the one behind the last. Errors: DANGO_ERR_PROTOCOL, DANGO_ERR_CORRUPT.
+ * `size` bytes of frames stand at the beginning of the fetch's buffer. Fills in fetch->runs. *next_id is the id that the
+ * first event must have, and afterwards the one behind the last. Errors: DANGO_ERR_PROTOCOL, DANGO_ERR_CORRUPT.
  *
  * A frame that does not match its checksums may have been damaged on its way, or be damaged where it is stored, for the
- * server does not look at the content of frames that it sends whole. The first time it is in doubt: 1 is returned, an error
- * is set, and the runs end before it. When it comes damaged again, it becomes a run that says so; a header that does is an error.
+ * server does not look at the content of frames that it sends whole. The first time it is in doubt: 1 is returned, an
+ * error is set, and the runs end before it. When it comes damaged again, it becomes a run that says so; a header that
+ * does is an error.
  */
 int dango_mofka_frames_to_runs(struct diaspora_fetch *fetch, size_t size, bool with_data, const uint8_t uuid[16],
                                uint64_t *next_id, struct mofka_doubt *doubt, struct dango_error *err);
