@@ -152,12 +152,12 @@ size_t ofi_tx_fill(struct ofi_tx *tx, size_t offset, const struct iovec *pieces,
     return offset;
 }
 
-/* Whether the peer can keep a message until what was sent before has arrived. Send lock held. */
+/* Whether the peer can keep a message until what was sent before has arrived, and a BYE behind it. Send lock held. */
 static bool fits_behind(struct ofi_conn *conn, size_t bytes)
 {
     if (atomic_load(&conn->unarrived) == 0)
         conn->unsettled = 0;
-    return ofi_early_cost(bytes) <= OFI_EARLY_MAX - conn->unsettled;
+    return ofi_early_cost(bytes) + ofi_early_cost(0) <= OFI_EARLY_MAX - conn->unsettled;
 }
 
 hg_return_t ofi_send(struct ofi_conn *conn, enum ofi_kind kind, const struct iovec *pieces, int count,
