@@ -248,8 +248,7 @@ def test_an_idle_daemon_uses_no_cpu(servers):
 
     server = servers.bedrock({"margo": {"use_progress_thread": True, "rpc_thread_count": 2}})
     query("-a", server.address)
-    wait_until(lambda: cpu_time_of(0.1) == 0, "the daemon at rest after a query")
-    assert cpu_time_of(1.0) <= 0.01 * SLOWNESS
+    wait_until(lambda: cpu_time_of(1.0) <= 0.01 * SLOWNESS, "the daemon at rest after a query")
     if SLOWNESS == 1:  # libfabric has buffers of its own
         assert server.resident_bytes() <= (24 if PROTOCOL.startswith("ofi") else 12) << 20
 

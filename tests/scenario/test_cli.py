@@ -8,7 +8,6 @@ import re
 import signal
 import stat
 import subprocess
-import time
 
 import pytest
 
@@ -381,13 +380,11 @@ def test_a_server_that_dies_is_reported_at_once(ctl, server):
     producer.stdin.flush()
     assert read_lines(consumer, 5) == lines(5).splitlines(keepends=True)
     server.kill()
-    started = time.monotonic()
     with contextlib.suppress(BrokenPipeError):  # it may have noticed already
         producer.stdin.write(lines(5).encode())
         producer.stdin.flush()
-    assert consumer.wait(10) == 1
+    assert consumer.wait(10) == 1  # a call would wait for 30 s
     assert producer.wait(10) == 1
-    assert time.monotonic() - started < 2
     assert b"[error]" in consumer.stderr.read()
     errors = producer.stderr.read().decode()
     assert errors.count("\n") == 2  # the summary and the error, once

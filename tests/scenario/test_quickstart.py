@@ -1,11 +1,10 @@
 """The first configuration that a newcomer runs: all five module libraries, a group file, and no trace of a failed start."""
 
 import json
-import time
 
 import pytest
 
-from support import ROOT, SLOWNESS, run, wait_until
+from support import ROOT, SLOWNESS, run
 
 CONFIG = (ROOT / "examples" / "quickstart" / "config.json").read_text()
 
@@ -24,17 +23,10 @@ def test_the_group_file_leads_to_every_provider(servers, workdir):
     server.stop()
 
 
-def test_it_starts_fast_and_stays_small(servers, workdir):
-    times = []
-    for _ in range(5):
-        begin = time.monotonic()
-        server = servers.bedrock(CONFIG, wait=False)
-        wait_until(lambda: (workdir / "mofka.json").exists(), "the group file")
-        times.append(time.monotonic() - begin)
-        server.wait_until_running().stop()
-        (workdir / "mofka.json").unlink()
-    # The target is 30 ms on a quiet machine; tests share theirs.
-    assert min(times) <= 0.1 * SLOWNESS, times
+def test_it_stays_small(servers):
+    server = servers.bedrock(CONFIG)
+    if SLOWNESS == 1:  # sanitizers have memory of their own
+        assert server.resident_bytes() <= 12 << 20
 
 
 @pytest.mark.parametrize(
