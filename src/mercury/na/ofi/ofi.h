@@ -52,6 +52,7 @@
 #define OFI_REGION_MIN      (16u << 10) /* bytes of memory that is worth registering */
 #define OFI_REGION_PIECE    (4u << 10)  /* the same, of its segments on average */
 #define OFI_REGION_SEGMENTS 32
+#define OFI_HALF_OPEN_MAX   1024  /* without a descriptor each, so more than others let connect at a time */
 #define OFI_CONNECT_MS      10000 /* for the other side to answer a HELLO */
 #define OFI_TICK_MS         1000
 #define OFI_RETRY_MS        50 /* the same while a connection waits for the provider to take something */

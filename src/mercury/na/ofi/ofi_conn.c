@@ -228,7 +228,7 @@ static void take_hello(struct ofi_context *context, const struct ofi_hello *hell
 {
     struct ofi_conn *conn;
 
-    if (!context->base.domain->listening || context->lonely || context->half_open >= NA_HALF_OPEN_MAX ||
+    if (!context->base.domain->listening || context->lonely || context->half_open >= OFI_HALF_OPEN_MAX ||
         hello->token == 0 || !(conn = conn_new()))
         return;
     conn->stage = OFI_STAGE_PROVING;
