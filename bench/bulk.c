@@ -1,8 +1,8 @@
 /*
- * Bulk pulls between two processes, over na+sm or what DANGO_BENCH_PROTOCOL names, at the level of Mercury, beside a loop
- * of process_vm_readv over the same memory in the same run (the two alternate, block by block); over a network, beside a
- * stream over a loopback socket, over libfabric beside its fi_pingpong. With DANGO_SM_NO_DIRECT=1 pulls over na+sm go by messages. `--only TEXT`: what has the text
- * in its name.
+ * Bulk pulls between two processes, over na+sm or what DANGO_BENCH_PROTOCOL names, at the level of Mercury, beside a
+ * loop of process_vm_readv over the same memory in the same run (the two alternate, block by block); over a network,
+ * beside a stream over a loopback socket, over libfabric beside its fi_pingpong. With DANGO_SM_NO_DIRECT=1 pulls over
+ * na+sm go by messages. `--only TEXT`: what has the text in its name.
  */
 #include "bench/support/process.h"
 #include "bench/support/reference.h"

@@ -214,8 +214,8 @@ static const char *target_of(int batch_size, size_t which, bool sync)
 
 int main(int argc, char **argv)
 {
-    /* Further options of the partition, with a comma in front; which of the controllers of server.h writes; and a part of the names
-     * of the figures that are wanted. */
+    /* Further options of the partition, with a comma in front; which of the controllers of server.h writes; and a
+     * part of the names of the figures that are wanted. */
     partition_options = bench_take_option(&argc, argv, "--partition", partition_options);
     only = bench_take_option(&argc, argv, "--only", only);
     controller = bench_take_option(&argc, argv, "--controller", controller);

@@ -1,7 +1,8 @@
 /*
  * The streaming core alone, on a driver that stores nothing: what push and pull cost an application before any byte
- * leaves it, in processor time of its thread. The driver answers batches from a thread of its own, and fetches with a batch made beforehand, copied into
- * the buffer as a transport would. The reference is a loop that copies the same metadata into a buffer.
+ * leaves it, in processor time of its thread. The driver answers batches from a thread of its own, and fetches with a
+ * batch made beforehand, copied into the buffer as a transport would. The reference is a loop that copies the same
+ * metadata into a buffer.
  */
 #include "bench/support/report.h"
 

@@ -1,7 +1,8 @@
 /*
  * A network that damages what it carries: preloaded into a server (LD_PRELOAD=libdango-test-transfer.so
- * DANGO_TRANSFER_FAULTS=N), it flips a bit in the first quarter of the first large transfer of transport na+sm into the memory of
- * another process, and in those that repeat it, N in all. What the server has stays as it is, and all else arrives whole.
+ * DANGO_TRANSFER_FAULTS=N), it flips a bit in the first quarter of the first large transfer of transport na+sm into the
+ * memory of another process, and in those that repeat it, N in all. What the server has stays as it is, and all else
+ * arrives whole.
  */
 #include <stdatomic.h>
 #include <stdlib.h>

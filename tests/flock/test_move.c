@@ -342,6 +342,19 @@ static struct {
     int pinged;       /* the answer of one that waits for ours to a ping at the address that it is to have */
 } script;
 
+/* The answer to a ping of the primary for a member at `elsewhere`. */
+static int ping_elsewhere(uint16_t to)
+{
+    flk_cen_request_t ping = {.type = CEN_PING,
+                              .from = address,
+                              .from_id = 1,
+                              .to = elsewhere,
+                              .term = TERM,
+                              .version = VERSION,
+                              .update = CEN_NO_UPDATE};
+    return say(to, &ping);
+}
+
 static void script_ult(hg_handle_t handle)
 {
     flk_cen_request_t request;
@@ -354,14 +367,7 @@ static void script_ult(hg_handle_t handle)
     if (request.type == CEN_MOVE && script.count < SCRIPT) {
         script.asked[script.count] = id;
         int status = script.status[script.count++];
-        flk_cen_request_t ping = {.type = CEN_PING,
-                                  .from = address,
-                                  .from_id = 1,
-                                  .to = elsewhere,
-                                  .term = TERM,
-                                  .version = VERSION,
-                                  .update = CEN_NO_UPDATE};
-        script.pinged = say(moved_id, &ping);
+        script.pinged = ping_elsewhere(moved_id);
         if (status == LOST)
             margo_thread_sleep(mid, CEN_CALL_MS + 100);
         answer.status = status == LOST ? CEN_OK : (uint8_t)status;
@@ -386,13 +392,6 @@ static DEFINE_MARGO_RPC_HANDLER(script_ult)
 
 static void play(const struct scripted *step)
 {
-    flk_cen_request_t ping = {.type = CEN_PING,
-                              .from = address,
-                              .from_id = 1,
-                              .to = elsewhere,
-                              .term = TERM,
-                              .version = VERSION,
-                              .update = CEN_NO_UPDATE};
     memset(&script, 0, sizeof script);
     memcpy(script.status, step->status, sizeof script.status);
     script.term = step->term;
@@ -403,7 +402,7 @@ static void play(const struct scripted *step)
     assert_int_equal(script.count, step->count);
     assert_int_equal(script.asked[script.count - 1], step->asked);
     assert_int_equal(script.pinged, CEN_OK);
-    assert_int_equal(say(2, &ping), step->ret == FLOCK_SUCCESS ? CEN_OK : CEN_STRANGER);
+    assert_int_equal(ping_elsewhere(2), step->ret == FLOCK_SUCCESS ? CEN_OK : CEN_STRANGER);
     if (step->fetched)
         wait_for(script.fetched == step->fetched, 3000);
     char *text = flock_provider_get_statistics(providers[2]);

@@ -66,6 +66,26 @@ static int open_descriptors(void)
     return count;
 }
 
+/* Calls that the server never answers. */
+static void start_hanging(struct call *calls, hg_handle_t *handles, int count)
+{
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(HG_Create(client.context, server, client.rpcs.hang, &handles[i]), HG_SUCCESS);
+        assert_int_equal(HG_Forward(handles[i], call_done, &calls[i], NULL), HG_SUCCESS);
+    }
+}
+
+/* They fail, and not because time is up. */
+static void expect_lost(struct call *calls, hg_handle_t *handles, int count)
+{
+    for (int i = 0; i < count; i++) {
+        side_until(&client, &calls[i].done);
+        assert_int_not_equal(calls[i].ret, HG_SUCCESS);
+        assert_int_not_equal(calls[i].ret, HG_TIMEOUT);
+        HG_Destroy(handles[i]);
+    }
+}
+
 /* Calls that wait when the server is killed fail at once, and nothing remains of it. */
 static void test_server_killed(void **state)
 {
@@ -76,20 +96,12 @@ static void test_server_killed(void **state)
     pid_t pid = peer.pid;
 
     (void)state;
-    for (int i = 0; i < COUNT; i++) {
-        assert_int_equal(HG_Create(client.context, server, client.rpcs.hang, &handles[i]), HG_SUCCESS);
-        assert_int_equal(HG_Forward(handles[i], call_done, &calls[i], NULL), HG_SUCCESS);
-    }
+    start_hanging(calls, handles, COUNT);
     snprintf(name, sizeof name, "dango-sm/%s", strstr(peer.address, "://") + 3);
     assert_true(test_on_tcp() || test_on_ofi() || file_contains("/proc/net/unix", name));
     int64_t start = dango_clock_ns();
     peer_kill(&peer);
-    for (int i = 0; i < COUNT; i++) {
-        side_until(&client, &calls[i].done);
-        assert_int_not_equal(calls[i].ret, HG_SUCCESS);
-        assert_int_not_equal(calls[i].ret, HG_TIMEOUT);
-        HG_Destroy(handles[i]);
-    }
+    expect_lost(calls, handles, COUNT);
     assert_true(dango_clock_ns() - start < test_soon_ms() * DANGO_NS_PER_MS);
     assert_false(file_contains("/proc/net/unix", name));
     check_no_shm_of(pid);
@@ -111,19 +123,11 @@ static void test_server_restarted(void **state)
     if (!test_on_tcp() && !test_on_ofi())
         skip(); /* addresses have the number of the process */
     assert_int_equal(HG_Create(client.context, server, client.rpcs.null, &null), HG_SUCCESS);
-    for (int i = 0; i < COUNT; i++) {
-        assert_int_equal(HG_Create(client.context, server, client.rpcs.hang, &handles[i]), HG_SUCCESS);
-        assert_int_equal(HG_Forward(handles[i], call_done, &calls[i], NULL), HG_SUCCESS);
-    }
+    start_hanging(calls, handles, COUNT);
     assert_int_equal(side_call(&client, null, NULL), HG_SUCCESS);
     peer_restart(&peer);
     int64_t start = dango_clock_ns();
-    for (int i = 0; i < COUNT; i++) {
-        side_until(&client, &calls[i].done);
-        assert_int_not_equal(calls[i].ret, HG_SUCCESS);
-        assert_int_not_equal(calls[i].ret, HG_TIMEOUT);
-        HG_Destroy(handles[i]);
-    }
+    expect_lost(calls, handles, COUNT);
     assert_true(dango_clock_ns() - start < test_soon_ms() * DANGO_NS_PER_MS);
     assert_int_equal(side_call(&client, null, NULL), HG_SUCCESS);
     HG_Destroy(null);

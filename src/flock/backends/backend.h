@@ -19,9 +19,10 @@
 typedef void (*flk_member_changed_fn)(void *context, flock_update_t kind, const char *address, const char *former,
                                       uint16_t provider_id);
 
-/* What init_group of a built-in backend is called with: the public arguments, where to say what is wrong, what is called
- * at the moment at which a member comes, goes or moves, with the lock of the view (the public callback comes
- * later), what is called, without it, when flk_backend_writes_file may answer something else, and what the group's file says if the group starts again from it, or another member has written it already. */
+/* What init_group of a built-in backend is called with: the public arguments, where to say what is wrong, what is
+ * called at the moment at which a member comes, goes or moves, with the lock of the view (the public callback comes
+ * later), what is called, without it, when flk_backend_writes_file may answer something else, and what the group's
+ * file says if the group starts again from it, or another member has written it already. */
 struct flk_backend_args {
     flock_backend_init_args_t args;
     struct dango_error *err;

@@ -8,17 +8,19 @@
  * of it (struct flk_stamp). Before a file is replaced its stamp is compared with ours:
  *
  * - no file, no stamp, or nothing readable: replaced.
- * - a later state of our group: left alone. A higher term is later; in one term there is one primary, of two that both took
- *   it the smaller address counts, as among themselves; then the count of changes decides. Groups without terms (SWIM) have
- *   a count that is passed on with every message, so that a member that has heard of the others' changes counts beyond
- *   them. A writer that is no member any more, or silent, cannot tell anybody: its file is replaced by one that counts on from it.
+ * - a later state of our group: left alone. A higher term is later; in one term there is one primary, of two that both
+ *   took it the smaller address counts, as among themselves; then the count of changes decides. Groups without terms
+ *   (SWIM) have a count that is passed on with every message, so that a member that has heard of the others' changes
+ *   counts beyond them. A writer that is no member any more, or silent, cannot tell anybody: its file is replaced by
+ *   one that counts on from it.
  * - the file of another group: left alone, with a warning. It formed itself here when nobody of us answered.
  *
- * **When.** After every change of the view, and when the backend says that the writer may be another one: a suspicion changes
- * that, and no view. Whoever becomes the writer writes whatever the file holds, since the one before need not have written
- * all that it was to write. What could not be written is tried again every LOOK_MS: the writer has caught up by then, or is none
- * any more. And every LOOK_MS the writer of a dynamic group looks whether the file is still its own: whoever wrote last need
- * not have known most, and a file may be removed. The other members do not wake for the file.
+ * **When.** After every change of the view, and when the backend says that the writer may be another one: a suspicion
+ * changes that, and no view. Whoever becomes the writer writes whatever the file holds, since the one before need not
+ * have written all that it was to write. What could not be written is tried again every LOOK_MS: the writer has caught
+ * up by then, or is none any more. And every LOOK_MS the writer of a dynamic group looks whether the file is still its
+ * own: whoever wrote last need not have known most, and a file may be removed. The other members do not wake for the
+ * file.
  *
  * **Which group.** The first writer draws a group id. Others take it over from the file: joiners and members that start again
  * from it when they start, members of a new group when they come to write. A file that names one of our members is ours

@@ -220,8 +220,8 @@ bool flk_cen_spawn(struct flk_cen_group *group, void (*body)(struct flk_cen_grou
 
 /* Starts pings that are due; returns when the next one is. */
 int64_t flk_cen_ping_all(struct flk_cen_group *group, int64_t now_ns);
-/* Tells all secondaries, in the background, of the change that made this version. No lock held; the events are the caller's to
- * report. */
+/* Tells all secondaries, in the background, of the change that made this version. No lock held; the events are the
+ * caller's to report. */
 void flk_cen_broadcast(struct flk_cen_group *group, uint64_t version, uint8_t update, const char *name, uint16_t id,
                        const char *value);
 /* The same with the whole view, by a new primary. */

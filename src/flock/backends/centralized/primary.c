@@ -4,10 +4,10 @@
  * Every ping and every notice is a ULT of its own with a copy of what it needs: a slow secondary delays nobody. There are
  * never more pings to a member under way than one; a notice that fails is made good by the version in the next ping.
  *
- * A member is who says so: one that answers a ping, but not under the address that it was sent to (CEN_STRANGER), has moved
- * there or not moved there without our knowing, since the primary before us was lost meanwhile; or it is another process at the
- * same place. The entry is nobody, and removed at once. The one that answered is told, too, since the view that it then
- * fetches does not know it, and joins as who it is.
+ * A member is who says so: one that answers a ping, but not under the address that it was sent to (CEN_STRANGER), has
+ * moved there or not moved there without our knowing, since the primary before us was lost meanwhile; or it is another
+ * process at the same place. The entry is nobody, and removed at once. The one that answered is told, too, since the
+ * view that it then fetches does not know it, and joins as who it is.
  */
 #include "flock/backends/centralized/centralized.h"
 

@@ -261,7 +261,8 @@ void flk_cen_refresh(struct flk_cen_group *group, const char *primary, uint16_t 
 
 /* ---- leaving ---- */
 
-/* CEN_OK: the primary knows; otherwise it refuses, since it is none any more or about to be, or (CEN_UNKNOWN) does not answer. */
+/* CEN_OK: the primary knows; otherwise it refuses, since it is none any more or about to be, or (CEN_UNKNOWN) does
+ * not answer. */
 static enum flk_cen_status leave_at(struct flk_cen_group *group, const struct flk_cen_target *primary, double limit_ms)
 {
     flk_cen_request_t request;

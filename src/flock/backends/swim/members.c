@@ -356,7 +356,8 @@ static void apply_suspect(struct flk_swim *swim, int64_t now, struct flk_swim_me
         flk_swim_accuse(swim, member, event->accuser);
 }
 
-/* What others say of us is answered by a newer incarnation, and reported here if they have removed us; who says it of an older one is told the present one. */
+/* What others say of us is answered by a newer incarnation, and reported here if they have removed us; who says it
+ * of an older one is told the present one. */
 static void apply_to_self(struct flk_swim *swim, const struct flk_swim_event *event)
 {
     struct flk_swim_member *self = swim->self;
