@@ -2,7 +2,7 @@
  * The daemon as a whole: from the text of a configuration to running providers and back.
  *
  *     document → config (checked) → libraries → config checked against the modules → engines → management RPCs
- *     → providers created in order → modules attached → providers ready
+ *     → addresses of the launch exchanged → providers created in order → modules attached → providers ready
  *
  * Each stage is undone by bedrock_server_destroy if it was reached, in reverse. All checks that need no network come
  * before the engines; references to pools are checked for all providers before the first one is created.
@@ -150,7 +150,6 @@ static int start_management(struct bedrock_server *server, struct dango_error *e
     arm_wake(server);
     bdk_manager_init(&server->manager, server->registry, &server->engines, settings);
     server->manager_exists = true;
-    server->manager.addresses = server->addresses;
     server->manager.unknown = &server->unknown;
     int status = find_management_pool(server, err);
     for (size_t i = 0; i < server->engines.count && status == 0; i++)
@@ -208,6 +207,7 @@ static void exchange_addresses(struct bedrock_server *server, const char *text, 
     if (memmem(text, length, word, sizeof word - 1) || mentions_rank(text, length))
         dango_flock_mpi_enter();
     server->addresses = dango_flock_mpi_addresses(server->engines.list[0].address, &server->unknown);
+    server->manager.addresses = server->addresses;
 }
 
 int bedrock_server_set_name(struct bedrock_server *server, const char *name, struct dango_error *err)
@@ -223,8 +223,11 @@ int bedrock_server_start(struct bedrock_server *server, const char *address, con
     if ((status = read_config(server, config, length, err)) < 0 ||
         (status = bdk_engines_start(&server->engines, &server->config, address, err)) < 0)
         return status;
+    /* In this order: who has our address may ask at once. */
+    if ((status = start_management(server, err)) < 0)
+        return status;
     exchange_addresses(server, config, length);
-    if ((status = start_management(server, err)) < 0 || (status = start_providers(server, err)) < 0)
+    if ((status = start_providers(server, err)) < 0)
         return status;
     dango_flock_mpi_leave();
     return 0;
